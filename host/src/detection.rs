@@ -1,0 +1,1 @@
+//! Finding the installations of a runtime on this machine.

@@ -1,0 +1,1 @@
+//! One execution, from what was asked to what came out.

@@ -1,0 +1,29 @@
+//! Attune runs automation actions under the language runtime version that each asks for.
+//!
+//! The modules, in the order in which data flows through them: a [`pack`] is loaded; its runtimes'
+//! components are called through [`plugin`] for [`detection`] and [`verification`] of installations; an
+//! [`execution`] asks for a [`version`], gets one by [`selection`], has its [`environment`] built, its
+//! [`parameters`] and [`secret`]s delivered to a [`process`], and its output turned into a [`result`].
+//! [`store`] keeps all of it.
+
+pub mod reference;
+pub mod version;
+
+pub mod pack;
+pub mod plugin;
+
+pub mod installation;
+pub mod detection;
+pub mod verification;
+pub mod selection;
+
+pub mod environment;
+pub mod parameters;
+pub mod secret;
+pub mod process;
+pub mod result;
+pub mod execution;
+
+pub mod store;
+pub mod settings;
+pub mod cli;

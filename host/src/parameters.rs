@@ -1,0 +1,1 @@
+//! Parameters: defaults, checks against the schema, and how they reach the program.

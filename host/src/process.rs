@@ -1,0 +1,1 @@
+//! Child processes: started with a clean environment, bounded, and always ended.

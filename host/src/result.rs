@@ -1,0 +1,1 @@
+//! Results: what an action printed, parsed and checked.

@@ -1,0 +1,1 @@
+//! Settings: defaults, file, variables, flags; and where each value came from.

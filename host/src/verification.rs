@@ -1,0 +1,1 @@
+//! Proving that an installation is what it claims.
