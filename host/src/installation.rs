@@ -136,7 +136,8 @@ impl Identity {
     /// The identity that `metadata` describes.
     #[must_use]
     pub fn from_metadata(metadata: &std::fs::Metadata) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        let nanoseconds =
+            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
             dev: metadata.dev(),
             inode: metadata.ino(),
