@@ -3,14 +3,44 @@
 //! Here is the checked model. `pack::load` reads it from a [`bundle::Bundle`] and reports every mistake at
 //! once; nothing in here touches the store.
 
+pub mod bundle;
+pub mod pattern;
+pub mod problem;
+pub mod scaffold;
+
+mod action;
+mod decode;
+mod grants;
+mod load;
+mod manifest;
+mod names;
+mod place;
+mod program;
+mod runtime;
+mod schema;
+mod sensor;
+mod variable;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use load::load;
+pub use names::{KnownRuntime, Lookup, find_runtime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::reference::{ActionRef, Name, PackRef, RuntimeRef, SensorRef};
 use crate::version::constraint::Constraint;
+
+/// What a pack says about itself; without it, files are no pack.
+pub(crate) const MANIFEST: &str = "pack.yaml";
+/// Where components are.
+pub(crate) const COMPONENTS: &str = "components/";
 
 /// A pack, checked.
 #[derive(Clone, Debug)]

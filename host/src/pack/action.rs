@@ -1,0 +1,83 @@
+//! `actions/*.yaml`.
+
+use super::decode::{Fields, boolean, choice, duration, integer, nonempty, text};
+use super::names::{Taken, own_name};
+use super::problem::Report;
+use super::program::{self, Surroundings};
+use super::schema::{parameters_schema, schema};
+use super::yaml::Node;
+use super::{Action, Output, OutputFormat, ParameterDelivery, ParameterFormat, Parameters};
+use crate::reference::ActionRef;
+
+const DELIVERIES: &[(&str, ParameterDelivery)] =
+    &[("stdin", ParameterDelivery::Stdin), ("file", ParameterDelivery::File)];
+
+const PARAMETER_FORMATS: &[(&str, ParameterFormat)] =
+    &[("json", ParameterFormat::Json), ("dotenv", ParameterFormat::Dotenv), ("yaml", ParameterFormat::Yaml)];
+
+const OUTPUT_FORMATS: &[(&str, OutputFormat)] = &[
+    ("text", OutputFormat::Text),
+    ("json", OutputFormat::Json),
+    ("jsonl", OutputFormat::Jsonl),
+    ("yaml", OutputFormat::Yaml),
+];
+
+pub(crate) fn read(
+    node: &Node,
+    surroundings: Surroundings<'_>,
+    taken: &mut Taken,
+    report: &mut Report<'_>,
+) -> Option<Action> {
+    let mut fields = Fields::of("an action", node, report)?;
+    let name = fields.required("ref", report, |node, report| {
+        let name = own_name(node, surroundings.pack, report)?;
+        taken.take("action", name.as_str(), &node.span, report);
+        Some(name)
+    });
+    let label = fields.optional("label", report, nonempty);
+    let description = fields.optional("description", report, text);
+    let program = program::read(&mut fields, surroundings, report);
+    let parameters = Parameters {
+        schema: fields.optional("parameters", report, parameters_schema),
+        delivery: fields.optional("parameter_delivery", report, choice(DELIVERIES)).unwrap_or_default(),
+        format: fields.optional("parameter_format", report, choice(PARAMETER_FORMATS)).unwrap_or_default(),
+    };
+    let output = Output {
+        format: fields.optional("output_format", report, choice(OUTPUT_FORMATS)).unwrap_or_default(),
+        schema: fields.optional("output_schema", report, schema),
+    };
+    let timeout = fields.optional("timeout", report, duration);
+    let retries = fields.optional("retries", report, integer).unwrap_or_default();
+    let concurrency = fields.optional("concurrency", report, at_least_one);
+    let idempotent = fields.optional("idempotent", report, boolean).unwrap_or_default();
+    let enabled = fields.optional("enabled", report, boolean).unwrap_or(true);
+    fields.finish(report);
+
+    let reference = ActionRef::new(surroundings.pack?.clone(), name?);
+    Some(Action {
+        label: label.unwrap_or_else(|| reference.name().to_string()),
+        reference,
+        description,
+        program: program?,
+        parameters,
+        output,
+        timeout,
+        retries,
+        concurrency,
+        idempotent,
+        enabled,
+    })
+}
+
+fn at_least_one(node: &Node, report: &mut Report<'_>) -> Option<u32> {
+    let number = integer(node, report)?;
+    if number == 0 {
+        report.add(
+            &node.span,
+            "with a concurrency of 0 it would never run",
+            "write at least 1, leave it out for no limit, or turn it off by `enabled: false`",
+        );
+        return None;
+    }
+    Some(number)
+}

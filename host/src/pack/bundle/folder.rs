@@ -1,0 +1,234 @@
+//! From a folder: what the ignore rules leave, never through a link.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use ignore::WalkBuilder;
+use rustix::fs::{Mode, OFlags, open, openat};
+
+use super::{Bundle, BundleEntry, BundleError, ENTRY_BYTES_MAX};
+
+/// A file with rules like those of git, in any folder of the pack.
+const IGNORE_FILE: &str = ".attuneignore";
+/// Never part of a pack.
+const REPOSITORY: &str = ".git";
+
+/// Which files of a folder belong to the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// Those that the author did not ignore.
+    Ignored,
+    /// All of them: the folder is an unpacked bundle.
+    Nothing,
+}
+
+impl Bundle {
+    /// The files of the folder, without `.git` and what a `.attuneignore` names.
+    pub fn from_dir(folder: &Path) -> Result<Self, BundleError> {
+        read(folder, Filter::Ignored)
+    }
+}
+
+pub(super) fn read(folder: &Path, filter: Filter) -> Result<Bundle, BundleError> {
+    let ignore_error = |source| BundleError::Ignore { folder: folder.to_owned(), source };
+    let root = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| BundleError::Read { path: folder.to_owned(), source: errno.into() })?;
+    let mut walk = WalkBuilder::new(folder);
+    walk.standard_filters(false).follow_links(false).sort_by_file_path(Path::cmp);
+    if filter == Filter::Ignored {
+        walk.add_custom_ignore_filename(IGNORE_FILE).filter_entry(|entry| entry.file_name() != REPOSITORY);
+    }
+    let mut bundle = Bundle::default();
+    for entry in walk.build() {
+        let entry = entry.map_err(ignore_error)?;
+        if let Some(error) = entry.error() {
+            return Err(ignore_error(error.clone()));
+        }
+        let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+        let Some(kind) = entry.file_type().filter(|_| entry.depth() > 0) else { continue };
+        let Some(path) = relative.to_str() else {
+            let path = String::from_utf8_lossy(relative.as_os_str().as_bytes()).escape_debug().to_string();
+            return Err(BundleError::InvalidPath { path, reason: "it is not UTF-8" });
+        };
+        if kind.is_symlink() {
+            return Err(BundleError::Link { path: path.to_owned() });
+        }
+        if kind.is_dir() {
+            continue;
+        }
+        if !kind.is_file() {
+            return Err(BundleError::Special { path: path.to_owned() });
+        }
+        let file = open_beneath(&root, path).map_err(|source| read_error(entry.path(), path, source))?;
+        bundle.insert(path, read_file(file, entry.path(), path)?)?;
+    }
+    Ok(bundle)
+}
+
+/// Opens a file without following a link at any level: since the walk, one may have been put in the way.
+fn open_beneath(root: &OwnedFd, path: &str) -> std::io::Result<File> {
+    // Opening a pipe that took the file's place must not wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut folder = root.try_clone()?;
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    for component in folders.split('/').filter(|component| !component.is_empty()) {
+        folder = openat(&folder, component, flags | OFlags::DIRECTORY, Mode::empty())?;
+    }
+    Ok(openat(&folder, name, flags, Mode::empty())?.into())
+}
+
+fn read_file(file: File, absolute: &Path, path: &str) -> Result<BundleEntry, BundleError> {
+    let failed = |source| BundleError::Read { path: absolute.to_owned(), source };
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(BundleError::Special { path: path.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    file.take(ENTRY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let executable = metadata.permissions().mode() & 0o111 != 0;
+    Ok(BundleEntry { bytes: bytes.into(), executable })
+}
+
+fn read_error(absolute: &Path, path: &str, source: std::io::Error) -> BundleError {
+    if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        BundleError::Link { path: path.to_owned() }
+    } else {
+        BundleError::Read { path: absolute.to_owned(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+            fs::write(path, text).expect("a file");
+        }
+        folder
+    }
+
+    fn paths(bundle: &Bundle) -> Vec<&str> {
+        bundle.iter().map(|(path, _)| path).collect()
+    }
+
+    #[test]
+    fn ignored_files_are_left_out() {
+        let folder = folder(&[
+            ("pack.yaml", "x"),
+            (".hidden", "x"),
+            (".gitignore", "kept.txt"),
+            ("kept.txt", "x"),
+            (".git/config", "x"),
+            ("actions/.git/config", "x"),
+            (".attuneignore", "*.log\n/build/\n"),
+            ("a.log", "x"),
+            ("build/x", "x"),
+            ("actions/build/x", "x"),
+        ]);
+        let bundle = Bundle::from_dir(folder.path()).expect("a bundle");
+        let expected = [".attuneignore", ".gitignore", ".hidden", "actions/build/x", "kept.txt", "pack.yaml"];
+        assert_eq!(paths(&bundle), expected);
+        assert!(bundle.has_folder("actions/build") && !bundle.has_folder("pack.yaml"));
+        assert!(!bundle.has_folder("Actions"));
+    }
+
+    #[test]
+    fn rules_of_the_folders_around_do_not_count() {
+        let folder = folder(&[(".attuneignore", "*"), ("pack/pack.yaml", "x")]);
+        let bundle = Bundle::from_dir(&folder.path().join("pack")).expect("a bundle");
+        assert_eq!(paths(&bundle), ["pack.yaml"]);
+    }
+
+    #[test]
+    fn modes() {
+        let folder = folder(&[("a.sh", "x"), ("b.sh", "x")]);
+        let script = folder.path().join("a.sh");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
+        let bundle = Bundle::from_dir(folder.path()).expect("a bundle");
+        assert!(bundle.get("a.sh").expect("a file").executable);
+        assert!(!bundle.get("b.sh").expect("a file").executable);
+    }
+
+    #[test]
+    fn links_and_special_files() {
+        type Make = fn(&Path);
+        let cases: [(&str, Make, &str); 5] = [
+            (
+                "a link",
+                |path| symlink("/etc/passwd", path).expect("a link"),
+                "`x` is a link; packs hold files only",
+            ),
+            (
+                "a broken link",
+                |path| symlink("nowhere", path).expect("a link"),
+                "`x` is a link; packs hold files only",
+            ),
+            (
+                "a link to a folder",
+                |path| symlink("/etc", path).expect("a link"),
+                "`x` is a link; packs hold files only",
+            ),
+            (
+                "a pipe",
+                |path| rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::RUSR).expect("a pipe"),
+                "`x` is neither a file nor a folder",
+            ),
+            (
+                "a socket",
+                |path| drop(std::os::unix::net::UnixListener::bind(path).expect("a socket")),
+                "`x` is neither a file nor a folder",
+            ),
+        ];
+        for (name, make, expected) in cases {
+            let folder = folder(&[("pack.yaml", "x")]);
+            make(&folder.path().join("x"));
+            let error = Bundle::from_dir(folder.path()).expect_err("an error");
+            assert_eq!(error.to_string(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn links_put_in_the_way_after_the_walk() {
+        let folder = folder(&[("real/file", "x")]);
+        symlink("real", folder.path().join("linked")).expect("a link");
+        symlink("real/file", folder.path().join("file")).expect("a link");
+        let root = open(folder.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).expect("a folder");
+        assert!(open_beneath(&root, "real/file").is_ok());
+        assert!(open_beneath(&root, "linked/file").is_err());
+        let error = open_beneath(&root, "file").expect_err("a link");
+        assert!(matches!(read_error(Path::new("file"), "file", error), BundleError::Link { .. }));
+    }
+
+    #[test]
+    fn other_errors() {
+        let missing = Path::new("/nonexistent/pack");
+        assert!(matches!(Bundle::from_dir(missing), Err(BundleError::Read { path, .. }) if path == missing));
+
+        let folder = folder(&[("a", "x")]);
+        let file = folder.path().join("a");
+        assert!(matches!(Bundle::from_dir(&file), Err(BundleError::Read { path, .. }) if path == file));
+
+        fs::write(folder.path().join(OsStr::from_bytes(b"\xff")), "x").expect("a file");
+        let error = Bundle::from_dir(folder.path()).expect_err("an error");
+        assert!(matches!(error, BundleError::InvalidPath { reason: "it is not UTF-8", .. }), "{error}");
+    }
+
+    #[test]
+    fn ignore_rules_that_are_wrong() {
+        let folder = folder(&[("a", "x"), (".attuneignore", "a[\n")]);
+        let error = Bundle::from_dir(folder.path()).expect_err("an error");
+        assert!(matches!(error, BundleError::Ignore { .. }), "{error}");
+    }
+}

@@ -1,0 +1,121 @@
+//! `plugin`: the component of a runtime, and what it asks to be allowed.
+
+use super::bundle::Bundle;
+use super::decode::{Fields, boolean, list, nonempty, pairs};
+use super::place::{granted_folder, program_name};
+use super::problem::{Report, nearest};
+use super::variable;
+use super::yaml::Node;
+use super::{Grants, PluginDeclaration, SearchRoot};
+use crate::reference::PackRef;
+
+/// The operator's own search path.
+const OPERATOR_PATH: &str = "$PATH";
+
+pub(crate) fn plugin(
+    node: &Node,
+    pack: Option<&PackRef>,
+    bundle: &Bundle,
+    report: &mut Report<'_>,
+) -> Option<PluginDeclaration> {
+    let mut fields = Fields::of("a plugin", node, report)?;
+    let component =
+        fields.required("component", report, |node, report| component(node, pack, bundle, report));
+    let grants = match fields.node("grants") {
+        Some(node) => grants(node, report),
+        None => Some(Grants::default()),
+    };
+    let settings = fields.optional("settings", report, pairs).unwrap_or_default();
+    fields.finish(report);
+    Some(PluginDeclaration { component: component?, grants: grants?, settings })
+}
+
+/// The file of a component, by its name.
+pub(crate) fn component_file(name: &str) -> String {
+    format!("{}{name}.wasm", super::COMPONENTS)
+}
+
+fn component(
+    node: &Node,
+    pack: Option<&PackRef>,
+    bundle: &Bundle,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    let read = nonempty(node, report)?;
+    let (prefix, name) = match read.split_once('.') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, read.as_str()),
+    };
+    if prefix.is_some_and(|prefix| prefix.parse::<PackRef>().is_err())
+        || name.parse::<crate::reference::Name>().is_err()
+    {
+        report.add(
+            &node.span,
+            format!("`{read}` is not the name of a component"),
+            "write the name of a file of `components` without `.wasm`, or `pack.component` of another pack",
+        );
+        return None;
+    }
+    let own = prefix.is_none_or(|prefix| pack.is_some_and(|pack| pack.as_str() == prefix));
+    if !own || bundle.get(&component_file(name)).is_some() {
+        return Some(if own { name.to_owned() } else { read });
+    }
+    let there =
+        bundle.iter().filter_map(|(path, _)| path.strip_prefix(super::COMPONENTS)?.strip_suffix(".wasm"));
+    let help = match nearest(name, there) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "build it, or name a component of another pack as `pack.component`".to_owned(),
+    };
+    report.add(&node.span, format!("there is no component `{}` in the pack", component_file(name)), help);
+    None
+}
+
+fn grants(node: &Node, report: &mut Report<'_>) -> Option<Grants> {
+    let mut fields = Fields::of("a grant", node, report)?;
+    let tools = fields.optional("tools", report, list(program_name(true))).unwrap_or_default();
+    let search = fields.optional("search", report, list(search_root)).unwrap_or_default();
+    let read = fields.optional("read", report, list(granted_folder)).unwrap_or_default();
+    let variables = fields.optional("variables", report, list(granted_variable)).unwrap_or_default();
+    let network = fields.optional("network", report, boolean).unwrap_or_default();
+    fields.finish(report);
+    Some(Grants { tools, search, read, variables, network })
+}
+
+fn search_root(node: &Node, report: &mut Report<'_>) -> Option<SearchRoot> {
+    let mut fields = Fields::of("a search root", node, report)?;
+    let source = fields.required("source", report, nonempty);
+    let folders = fields.required("folders", report, |node, report| {
+        let folders = list(search_folder)(node, report)?;
+        if folders.is_empty() {
+            report.add(
+                &node.span,
+                "the search root has no folders",
+                "name at least one, such as `$PATH` or `~/.versions/*/bin`",
+            );
+            return None;
+        }
+        Some(folders)
+    });
+    fields.finish(report);
+    Some(SearchRoot { source: source?, folders: folders? })
+}
+
+fn search_folder(node: &Node, report: &mut Report<'_>) -> Option<String> {
+    if matches!(&node.value, super::yaml::Value::Scalar(scalar) if scalar.text == OPERATOR_PATH) {
+        return Some(OPERATOR_PATH.to_owned());
+    }
+    granted_folder(node, report)
+}
+
+fn granted_variable(node: &Node, report: &mut Report<'_>) -> Option<String> {
+    let name = nonempty(node, report)?;
+    if variable::steers_the_loader(&name) {
+        report.add(
+            &node.span,
+            format!("`{name}` decides what a program loads or starts, and is never granted"),
+            "leave it out; to look through the search path, use `$PATH` as a folder of `search`",
+        );
+        return None;
+    }
+    variable::check_name(&name, &node.span, report).then_some(name)
+}

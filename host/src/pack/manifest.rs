@@ -1,0 +1,59 @@
+//! `pack.yaml`.
+
+use serde_json::Value as Json;
+
+use super::decode::{Fields, list, nonempty, text, version_text};
+use super::problem::Report;
+use super::schema::object_schema;
+use super::yaml::Node;
+use crate::reference::PackRef;
+
+/// What `pack.yaml` says.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    pub(crate) label: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) version: semver::Version,
+    pub(crate) author: Option<String>,
+    pub(crate) config_schema: Option<Json>,
+    pub(crate) tags: Vec<String>,
+}
+
+/// The name of the pack, which the other files are read with even if the rest is wrong, and the rest.
+pub(crate) fn read(node: &Node, report: &mut Report<'_>) -> (Option<PackRef>, Option<Manifest>) {
+    let Some(mut fields) = Fields::of("a pack", node, report) else { return (None, None) };
+    let reference = fields.required("ref", report, pack_reference);
+    let label = fields.optional("label", report, nonempty);
+    let description = fields.optional("description", report, text);
+    let version = fields.required("version", report, version);
+    let author = fields.optional("author", report, nonempty);
+    let config_schema = fields.optional("config", report, object_schema);
+    let tags = fields.optional("tags", report, list(nonempty)).unwrap_or_default();
+    fields.finish(report);
+    let rest = version.map(|version| Manifest { label, description, version, author, config_schema, tags });
+    (reference, rest)
+}
+
+fn pack_reference(node: &Node, report: &mut Report<'_>) -> Option<PackRef> {
+    let read = nonempty(node, report)?;
+    read.parse()
+        .map_err(|error: crate::reference::InvalidReference| {
+            report.add(&node.span, error.to_string(), "write a name such as `examples`");
+        })
+        .ok()
+}
+
+fn version(node: &Node, report: &mut Report<'_>) -> Option<semver::Version> {
+    let read = version_text(node, report)?;
+    match semver::Version::parse(&read) {
+        Ok(version) => Some(version),
+        Err(error) => {
+            report.add(
+                &node.span,
+                format!("`{read}` is not the version of a pack: {error}"),
+                "write three numbers, as in `version: \"1.0.0\"`",
+            );
+            None
+        }
+    }
+}

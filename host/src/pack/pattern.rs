@@ -1,0 +1,56 @@
+//! Regular expressions of a runtime's YAML: the one way to compile them, with bounds.
+
+use regex::{Regex, RegexBuilder};
+
+use super::decode;
+use super::problem::{Report, Span};
+use super::yaml::{Node, Value};
+
+/// Bytes that a compiled pattern may take. Patterns for versions take a hundredth; nested repetitions
+/// such as `(a{1000}){1000}` would take gigabytes.
+const COMPILED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Compiles a pattern as it was compiled when the pack was loaded.
+pub fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).build()
+}
+
+/// A pattern that compiles.
+pub(crate) fn pattern(node: &Node, report: &mut Report<'_>) -> Option<String> {
+    let text = decode::nonempty(node, report)?;
+    let (span, message) = match compile(&text) {
+        Ok(_) => return Some(text),
+        Err(regex::Error::CompiledTooBig(limit)) => {
+            let message = format!("the pattern needs more than {limit} bytes when it is compiled");
+            (node.span.clone(), message)
+        }
+        Err(error) => match syntax_error(&text) {
+            Some((range, message)) => (locate(node, &range, report), message),
+            None => (node.span.clone(), error.to_string()),
+        },
+    };
+    report.add(
+        &span,
+        format!("`{text}` is not a regular expression: {message}"),
+        "write it in the syntax of the Rust crate `regex`: no look-around, no back-references",
+    );
+    None
+}
+
+/// What is wrong, and where in the pattern.
+fn syntax_error(pattern: &str) -> Option<(Span, String)> {
+    let (span, message) = match regex_syntax::Parser::new().parse(pattern).err()? {
+        regex_syntax::Error::Parse(error) => (*error.span(), error.kind().to_string()),
+        regex_syntax::Error::Translate(error) => (*error.span(), error.kind().to_string()),
+        _ => return None,
+    };
+    Some((span.start.offset..span.end.offset, message))
+}
+
+/// Where a part of a scalar's text is in the file.
+pub(crate) fn locate(node: &Node, range: &Span, report: &Report<'_>) -> Span {
+    match &node.value {
+        Value::Scalar(scalar) => scalar.locate(range, &node.span, &report.source().text),
+        Value::Sequence(_) | Value::Mapping(_) => node.span.clone(),
+    }
+}

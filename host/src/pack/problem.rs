@@ -1,0 +1,309 @@
+//! What is wrong with a pack: where, what was read, and what would be right.
+//!
+//! Owns collecting, ordering and showing problems. What counts as one is decided where it is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+use serde::{Serialize, Serializer};
+
+/// Bytes of a file.
+pub(crate) type Span = Range<usize>;
+
+/// A file of the pack, as far as problems can point into it.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// Relative to the pack.
+    pub(crate) path: String,
+    pub(crate) text: Arc<str>,
+}
+
+impl Source {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.into() }
+    }
+
+    /// Where `span` is, for people; a span that is not within the text is moved into it.
+    pub(crate) fn position(&self, span: &Span) -> Position {
+        let start = floor_char_boundary(&self.text, span.start);
+        let end = floor_char_boundary(&self.text, span.end).max(start);
+        let before = self.text.get(..start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Position {
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+            start,
+            end,
+        }
+    }
+}
+
+fn floor_char_boundary(text: &str, mut index: usize) -> usize {
+    index = index.min(text.len());
+    while !text.is_char_boundary(index) {
+        index -= 1;
+    }
+    index
+}
+
+/// A place in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Position {
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// First byte, counted from 0.
+    pub start: usize,
+    /// Byte after the last.
+    pub end: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// The file, relative to the pack.
+    pub path: String,
+    /// None if it is not about a place in a file: the file is missing, or is not text.
+    #[serde(flatten)]
+    pub position: Option<Position>,
+    /// What was read, and why it is wrong.
+    pub message: String,
+    /// What would be right.
+    pub help: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, position, message, help } = self;
+        match position {
+            Some(Position { line, column, .. }) => {
+                write!(formatter, "{path}:{line}:{column}: {message}; {help}")
+            }
+            None => write!(formatter, "{path}: {message}; {help}"),
+        }
+    }
+}
+
+/// Everything that is wrong with a pack, by file and position, each thing once.
+#[derive(Clone, Debug, Default)]
+pub struct Problems {
+    problems: BTreeSet<Problem>,
+    /// Texts of the files that problems point into.
+    texts: BTreeMap<String, Arc<str>>,
+}
+
+impl Problems {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// How many things are wrong.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// In the order of files and positions.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter()
+    }
+
+    /// Adds a problem of a whole file.
+    pub(crate) fn add_file(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        self.problems.insert(Problem {
+            path: path.to_owned(),
+            position: None,
+            message: one_line(&message.into()),
+            help: one_line(&help.into()),
+        });
+    }
+
+    /// Adds a problem at a place in a file.
+    pub(crate) fn add(
+        &mut self,
+        source: &Source,
+        span: &Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.texts.entry(source.path.clone()).or_insert_with(|| Arc::clone(&source.text));
+        self.problems.insert(Problem {
+            path: source.path.clone(),
+            position: Some(source.position(span)),
+            message: one_line(&message.into()),
+            help: one_line(&help.into()),
+        });
+    }
+
+    /// All problems for people, with the lines they are in; `coloured` for terminals.
+    #[must_use]
+    pub fn render(&self, coloured: bool) -> String {
+        let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
+        let mut rendered = String::new();
+        for problem in &self.problems {
+            rendered.push_str(&self.render_one(&renderer, problem));
+            rendered.push_str("\n\n");
+        }
+        rendered.push_str(&self.to_string());
+        rendered
+    }
+
+    fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {
+        let title = Level::ERROR.primary_title(problem.message.as_str());
+        let help = Level::HELP.message(problem.help.as_str());
+        let text = self.texts.get(&problem.path);
+        match problem.position.zip(text) {
+            Some((position, text)) => {
+                let snippet = Snippet::source(text.as_ref())
+                    .path(problem.path.as_str())
+                    .annotation(AnnotationKind::Primary.span(position.start..position.end));
+                renderer.render(&[title.element(snippet).element(help)])
+            }
+            None => {
+                let origin = Origin::path(problem.path.as_str());
+                renderer.render(&[title.element(origin).element(help)])
+            }
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |number: usize, noun: &str| match number {
+            1 => format!("1 {noun}"),
+            _ => format!("{number} {noun}s"),
+        };
+        let files: BTreeSet<_> = self.problems.iter().map(|problem| &problem.path).collect();
+        write!(formatter, "{} in {}", count(self.len(), "problem"), count(files.len(), "file"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Serialize for Problems {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.problems)
+    }
+}
+
+/// Messages quote what was read, which may hold line breaks and codes that steer a terminal.
+fn one_line(text: &str) -> String {
+    normalize_untrusted_str(&text.replace(['\n', '\r'], " "))
+}
+
+/// Where problems of one file go.
+pub(crate) struct Report<'a> {
+    source: &'a Source,
+    problems: &'a mut Problems,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(source: &'a Source, problems: &'a mut Problems) -> Self {
+        Self { source, problems }
+    }
+
+    /// The file that is being read.
+    pub(crate) fn source(&self) -> &'a Source {
+        self.source
+    }
+
+    /// Adds a problem at a place.
+    pub(crate) fn add(&mut self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
+        self.problems.add(self.source, span, message, help);
+    }
+
+    /// Adds a problem of the whole file.
+    pub(crate) fn add_file(&mut self, message: impl Into<String>, help: impl Into<String>) {
+        self.problems.add_file(&self.source.path, message, help);
+    }
+}
+
+/// The known word that `read` was probably meant to be.
+pub(crate) fn nearest<'a>(read: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let read = read.to_lowercase();
+    let allowed = (read.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(&read, &word.to_lowercase()), word))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// `` `a`, `b` or `c` ``
+pub(crate) fn alternatives<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match quoted.as_slice() {
+        [] => "nothing".to_owned(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_characters() {
+        let source = Source::new("pack.yaml", "ä: 1\nöö: x\n");
+        let at = source.text.find('x').expect("an x");
+        let Position { line, column, .. } = source.position(&(at..at + 1));
+        assert_eq!((line, column), (2, 5));
+        // Beyond the end, and within a character.
+        assert_eq!(source.position(&(900..901)).line, 3);
+        assert_eq!(source.position(&(1..2)).start, 0);
+    }
+
+    #[test]
+    fn nearest_words() {
+        let known = ["label", "entry_point", "runtime"];
+        for (read, expected) in [
+            ("lable", Some("label")),
+            ("entrypoint", Some("entry_point")),
+            ("Runtime", Some("runtime")),
+            ("runtmie", Some("runtime")),
+            ("xyz", None),
+        ] {
+            assert_eq!(nearest(read, known), expected, "{read}");
+        }
+    }
+
+    #[test]
+    fn problems_are_ordered_and_said_once() {
+        let source = Source::new("b.yaml", "one\ntwo\n");
+        let mut problems = Problems::default();
+        problems.add(&source, &(4..7), "second", "help");
+        problems.add(&source, &(0..3), "first", "help");
+        problems.add(&source, &(0..3), "first", "help");
+        problems.add_file("a.yaml", "of a file", "help");
+        let order: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(order, ["of a file", "first", "second"]);
+        assert_eq!(problems.to_string(), "3 problems in 2 files");
+    }
+
+    #[test]
+    fn terminal_codes_are_made_visible() {
+        let source = Source::new("a.yaml", "x\n");
+        let mut problems = Problems::default();
+        problems.add(&source, &(0..1), "read `\u{1b}[31m\nred`", "\u{7}");
+        let rendered = problems.render(false);
+        assert!(!rendered.contains(['\u{1b}', '\u{7}']), "{rendered:?}");
+        assert!(rendered.contains("[31m red"), "{rendered:?}");
+    }
+
+    #[test]
+    fn as_data() {
+        let source = Source::new("a.yaml", "x: y\n");
+        let mut problems = Problems::default();
+        problems.add(&source, &(3..4), "message", "help");
+        problems.add_file("b.yaml", "message", "help");
+        insta::assert_snapshot!(serde_json::to_string(&problems).expect("serialisable"), @r"");
+    }
+}

@@ -1,0 +1,277 @@
+//! `runtimes/*.yaml`.
+
+use std::collections::BTreeMap;
+
+use super::bundle::Bundle;
+use super::decode::{
+    Fields, boolean, duration, integer, items, list, nonempty, pairs, text, verbatim, version_text,
+};
+use super::grants::plugin;
+use super::names::{KnownRuntime, Taken, alias, own_name};
+use super::pattern::pattern;
+use super::place::{program_name, relative, relative_glob};
+use super::problem::{Report, Span};
+use super::yaml::Node;
+use super::{
+    DeclaredCommand, DeclaredVersion, DependenciesConfig, Distributions, EnvironmentConfig, ExecutionConfig,
+    Interpreter, Runtime, VerificationCommand, variable,
+};
+use crate::reference::{PackRef, RuntimeRef};
+use crate::version::constraint::Constraint;
+
+/// What the reading of one runtime needs to know of the rest.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) pack: Option<&'a PackRef>,
+    pub(crate) bundle: &'a Bundle,
+    /// Runtimes of other packs.
+    pub(crate) others: &'a [KnownRuntime],
+    pub(crate) taken: &'a mut Taken,
+    /// Runtimes of this pack, complete or not: what asks for one that has problems of its own asks for
+    /// one that exists.
+    pub(crate) found: &'a mut Vec<KnownRuntime>,
+}
+
+pub(crate) fn read(
+    node: &Node,
+    surroundings: &mut Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Option<Runtime> {
+    let mut fields = Fields::of("a runtime", node, report)?;
+    let name = fields.required("ref", report, |node, report| {
+        let name = own_name(node, surroundings.pack, report)?;
+        surroundings.taken.take("runtime", name.as_str(), &node.span, report);
+        Some(name)
+    });
+    if let Some(name) = &name {
+        fields.optional("name", report, |node, report| {
+            let read = text(node, report)?;
+            if read != name.as_str() {
+                report.add(
+                    &node.span,
+                    format!("`{read}` is not the name that `ref` gives the runtime, `{name}`"),
+                    "leave `name` out; what people are to read goes into `label`",
+                );
+            }
+            Some(())
+        });
+    } else {
+        fields.node("name");
+    }
+    let label = fields.optional("label", report, nonempty);
+    let description = fields.optional("description", report, text);
+    let aliases = fields.optional("aliases", report, |node, report| aliases(node, surroundings, report));
+    let plugin =
+        fields.node("plugin").map(|node| plugin(node, surroundings.pack, surroundings.bundle, report));
+    let distributions = fields.optional("distributions", report, distributions).unwrap_or_default();
+    let execution_config = fields.optional("execution_config", report, execution_config).unwrap_or_default();
+    let versions = match fields.node("versions") {
+        None => Some(Vec::new()),
+        Some(node) => versions(node, &distributions, report),
+    };
+    if let Some(span) = fields.key_span("versions").filter(|_| plugin.is_none()) {
+        report.add(
+            span,
+            "versions are declared, and there is no `plugin` to find installations of them",
+            "add `plugin` with a `component`, such as `core.declarative`",
+        );
+    }
+    fields.finish(report);
+
+    let aliases = aliases.unwrap_or_default();
+    let reference = surroundings.pack.zip(name).map(|(pack, name)| RuntimeRef::new(pack.clone(), name));
+    if let Some(reference) = &reference {
+        surroundings.found.push(KnownRuntime {
+            reference: reference.clone(),
+            aliases: aliases.clone(),
+            has_versions: plugin.is_some(),
+        });
+    }
+    let plugin = match plugin {
+        None => None,
+        Some(read) => Some(read?),
+    };
+    let reference = reference?;
+    Some(Runtime {
+        label: label.unwrap_or_else(|| reference.name().to_string()),
+        reference,
+        description,
+        aliases,
+        distributions,
+        execution_config,
+        versions: versions?,
+        plugin,
+    })
+}
+
+fn aliases(node: &Node, surroundings: &mut Surroundings<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
+    let read: Vec<_> = items(node, report)?
+        .iter()
+        .map(|item| {
+            let alias = alias(item, report)?;
+            let other = surroundings.others.iter().find(|other| other.aliases.contains(&alias));
+            match other {
+                Some(KnownRuntime { reference, .. }) => report.add(
+                    &item.span,
+                    format!("`{alias}` is an alias of `{reference}` already"),
+                    "use another alias, or none: the name of the runtime works too",
+                ),
+                None => surroundings.taken.take("alias", &alias, &item.span, report),
+            }
+            Some(alias)
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+fn versions(node: &Node, inherited: &Distributions, report: &mut Report<'_>) -> Option<Vec<DeclaredVersion>> {
+    let mut taken = Taken::default();
+    let mut default: Option<Span> = None;
+    let read: Vec<_> = items(node, report)?
+        .iter()
+        .map(|item| version(item, inherited, &mut taken, &mut default, report))
+        .collect();
+    read.into_iter().collect()
+}
+
+fn version(
+    node: &Node,
+    inherited: &Distributions,
+    taken: &mut Taken,
+    default: &mut Option<Span>,
+    report: &mut Report<'_>,
+) -> Option<DeclaredVersion> {
+    let mut fields = Fields::of("a version", node, report)?;
+    let version = fields.required("version", report, |node, report| declared(node, taken, report));
+    let is_default = fields.optional("is_default", report, |node, report| {
+        let is_default = boolean(node, report)?;
+        match default {
+            Some(first) if is_default => {
+                let line = report.source().position(first).line;
+                report.add(
+                    &node.span,
+                    format!("a second version is the default, after that of line {line}"),
+                    "keep `is_default: true` at one version",
+                );
+            }
+            _ if is_default => *default = Some(node.span.clone()),
+            _ => {}
+        }
+        Some(is_default)
+    });
+    let config = fields.node("execution_config").map(|node| execution_config(node, report));
+    if config.is_none() {
+        report.add(
+            &node.span,
+            "the version needs an `execution_config` of its own, complete, which is missing",
+            "mark the runtime's with `execution_config: &name`, and write `execution_config: *name` here",
+        );
+    }
+    let distributions = fields.optional("distributions", report, distributions);
+    let meta = fields.optional("meta", report, pairs).unwrap_or_default();
+    fields.finish(report);
+    Some(DeclaredVersion {
+        version: version?,
+        is_default: is_default.unwrap_or_default(),
+        execution_config: config??,
+        distributions: distributions.unwrap_or_else(|| inherited.clone()),
+        meta: meta.into_iter().collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// A declared version is a series (`3.12`) or an exact version; it is what it covers that may not be
+/// declared twice.
+fn declared(node: &Node, taken: &mut Taken, report: &mut Report<'_>) -> Option<String> {
+    let read = version_text(node, report)?;
+    let trimmed = read.trim();
+    let number = trimmed.strip_prefix(['v', 'V']).unwrap_or(trimmed);
+    let is_version = number.starts_with(|first: char| first.is_ascii_digit())
+        && !number.contains([' ', ',', '|', '*', 'x', 'X'])
+        && Constraint::parse(number).is_ok();
+    if !is_version {
+        report.add(
+            &node.span,
+            format!("`{read}` is not a version or a series of versions"),
+            "write one to three numbers in quotes, such as `\"3.12\"`",
+        );
+        return None;
+    }
+    taken.take("version", number, &node.span, report);
+    Some(trimmed.to_owned())
+}
+
+fn distributions(node: &Node, report: &mut Report<'_>) -> Option<Distributions> {
+    let mut fields = Fields::of("a distribution", node, report)?;
+    let verification = fields.optional("verification", report, |node, report| {
+        let mut fields = Fields::of("a verification", node, report)?;
+        let commands = fields.optional("commands", report, list(verification_command));
+        fields.finish(report);
+        commands
+    });
+    fields.finish(report);
+    let mut verification = verification.unwrap_or_default();
+    // Among equals the order of the file stays.
+    verification.sort_by_key(|command| command.priority);
+    Some(Distributions { verification })
+}
+
+fn verification_command(node: &Node, report: &mut Report<'_>) -> Option<VerificationCommand> {
+    let mut fields = Fields::of("a verification command", node, report)?;
+    let binary = fields.required("binary", report, program_name(false));
+    let args = fields.optional("args", report, list(verbatim)).unwrap_or_default();
+    let exit_code = fields.optional("exit_code", report, integer).unwrap_or_default();
+    let pattern = fields.optional("pattern", report, pattern);
+    let priority = fields.optional("priority", report, integer).unwrap_or_default();
+    let optional = fields.optional("optional", report, boolean).unwrap_or_default();
+    fields.finish(report);
+    Some(VerificationCommand { binary: binary?, args, exit_code, pattern, priority, optional })
+}
+
+fn execution_config(node: &Node, report: &mut Report<'_>) -> Option<ExecutionConfig> {
+    let mut fields = Fields::of("an execution config", node, report)?;
+    let interpreter = fields.optional("interpreter", report, interpreter).unwrap_or_default();
+    let environment = fields.optional("environment", report, environment).unwrap_or_default();
+    let dependencies = fields.optional("dependencies", report, dependencies).unwrap_or_default();
+    let env_vars = fields.optional("env_vars", report, variable::changes).unwrap_or_default();
+    fields.finish(report);
+    Some(ExecutionConfig { interpreter, environment, dependencies, env_vars })
+}
+
+fn interpreter(node: &Node, report: &mut Report<'_>) -> Option<Interpreter> {
+    let mut fields = Fields::of("an interpreter", node, report)?;
+    let binary = fields.optional("binary", report, program_name(false));
+    let args = fields.optional("args", report, list(verbatim)).unwrap_or_default();
+    fields.finish(report);
+    Some(Interpreter { binary, args })
+}
+
+fn environment(node: &Node, report: &mut Report<'_>) -> Option<EnvironmentConfig> {
+    let mut fields = Fields::of("an environment", node, report)?;
+    let create = fields.optional("create", report, list(command)).unwrap_or_default();
+    let interpreter = fields.optional("interpreter", report, relative);
+    fields.finish(report);
+    Some(EnvironmentConfig { create, interpreter })
+}
+
+fn dependencies(node: &Node, report: &mut Report<'_>) -> Option<DependenciesConfig> {
+    let mut fields = Fields::of("a list of dependencies", node, report)?;
+    let manifests = fields.optional("manifests", report, list(relative_glob)).unwrap_or_default();
+    let install = fields.optional("install", report, list(command)).unwrap_or_default();
+    fields.finish(report);
+    Some(DependenciesConfig { manifests, install })
+}
+
+fn command(node: &Node, report: &mut Report<'_>) -> Option<DeclaredCommand> {
+    let mut fields = Fields::of("a command", node, report)?;
+    let run = fields.required("run", report, |node, report| {
+        let run = list(verbatim)(node, report)?;
+        if run.first().is_none_or(|program| program.trim().is_empty()) {
+            report.add(&node.span, "the command has no program", "write `run: [program, argument, …]`");
+            return None;
+        }
+        Some(run)
+    });
+    let network = fields.optional("network", report, boolean).unwrap_or_default();
+    let timeout = fields.optional("timeout", report, duration);
+    fields.finish(report);
+    Some(DeclaredCommand { run: run?, network, timeout })
+}

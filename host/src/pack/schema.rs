@@ -1,0 +1,107 @@
+//! JSON Schemas that a pack declares: checked when it is loaded, so that executions can rely on them.
+
+use serde_json::Value as Json;
+
+use super::decode;
+use super::problem::{Report, alternatives, nearest};
+use super::yaml::Node;
+
+/// The types of JSON Schema.
+const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
+
+/// Declared secrets arrive under this name among the parameters.
+const RESERVED_PROPERTY: &str = "secrets";
+
+/// A JSON Schema.
+pub(crate) fn schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
+    let schema = decode::json(node, report)?;
+    if !schema.is_object() {
+        report.add(
+            &node.span,
+            format!("a JSON Schema is expected here, and this is {}", node.kind()),
+            "write a mapping, such as `type: object` and `properties: …`",
+        );
+        return None;
+    }
+    let meta = match jsonschema::meta::validator_for(&schema) {
+        Ok(meta) => meta,
+        Err(error) => {
+            report.add(
+                &node.at_pointer("/$schema").span,
+                format!("the dialect of the JSON Schema is not known: {error}"),
+                "leave `$schema` out for the current dialect",
+            );
+            return None;
+        }
+    };
+    let mut valid = true;
+    for error in meta.iter_errors(&schema) {
+        valid = false;
+        let at = node.at_pointer(error.instance_path().as_str());
+        let (message, help) = explain(&error, at);
+        report.add(&at.span, message, help);
+    }
+    if !valid {
+        return None;
+    }
+    // What the schema of schemas can't see: references and patterns.
+    if let Err(error) = jsonschema::validator_for(&schema) {
+        report.add(
+            &node.at_pointer(error.instance_path().as_str()).span,
+            format!("the JSON Schema can't be used: {error}"),
+            "refer only to what is in the same schema, as in `$ref: \"#/$defs/name\"`",
+        );
+        return None;
+    }
+    Some(schema)
+}
+
+fn explain(error: &jsonschema::ValidationError<'_>, at: &Node) -> (String, String) {
+    let keyword = error.instance_path().as_str().rsplit('/').next().unwrap_or_default();
+    match error.instance().as_ref() {
+        Json::String(read) if keyword == "type" => {
+            let help = match nearest(read, TYPES) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("write {}", alternatives(TYPES)),
+            };
+            (format!("`{read}` is not a type of JSON Schema"), help)
+        }
+        read if keyword == "required" && !read.is_array() => (
+            format!("`required` of a JSON Schema is a list of names, and this is {}", at.kind()),
+            "write `required: [name]` beside `properties`".to_owned(),
+        ),
+        _ => (
+            format!("this is not valid in a JSON Schema: {error}"),
+            "see https://json-schema.org/understanding-json-schema".to_owned(),
+        ),
+    }
+}
+
+/// The JSON Schema of an object.
+pub(crate) fn object_schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
+    let schema = schema(node, report)?;
+    if schema.get("type").and_then(Json::as_str) == Some("object") {
+        return Some(schema);
+    }
+    let at = if schema.get("type").is_some() { node.at_pointer("/type") } else { node };
+    report.add(
+        &at.span,
+        "the JSON Schema has to be that of an object",
+        "write `type: object`, and the names with their schemas under `properties`",
+    );
+    None
+}
+
+/// The JSON Schema of an action's parameters.
+pub(crate) fn parameters_schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
+    let schema = object_schema(node, report)?;
+    if schema.get("properties").and_then(|properties| properties.get(RESERVED_PROPERTY)).is_none() {
+        return Some(schema);
+    }
+    report.add(
+        &node.at_pointer(&format!("/properties/{RESERVED_PROPERTY}")).span,
+        format!("a parameter can't be called `{RESERVED_PROPERTY}`: declared secrets arrive under that name"),
+        "use another name, or declare the secret under `secrets` of the action",
+    );
+    None
+}

@@ -1,0 +1,97 @@
+//! Variables: which names there are, and what YAML may do to them.
+
+use super::VariableChange;
+use super::decode::{self, Fields};
+use super::problem::{Report, Span};
+use super::yaml::{Entry, Node, Value};
+
+/// The host's own variables.
+const RESERVED_PREFIX: &str = "ATTUNE_";
+
+/// Whether every shell and every system takes the name.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Whether a component could make a granted program run something else with it.
+pub(crate) fn steers_the_loader(name: &str) -> bool {
+    name == "PATH" || name.starts_with("LD_") || name.starts_with("DYLD_")
+}
+
+/// The name of a variable that a pack may set.
+pub(crate) fn check_name(name: &str, span: &Span, report: &mut Report<'_>) -> bool {
+    if !is_name(name) {
+        report.add(
+            span,
+            format!("`{name}` can't be the name of a variable"),
+            "use letters, digits and `_`, without a digit at the start",
+        );
+        return false;
+    }
+    if name.starts_with(RESERVED_PREFIX) {
+        report.add(
+            span,
+            format!("`{name}` is Attune's own: names with `{RESERVED_PREFIX}` are set by the host"),
+            "use another name",
+        );
+        return false;
+    }
+    true
+}
+
+/// `env_vars`: a value, or a mapping that says what to do.
+pub(crate) fn changes(node: &Node, report: &mut Report<'_>) -> Option<Vec<(String, VariableChange)>> {
+    let read: Vec<_> = decode::entries(node, report)?
+        .iter()
+        .map(|Entry { key, key_span, value }| {
+            let named = check_name(key, key_span, report);
+            let change = change(value, report)?;
+            named.then(|| (key.to_string(), change))
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+fn change(node: &Node, report: &mut Report<'_>) -> Option<VariableChange> {
+    if !matches!(node.value, Value::Mapping(_)) {
+        return variable_value(node, report).map(VariableChange::Set);
+    }
+    let mut fields = Fields::of("a variable", node, report)?;
+    let changes = [
+        fields.optional("set", report, variable_value).map(VariableChange::Set),
+        fields.optional("prepend", report, variable_value).map(VariableChange::Prepend),
+        fields.optional("append", report, variable_value).map(VariableChange::Append),
+        fields.optional("unset", report, unset),
+    ];
+    let written =
+        ["set", "prepend", "append", "unset"].into_iter().filter(|key| fields.node(key).is_some()).count();
+    fields.finish(report);
+    if written != 1 {
+        report.add(
+            &node.span,
+            format!("a variable is changed in exactly one way, and here are {written}"),
+            "write one of `set`, `prepend`, `append` or `unset: true`",
+        );
+        return None;
+    }
+    changes.into_iter().flatten().next()
+}
+
+fn variable_value(node: &Node, report: &mut Report<'_>) -> Option<String> {
+    let value = decode::verbatim(node, report)?;
+    if value.contains('\0') {
+        report.add(&node.span, "the value has a zero byte, which no variable can hold", "leave it out");
+        return None;
+    }
+    Some(value)
+}
+
+fn unset(node: &Node, report: &mut Report<'_>) -> Option<VariableChange> {
+    if decode::boolean(node, report)? {
+        return Some(VariableChange::Unset);
+    }
+    report.add(&node.span, "`unset: false` does nothing", "write `unset: true`, or leave the variable out");
+    None
+}
