@@ -12,7 +12,7 @@ use super::problem::{Report, Span, alternatives, nearest};
 use super::yaml::{Entry, Node, Reading, Scalar, Value};
 
 /// The longest time that can be declared; also keeps arithmetic with deadlines far from overflow.
-const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 
 /// The keys of a mapping, as far as they have been asked for.
 pub(crate) struct Fields<'n> {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use sha2::{Digest, Sha256};
 
 use super::bundle::{Bundle, BundleEntry, hexadecimal};
+use super::manifest::Manifest;
 use super::names::{KnownRuntime, Taken};
 use super::problem::{Problems, Report, Source};
 use super::yaml::{self, Node};
@@ -30,20 +31,7 @@ const MODULE_VERSION: &[u8] = &[0x01, 0x00, 0x00, 0x00];
 /// the pack's own; those of an older version of the same pack are ignored.
 pub fn load(bundle: &Bundle, known_runtimes: &[KnownRuntime]) -> Result<Pack, Problems> {
     let mut problems = Problems::default();
-    let (reference, manifest) = match bundle.get(MANIFEST) {
-        Some(entry) => match compose(MANIFEST, entry, &mut problems) {
-            Some((source, node)) => manifest::read(&node, &mut Report::new(&source, &mut problems)),
-            None => (None, None),
-        },
-        None => {
-            problems.add_file(
-                MANIFEST,
-                "the file is missing, and without it the files are no pack",
-                "write at least `ref: name` and `version: \"1.0.0\"`",
-            );
-            (None, None)
-        }
-    };
+    let (reference, manifest) = read_manifest(bundle, &mut problems);
     let others: Vec<_> = known_runtimes
         .iter()
         .filter(|known| Some(known.reference.pack()) != reference.as_ref())
@@ -88,6 +76,19 @@ pub fn load(bundle: &Bundle, known_runtimes: &[KnownRuntime]) -> Result<Pack, Pr
         Some(pack) if problems.is_empty() => Ok(pack),
         _ => Err(problems),
     }
+}
+
+fn read_manifest(bundle: &Bundle, problems: &mut Problems) -> (Option<PackRef>, Option<Manifest>) {
+    let Some(entry) = bundle.get(MANIFEST) else {
+        problems.add_file(
+            MANIFEST,
+            "the file is missing, and without it the files are no pack",
+            "write at least `ref: name` and `version: \"1.0.0\"`",
+        );
+        return (None, None);
+    };
+    let Some((source, node)) = compose(MANIFEST, entry, problems) else { return (None, None) };
+    manifest::read(&node, &mut Report::new(&source, problems))
 }
 
 /// Also all runtimes that there are, even those with problems, for what asks for one.
@@ -145,7 +146,9 @@ fn each<T>(
 /// The YAML files of a folder; in folders below it they are the authors' own.
 fn definitions<'a>(bundle: &'a Bundle, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a BundleEntry)> {
     bundle.iter().filter(move |(path, _)| {
-        path.strip_prefix(folder).is_some_and(|name| name.ends_with(".yaml") && !name.contains('/'))
+        path.strip_prefix(folder)
+            .and_then(|name| name.strip_suffix(".yaml"))
+            .is_some_and(|stem| !stem.contains('/'))
     })
 }
 
@@ -154,7 +157,7 @@ fn compose(path: &str, entry: &BundleEntry, problems: &mut Problems) -> Option<(
         Ok(text) => text,
         Err(error) => {
             let before = entry.bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = before.split(|byte| *byte == b'\n').count();
             problems.add_file(
                 path,
                 format!("the file is not UTF-8: see line {line}, byte {} of the file", before.len() + 1),

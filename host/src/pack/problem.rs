@@ -145,31 +145,26 @@ impl Problems {
     #[must_use]
     pub fn render(&self, coloured: bool) -> String {
         let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
-        let mut rendered = String::new();
+        let mut text = String::new();
         for problem in &self.problems {
-            rendered.push_str(&self.render_one(&renderer, problem));
-            rendered.push_str("\n\n");
+            text.push_str(&self.render_one(&renderer, problem));
+            text.push_str("\n\n");
         }
-        rendered.push_str(&self.to_string());
-        rendered
+        text.push_str(&self.to_string());
+        text
     }
 
     fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {
         let title = Level::ERROR.primary_title(problem.message.as_str());
         let help = Level::HELP.message(problem.help.as_str());
-        let text = self.texts.get(&problem.path);
-        match problem.position.zip(text) {
-            Some((position, text)) => {
-                let snippet = Snippet::source(text.as_ref())
-                    .path(problem.path.as_str())
-                    .annotation(AnnotationKind::Primary.span(position.start..position.end));
-                renderer.render(&[title.element(snippet).element(help)])
-            }
-            None => {
-                let origin = Origin::path(problem.path.as_str());
-                renderer.render(&[title.element(origin).element(help)])
-            }
-        }
+        let path = problem.path.as_str();
+        let text = self.texts.get(path);
+        let Some((position, text)) = problem.position.zip(text) else {
+            return renderer.render(&[title.element(Origin::path(path)).element(help)]);
+        };
+        let place = AnnotationKind::Primary.span(position.start..position.end);
+        let snippet = Snippet::source(text.as_ref()).path(path).annotation(place);
+        renderer.render(&[title.element(snippet).element(help)])
     }
 }
 
@@ -304,6 +299,8 @@ mod tests {
         let mut problems = Problems::default();
         problems.add(&source, &(3..4), "message", "help");
         problems.add_file("b.yaml", "message", "help");
-        insta::assert_snapshot!(serde_json::to_string(&problems).expect("serialisable"), @r"");
+        insta::assert_snapshot!(serde_json::to_string(&problems).expect("serialisable"), @r#"
+            [{"path":"a.yaml","line":1,"column":4,"start":3,"end":4,"message":"message","help":"help"},{"path":"b.yaml","message":"message","help":"help"}]
+            "#);
     }
 }

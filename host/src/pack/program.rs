@@ -86,6 +86,8 @@ fn runtime<'a>(
                 format!("write {}", alternatives(references.iter().map(String::as_str))),
             );
         }
+        // Which runtimes are the pack's own is not known then.
+        Lookup::Unknown if surroundings.pack.is_none() => {}
         Lookup::Unknown => {
             let help = match nearest_runtime(text, surroundings.runtimes) {
                 Some(meant) => format!("did you mean `{meant}`?"),

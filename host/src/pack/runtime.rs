@@ -108,7 +108,9 @@ fn aliases(node: &Node, surroundings: &mut Surroundings<'_>, report: &mut Report
         .iter()
         .map(|item| {
             let alias = alias(item, report)?;
-            let other = surroundings.others.iter().find(|other| other.aliases.contains(&alias));
+            // Without the name of the pack, the others may be the pack itself as it was installed before.
+            let others = surroundings.pack.map_or(&[] as &[_], |_| surroundings.others);
+            let other = others.iter().find(|other| other.aliases.contains(&alias));
             match other {
                 Some(KnownRuntime { reference, .. }) => report.add(
                     &item.span,

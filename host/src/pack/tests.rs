@@ -47,7 +47,7 @@ fn files<'a>(changes: &[(&'a str, &'a [u8])]) -> Bundle {
         ("components/lua.wasm", COMPONENT),
     ]);
     files.extend(changes.iter().copied());
-    let files = files.into_iter().map(|(path, bytes)| (path, bytes.to_vec(), path.ends_with(".sh")));
+    let files = files.into_iter().map(|(path, bytes)| (path, bytes.to_vec(), false));
     Bundle::from_files(files).expect("a bundle")
 }
 
@@ -109,6 +109,7 @@ fn a_good_pack() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the length is that of the snapshot")]
 fn everything_an_action_can_say() {
     let pack = good(&[(
         "actions/greet.yaml",
@@ -150,7 +151,97 @@ secrets:
         .replace("true_or_false", "{type: object}")
         .as_str(),
     )]);
-    insta::assert_snapshot!(serde_json::to_string_pretty(&pack.actions[0]).expect("JSON"), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&pack.actions[0]).expect("JSON"), @r#"
+        {
+          "reference": "demo.greet",
+          "label": "Greet",
+          "description": "Says hello, politely.\n",
+          "program": {
+            "runtime": "lua5",
+            "constraint": "5",
+            "variant": "jit",
+            "version_policy": "fallback",
+            "entry_point": "actions/greet.lua",
+            "env_vars": [
+              [
+                "PLAIN",
+                {
+                  "set": "3.10"
+                }
+              ],
+              [
+                "PATH",
+                {
+                  "prepend": "/opt/bin"
+                }
+              ],
+              [
+                "LUA_PATH",
+                {
+                  "append": "./?.lua"
+                }
+              ],
+              [
+                "LANG",
+                {
+                  "set": "C"
+                }
+              ],
+              [
+                "HOME",
+                "unset"
+              ]
+            ],
+            "secrets": [
+              {
+                "name": "token",
+                "description": null,
+                "required": true,
+                "env": null
+              },
+              {
+                "name": "key",
+                "description": "Optional.",
+                "required": false,
+                "env": "API_KEY"
+              }
+            ]
+          },
+          "parameters": {
+            "schema": {
+              "type": "object",
+              "properties": {
+                "name": {
+                  "type": "string",
+                  "default": "World"
+                },
+                "country": {
+                  "enum": [
+                    "no",
+                    "se"
+                  ]
+                }
+              }
+            },
+            "delivery": "file",
+            "format": "yaml"
+          },
+          "output": {
+            "format": "jsonl",
+            "schema": {
+              "type": "object"
+            }
+          },
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retries": 2,
+          "concurrency": 3,
+          "idempotent": true,
+          "enabled": false
+        }
+        "#);
 }
 
 #[test]
@@ -208,7 +299,110 @@ versions:
     execution_config: {}
 "#,
     )]);
-    insta::assert_snapshot!(serde_json::to_string(&pack.runtimes[0]).expect("JSON"), @"");
+    let runtime = &pack.runtimes[0];
+    assert_eq!(runtime.label, "Lua");
+    assert_eq!(runtime.aliases, ["lua5", "lua.c"]);
+    let [latest, merged, empty] = runtime.versions.as_slice() else { panic!("three versions") };
+    assert!(latest.is_default && !merged.is_default);
+    assert_eq!(latest.execution_config, runtime.execution_config);
+    assert_eq!(latest.distributions, runtime.distributions);
+    assert_eq!(merged.distributions, Distributions::default());
+    assert_eq!((empty.version.as_str(), &empty.execution_config), ("4", &ExecutionConfig::default()));
+    let binaries: Vec<_> = latest.distributions.verification.iter().map(|command| &command.binary).collect();
+    assert_eq!(binaries, ["luac", "lua"]);
+    assert_eq!(latest.meta["eol"], "2030-01-01");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&runtime.plugin).expect("JSON"), @r#"
+        {
+          "component": "lua",
+          "grants": {
+            "tools": [
+              "lua*",
+              "luarocks"
+            ],
+            "search": [
+              {
+                "source": "path",
+                "folders": [
+                  "$PATH"
+                ]
+              },
+              {
+                "source": "manager",
+                "folders": [
+                  "~/.versions/*/bin",
+                  "${LUA_ROOT:-/opt/lua}/bin",
+                  "/usr/bin"
+                ]
+              }
+            ],
+            "read": [
+              "~/.luarc"
+            ],
+            "variables": [
+              "LUA_ROOT"
+            ],
+            "network": true
+          },
+          "settings": [
+            [
+              "registry",
+              "https://example.org"
+            ],
+            [
+              "level",
+              "3.10"
+            ]
+          ]
+        }
+        "#);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&merged.execution_config).expect("JSON"), @r#"
+        {
+          "interpreter": {
+            "binary": "lua5.3",
+            "args": []
+          },
+          "environment": {
+            "create": [
+              {
+                "run": [
+                  "luarocks",
+                  "init",
+                  "${environment}"
+                ],
+                "network": false,
+                "timeout": {
+                  "secs": 60,
+                  "nanos": 0
+                }
+              }
+            ],
+            "interpreter": "bin/lua"
+          },
+          "dependencies": {
+            "manifests": [
+              "*.rockspec"
+            ],
+            "install": [
+              {
+                "run": [
+                  "luarocks",
+                  "install"
+                ],
+                "network": true,
+                "timeout": null
+              }
+            ]
+          },
+          "env_vars": [
+            [
+              "LUA_INIT",
+              {
+                "set": ""
+              }
+            ]
+          ]
+        }
+        "#);
 }
 
 #[test]

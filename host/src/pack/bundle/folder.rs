@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn ignore_rules_that_are_wrong() {
-        let folder = folder(&[("a", "x"), (".attuneignore", "a[\n")]);
+        let folder = folder(&[("a", "x"), (".attuneignore", "[z-a]\n")]);
         let error = Bundle::from_dir(folder.path()).expect_err("an error");
         assert!(matches!(error, BundleError::Ignore { .. }), "{error}");
     }

@@ -39,9 +39,8 @@ impl Bundle {
         let differs = || BundleError::DestinationDiffers { destination: destination.to_owned() };
         match folder::read(destination, Filter::Nothing) {
             Ok(found) if found.digest() == self.digest() => Ok(()),
-            Ok(_) => Err(differs()),
             Err(error @ BundleError::Read { .. }) if destination.is_dir() => Err(error),
-            Err(_) => Err(differs()),
+            Ok(_) | Err(_) => Err(differs()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
 
 use super::{Entry, Node, Scalar, Style, Value};
 use crate::pack::problem::{Report, Span};
@@ -138,7 +138,7 @@ impl Composer {
                     report.add(&bytes, "the alias stands for what it is in", "write out what is meant");
                     return Err(GivenUp);
                 };
-                self.finish(target, 0, report)
+                self.attach(target, &bytes, report)
             }
             Event::UnresolvedAlias(name) => {
                 report.add(
@@ -191,13 +191,21 @@ impl Composer {
         self.finish(Composed { node: Rc::new(Node { span, value }), size, depth }, anchor, report)
     }
 
-    /// Puts a node where it belongs: into the innermost open collection, or at the root.
     fn finish(&mut self, composed: Composed, anchor: usize, report: &mut Report<'_>) -> Result<(), GivenUp> {
+        if anchor != 0 {
+            self.anchors.insert(anchor, composed.clone());
+        }
         let span = composed.node.span.clone();
+        self.attach(composed, &span, report)
+    }
+
+    /// Puts a node where it belongs: into the innermost open collection, or at the root. `span` is where
+    /// it is used, which for an alias is not where it was written.
+    fn attach(&mut self, composed: Composed, span: &Span, report: &mut Report<'_>) -> Result<(), GivenUp> {
         let total = self.open.last().map_or(0, |open| open.size).saturating_add(composed.size);
         if total > NODES_MAX {
             report.add(
-                &span,
+                span,
                 format!("with its aliases written out the file has more than {NODES_MAX} values"),
                 "use fewer aliases of aliases",
             );
@@ -205,14 +213,11 @@ impl Composer {
         }
         if self.open.len() + composed.depth > DEPTH_MAX {
             report.add(
-                &span,
+                span,
                 format!("lists and mappings are nested more than {DEPTH_MAX} deep"),
                 "nest less deep",
             );
             return Err(GivenUp);
-        }
-        if anchor != 0 {
-            self.anchors.insert(anchor, composed.clone());
         }
         match self.open.last_mut() {
             None => {
@@ -316,13 +321,24 @@ fn syntax(error: &ScanError, text: &str, report: &mut Report<'_>) -> GivenUp {
     let value = line.split_once(": ").map(|(_, value)| value.trim()).unwrap_or_default();
     let help = if value.starts_with(['>', '|', '*', '&', '!', '%', '@', '`']) {
         format!("put quotes around it: `\"{value}\"`")
-    } else if line.trim_start_matches(' ').starts_with('\t') {
-        "indent with spaces".to_owned()
+    } else if is_about_a_tab(error.kind()) {
+        "indent with spaces, here and on the next lines".to_owned()
     } else {
         "look at the indentation, the quotes and the brackets here and on the lines before".to_owned()
     };
     report.add(&(at..at + 1), format!("this is not YAML: {}", error.info()), help);
     GivenUp
+}
+
+fn is_about_a_tab(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TabNotAllowed
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabAtBlockScalarStart
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabInPlainScalar
+    )
 }
 
 fn byte_span(span: &granit_parser::Span) -> Span {
