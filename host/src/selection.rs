@@ -90,15 +90,20 @@ impl NoMatch {
 #[must_use]
 pub fn select(candidates: &[Candidate], wanted: Wanted<'_>) -> Selection {
     let range = wanted.range.filter(|range| !range.prefers_default());
-    let (mut eligible, rejected): (Vec<_>, Vec<_>) = candidates
-        .iter()
-        .map(|candidate| (candidate, obstacle(candidate, wanted, range)))
-        .partition(|(_, obstacle)| obstacle.is_none());
-    match range {
-        Some(_) => eligible.sort_by(|(one, _), (other, _)| by_version(one, other)),
-        None => eligible.sort_by(|(one, _), (other, _)| by_preference(one, other)),
+    let mut eligible: Vec<&Candidate> = Vec::new();
+    let mut rejected: Vec<Judged> = Vec::new();
+    for candidate in candidates {
+        match obstacle(candidate, wanted, range) {
+            Some(reason) => rejected.push(Judged { candidate: candidate.clone(), reason }),
+            None => eligible.push(candidate),
+        }
     }
-    let chosen = eligible.first().map(|(candidate, _)| *candidate);
+    rejected.sort_by(|one, other| by_version(&one.candidate, &other.candidate));
+    match range {
+        Some(_) => eligible.sort_by(|one, other| by_version(one, other)),
+        None => eligible.sort_by(|one, other| by_preference(one, other)),
+    }
+    let chosen = eligible.first().copied();
 
     let mut warnings = Vec::new();
     if let (None, Some(chosen)) = (range, chosen) {
@@ -110,7 +115,7 @@ pub fn select(candidates: &[Candidate], wanted: Wanted<'_>) -> Selection {
 
     let mut judged: Vec<Judged> = eligible
         .into_iter()
-        .map(|(candidate, _)| {
+        .map(|candidate| {
             let reason = match chosen {
                 Some(chosen) if !std::ptr::eq(chosen, candidate) => {
                     yields_to(chosen, candidate, range.is_none())
@@ -120,11 +125,6 @@ pub fn select(candidates: &[Candidate], wanted: Wanted<'_>) -> Selection {
             Judged { candidate: candidate.clone(), reason }
         })
         .collect();
-    let mut rejected: Vec<Judged> = rejected
-        .into_iter()
-        .filter_map(|(candidate, reason)| Some(Judged { candidate: candidate.clone(), reason: reason? }))
-        .collect();
-    rejected.sort_by(|one, other| by_version(&one.candidate, &other.candidate));
     judged.append(&mut rejected);
     Selection { judged, warnings }
 }

@@ -212,7 +212,7 @@ impl<'t> Parser<'t, '_> {
         }
         if let Some(end) = word.strip_prefix('-') {
             return Err(Fault::new(span, format!("`{word}` begins with a hyphen"))
-                .hint(format!("write a range with spaces on both sides: `3.9 - {end}`")));
+                .hint(format!("write a range with a space on both sides of the hyphen: `… - {end}`")));
         }
         if is_name(word) {
             return Err(name_in_range(word, &span));

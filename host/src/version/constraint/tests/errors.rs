@@ -171,7 +171,7 @@ fn hyphens() {
         "3.9 -3.11",
         "-3.11",
         "`-3.11` begins with a hyphen",
-        "write a range with spaces on both sides: `3.9 - 3.11`",
+        "write a range with a space on both sides of the hyphen: `… - 3.11`",
     );
     check("3.9 -", "-", "the range has no upper end", "write `>=3.9` for a range without an upper end");
     check(
