@@ -1,1 +1,206 @@
 //! The plugin host: loads components, calls their exports, answers their imports within their grants.
+//!
+//! A [`Plugins`] holds the engine and what was loaded; [`Plugins::load`] compiles a component, or finds it
+//! compiled; [`Plugins::runtime`] binds it to one runtime and its grants; a [`RuntimePlugin`] is called. Every
+//! call gets a fresh instance, one deadline and a report. The host's model goes in and comes out: nothing of
+//! WebAssembly is seen outside this module. What is done with the answers is not decided here.
+
+mod bindings;
+mod breaker;
+mod cache;
+mod call;
+mod child;
+mod component;
+mod convert;
+mod engine;
+mod error;
+mod files;
+mod grant;
+mod limits;
+mod log;
+mod memo;
+mod output;
+mod patterns;
+mod program;
+mod roots;
+mod runtime;
+mod tools;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+pub use call::{Answer, CallReport};
+pub use child::Ending;
+pub use component::Plugin;
+pub use convert::Alias;
+pub use error::{Cause, Function, Part, PluginError};
+pub use limits::Limits;
+pub use memo::{Memo, MemoEntry, MemoKey, MemoOutcome};
+pub use roots::Scanned;
+pub use runtime::{
+    CheckRequest, DetectionRequest, Health, LaunchRequest, PlanRequest, RuntimePlugin, VerificationRequest,
+};
+
+use cache::Cache;
+use call::Scope;
+use engine::Sandbox;
+use grant::Granted;
+use patterns::Patterns;
+use roots::Surroundings;
+
+use crate::pack::Grants;
+use crate::reference::{PackRef, RuntimeRef};
+
+/// What the plugin host needs to know of its surroundings.
+#[derive(Clone, Debug)]
+pub struct PluginSettings {
+    /// For compiled components; made, private, when it is first needed.
+    pub cache_folder: PathBuf,
+    /// The key that proves that compiled components are this installation's own; made when it is first needed.
+    pub key_file: PathBuf,
+    /// Bounds on each call.
+    pub limits: Limits,
+    /// What `~` means in grants.
+    pub home: PathBuf,
+    /// What `$PATH` means in grants.
+    pub path: OsString,
+    /// The operator's variables: for `${NAME}` in grants, and, as far as granted, for components to see.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// A component as a pack ships it.
+#[derive(Clone, Debug)]
+pub struct ComponentSource {
+    /// The pack that ships it.
+    pub pack: PackRef,
+    /// Its name within the pack.
+    pub name: String,
+    /// SHA-256, in hexadecimal: what it is known by.
+    pub sha256: String,
+    /// Where its bytes are; they are only asked for if it was not compiled before.
+    pub wasm: Wasm,
+}
+
+/// The bytes of a component.
+#[derive(Clone, Debug)]
+pub enum Wasm {
+    /// At hand.
+    Bytes(Arc<[u8]>),
+    /// In a file.
+    File(PathBuf),
+}
+
+/// What a component serves, and what it may do for that.
+#[derive(Clone, Debug)]
+pub struct RuntimeScope {
+    /// The runtime, for messages.
+    pub runtime: RuntimeRef,
+    /// What the operator approved of what the YAML asks.
+    pub grants: Grants,
+    /// The regular expressions that the runtime's YAML declares.
+    pub patterns: Vec<String>,
+}
+
+/// Everything that is needed to load and call components. Making one costs nothing: the engine starts with
+/// the first component.
+#[derive(Clone)]
+pub struct Plugins(Arc<Shared>);
+
+struct Shared {
+    settings: PluginSettings,
+    cache: Cache,
+    sandbox: OnceLock<Result<Sandbox, String>>,
+    /// One cell per component, by SHA-256, so that it is compiled once however many ask for it.
+    loaded: Mutex<HashMap<String, Arc<tokio::sync::OnceCell<Arc<Plugin>>>>>,
+}
+
+impl Plugins {
+    /// Starts nothing yet.
+    #[must_use]
+    pub fn new(settings: PluginSettings) -> Self {
+        let cache = Cache::new(settings.cache_folder.clone(), settings.key_file.clone());
+        Self(Arc::new(Shared { settings, cache, sandbox: OnceLock::new(), loaded: Mutex::default() }))
+    }
+
+    /// The component, compiled and linked: from memory, from the cache on disk, or from its bytes.
+    pub async fn load(&self, source: &ComponentSource) -> Result<Arc<Plugin>, PluginError> {
+        let cell = {
+            let mut loaded = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(loaded.entry(source.sha256.clone()).or_default())
+        };
+        let failed = |cause| PluginError {
+            pack: source.pack.clone(),
+            component: source.name.clone(),
+            digest: source.sha256.clone(),
+            function: Function::Load,
+            cause: Box::new(cause),
+        };
+        let load = async || {
+            let (shared, wanted) = (Arc::clone(&self.0), source.clone());
+            let started = Instant::now();
+            let plugin = tokio::task::spawn_blocking(move || Plugin::load(&shared, &wanted))
+                .await
+                .unwrap_or_else(|error| Err(Cause::Engine { reason: error.to_string() }))?;
+            tracing::debug!(
+                plugin.pack = %source.pack,
+                plugin.component = source.name,
+                plugin.digest = error::short(&source.sha256),
+                plugin.compiled = plugin.was_compiled(),
+                duration_ms = started.elapsed().as_millis(),
+                "loaded a component"
+            );
+            Ok(Arc::new(plugin))
+        };
+        cell.get_or_try_init(load).await.map(Arc::clone).map_err(failed)
+    }
+
+    /// Binds a component to a runtime and to what it may do for it.
+    pub fn runtime(&self, plugin: &Arc<Plugin>, scope: RuntimeScope) -> Result<RuntimePlugin, PluginError> {
+        let failed = |cause| plugin.error(Function::Load, cause);
+        let settings = &self.0.settings;
+        let scope = Scope {
+            pack: plugin.pack().clone(),
+            component: plugin.name().to_owned(),
+            digest: plugin.sha256().to_owned(),
+            runtime: scope.runtime,
+            granted: Granted::compile(&scope.grants).map_err(failed)?,
+            patterns: Patterns::compile(&scope.patterns).map_err(failed)?,
+            surroundings: Surroundings {
+                home: settings.home.clone(),
+                path: settings.path.clone(),
+                variables: settings.variables.clone(),
+            },
+            limits: settings.limits.clone(),
+        };
+        Ok(RuntimePlugin::new(self.clone(), Arc::clone(plugin), scope))
+    }
+
+    fn sandbox(&self) -> Result<&Sandbox, Cause> {
+        self.0.sandbox()
+    }
+}
+
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Plugins").field("settings", &self.0.settings).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn sandbox(&self) -> Result<&Sandbox, Cause> {
+        let sandbox = self.sandbox.get_or_init(|| Sandbox::start().map_err(|error| format!("{error:#}")));
+        sandbox.as_ref().map_err(|reason| Cause::Engine { reason: reason.clone() })
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,226 @@
+//! A component, compiled and linked, and what it turned out to export.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, InstancePre};
+
+use super::bindings::exports::attune::runtime::{detection, environment, verification};
+use super::breaker::Breaker;
+use super::call::Call;
+use super::engine::Sandbox;
+use super::error::{Cause, Function, PluginError};
+use super::limits::Limits;
+use super::{ComponentSource, Shared, Wasm};
+use crate::reference::PackRef;
+
+/// Bytes of a page of WebAssembly's memory.
+const PAGE: u64 = 64 << 10;
+
+/// A loaded component. It holds no state between calls but what is known of its failures.
+pub struct Plugin {
+    pack: PackRef,
+    name: String,
+    sha256: String,
+    compiled: bool,
+    pub(super) linked: InstancePre<Call>,
+    detection: Export<detection::GuestIndices>,
+    verification: Export<verification::GuestIndices>,
+    environment: Export<environment::GuestIndices>,
+    breaker: Mutex<Breaker>,
+}
+
+/// An interface that may be exported.
+enum Export<T> {
+    Present(T),
+    Missing,
+    Incompatible { reason: String },
+}
+
+impl<T> Export<T> {
+    fn find(
+        linked: &InstancePre<Call>,
+        interface: &str,
+        indices: fn(&InstancePre<Call>) -> wasmtime::Result<T>,
+    ) -> Self {
+        // The version that bindings look for; the engine also accepts a later compatible one.
+        let name = format!("attune:runtime/{interface}@0.1.0");
+        if linked.component().get_export_index(None, &name).is_none() {
+            return Self::Missing;
+        }
+        match indices(linked) {
+            Ok(indices) => Self::Present(indices),
+            Err(error) => Self::Incompatible { reason: format!("{error:#}") },
+        }
+    }
+
+    fn get(&self, interface: &'static str) -> Result<&T, Cause> {
+        match self {
+            Self::Present(indices) => Ok(indices),
+            Self::Missing => Err(Cause::MissingExport { interface }),
+            Self::Incompatible { reason } => {
+                Err(Cause::IncompatibleExport { interface, reason: reason.clone() })
+            }
+        }
+    }
+
+    fn is_present(&self) -> bool {
+        matches!(self, Self::Present(_))
+    }
+}
+
+impl Plugin {
+    /// Blocks: compiling takes up to seconds.
+    pub(super) fn load(shared: &Shared, source: &ComponentSource) -> Result<Self, Cause> {
+        let sandbox = shared.sandbox()?;
+        let cached = shared.cache.load(&sandbox.engine, &source.sha256);
+        let compiled = cached.is_none();
+        let component = match cached {
+            Some(component) => component,
+            None => compile(shared, sandbox, source)?,
+        };
+        check_size(&component, &shared.settings.limits)?;
+        let linked = sandbox
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| incompatible_import(&component, &format!("{error:#}")))?;
+        Ok(Self {
+            pack: source.pack.clone(),
+            name: source.name.clone(),
+            sha256: source.sha256.clone(),
+            compiled,
+            detection: Export::find(&linked, "detection", detection::GuestIndices::new),
+            verification: Export::find(&linked, "verification", verification::GuestIndices::new),
+            environment: Export::find(&linked, "environment", environment::GuestIndices::new),
+            linked,
+            breaker: Mutex::default(),
+        })
+    }
+
+    /// The pack that ships it.
+    #[must_use]
+    pub fn pack(&self) -> &PackRef {
+        &self.pack
+    }
+
+    /// Its name within the pack.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SHA-256, in hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Whether it had to be compiled, rather than found compiled.
+    #[must_use]
+    pub fn was_compiled(&self) -> bool {
+        self.compiled
+    }
+
+    /// Whether it exports the interface that the function belongs to, in a form that can be called.
+    #[must_use]
+    pub fn exports(&self, function: Function) -> bool {
+        match function {
+            Function::Load => true,
+            Function::Detect | Function::Aliases => self.detection.is_present(),
+            Function::Verify => self.verification.is_present(),
+            Function::Plan | Function::Check | Function::Launch => self.environment.is_present(),
+        }
+    }
+
+    pub(super) fn detection(&self) -> Result<&detection::GuestIndices, Cause> {
+        self.detection.get("detection")
+    }
+
+    pub(super) fn verification(&self) -> Result<&verification::GuestIndices, Cause> {
+        self.verification.get("verification")
+    }
+
+    pub(super) fn environment(&self) -> Result<&environment::GuestIndices, Cause> {
+        self.environment.get("environment")
+    }
+
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn error(&self, function: Function, cause: Cause) -> PluginError {
+        PluginError {
+            pack: self.pack.clone(),
+            component: self.name.clone(),
+            digest: self.sha256.clone(),
+            function,
+            cause: Box::new(cause),
+        }
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Plugin")
+            .field("pack", &self.pack)
+            .field("name", &self.name)
+            .field("sha256", &self.sha256)
+            .finish_non_exhaustive()
+    }
+}
+
+fn compile(shared: &Shared, sandbox: &Sandbox, source: &ComponentSource) -> Result<Component, Cause> {
+    let wasm = match &source.wasm {
+        Wasm::Bytes(bytes) => Cow::Borrowed(&bytes[..]),
+        Wasm::File(path) => Cow::Owned(
+            std::fs::read(path)
+                .map_err(|error| Cause::Unreadable { reason: format!("{}: {error}", path.display()) })?,
+        ),
+    };
+    // What is cached under a digest is that digest's.
+    let actual = super::hexadecimal(&Sha256::digest(&wasm));
+    if actual != source.sha256 {
+        return Err(Cause::DigestMismatch { actual });
+    }
+    let component = Component::from_binary(&sandbox.engine, &wasm)
+        .map_err(|error| Cause::Compile { reason: format!("{error:#}") })?;
+    shared.cache.store(&sandbox.engine, &source.sha256, &component);
+    Ok(component)
+}
+
+/// Refuses at once what every call would refuse.
+fn check_size(component: &Component, limits: &Limits) -> Result<(), Cause> {
+    // Unknown for a component that imports modules, which links with nothing here anyway.
+    let Some(required) = component.resources_required() else { return Ok(()) };
+    let instances = limits.instances as u64;
+    let checks = [
+        ("memories", u64::from(required.num_memories), instances),
+        ("tables", u64::from(required.num_tables), instances),
+        (
+            "bytes of memory",
+            required.max_initial_memory_size.unwrap_or_default().saturating_mul(PAGE),
+            limits.memory as u64,
+        ),
+        (
+            "elements of a table",
+            required.max_initial_table_size.unwrap_or_default(),
+            limits.table_elements as u64,
+        ),
+    ];
+    checks.into_iter().try_for_each(|(what, needed, allowed)| {
+        if needed > allowed { Err(Cause::TooLarge { what, needed, allowed }) } else { Ok(()) }
+    })
+}
+
+/// The engine reports the first import that does not fit, by name within a text.
+fn incompatible_import(component: &Component, reason: &str) -> Cause {
+    let component_type = component.component_type();
+    let import = component_type
+        .imports(component.engine())
+        .map(|(name, _)| name)
+        .find(|name| reason.contains(&format!("`{name}`")))
+        .unwrap_or("unknown");
+    Cause::IncompatibleImport { import: import.to_owned(), reason: reason.to_owned() }
+}

@@ -1,0 +1,166 @@
+//! The WebAssembly engine, what it provides to components, and the clock that interrupts them.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, Store, UpdateDeadline};
+
+use super::bindings::Runtime;
+use super::call::Call;
+
+/// How often running components are interrupted to see whether their time is up.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Native stack for one call; the component's own limit is a part of it.
+const STACK: usize = 2 << 20;
+const WASM_STACK: usize = 512 << 10;
+
+/// A component's own code ran beyond the deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the deadline has passed")]
+pub(crate) struct DeadlinePassed;
+
+/// The engine with everything that components may import.
+pub(crate) struct Sandbox {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<Call>,
+    ticker: Ticker,
+}
+
+impl Sandbox {
+    pub(crate) fn start() -> wasmtime::Result<Self> {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        // Nothing here is asynchronous within a component, and without it a store is cheaper.
+        config.concurrency_support(false);
+        config.max_wasm_stack(WASM_STACK);
+        config.async_stack_size(STACK);
+        let engine = Engine::new(&config)?;
+        let mut linker = Linker::new(&engine);
+        // All of it links, since components of interpreted languages import much of it; nothing is granted by it.
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        Runtime::add_to_linker::<_, HasSelf<_>>(&mut linker, |call: &mut Call| call)?;
+        let ticker = Ticker::new(engine.clone());
+        Ok(Self { engine, linker, ticker })
+    }
+
+    /// A store whose component is interrupted at `deadline`, for as long as the returned value lives.
+    pub(crate) fn store(&self, call: Call, deadline: Instant) -> std::io::Result<(Store<Call>, Ticking<'_>)> {
+        let mut store = Store::new(&self.engine, call);
+        let memory = store.data().scope.limits.memory;
+        store.limiter(|call| &mut call.usage);
+        // What a component hands to the host is copied: no more of that than of its own memory.
+        store.set_hostcall_fuel(memory);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            if Instant::now() >= deadline { Err(DeadlinePassed.into()) } else { Ok(UpdateDeadline::Yield(1)) }
+        });
+        Ok((store, self.ticker.tick()?))
+    }
+}
+
+/// Advances the engine's epoch while there are calls; asleep otherwise.
+struct Ticker {
+    shared: Arc<Shared>,
+    engine: Engine,
+    thread: OnceLock<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<TickerState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct TickerState {
+    calls: usize,
+    stopped: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, TickerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, engine: &Engine) {
+        let mut state = self.state();
+        while !state.stopped {
+            state = if state.calls == 0 {
+                self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                let waited = self.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
+                engine.increment_epoch();
+                waited.0
+            };
+        }
+    }
+}
+
+impl Ticker {
+    fn new(engine: Engine) -> Self {
+        Self { shared: Arc::default(), engine, thread: OnceLock::new() }
+    }
+
+    fn tick(&self) -> std::io::Result<Ticking<'_>> {
+        if self.thread.get().is_none() {
+            let (shared, engine) = (Arc::clone(&self.shared), self.engine.clone());
+            let thread = std::thread::Builder::new()
+                .name("plugin-ticker".to_owned())
+                .spawn(move || shared.run(&engine))?;
+            // Of two threads started at once, the one that came second has nothing to do but tick as well.
+            if let Err(second) = self.thread.set(thread) {
+                drop(second);
+            }
+        }
+        let first = {
+            let mut state = self.shared.state();
+            state.calls += 1;
+            state.calls == 1
+        };
+        if first {
+            self.shared.changed.notify_all();
+        }
+        Ok(Ticking(&self.shared))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.state().stopped = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It can't have panicked, and if it has there is nobody to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// While it lives, epochs advance.
+pub(crate) struct Ticking<'a>(&'a Shared);
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        self.0.state().calls -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ticker_sleeps_between_calls_and_stops() {
+        let engine = Engine::new(&Config::new()).expect("an engine");
+        let ticker = Ticker::new(engine);
+        assert!(ticker.thread.get().is_none(), "no thread before the first call");
+        let (one, two) = (ticker.tick().expect("a thread"), ticker.tick().expect("a thread"));
+        assert_eq!(ticker.shared.state().calls, 2);
+        drop((one, two));
+        assert_eq!(ticker.shared.state().calls, 0);
+        // Joins its thread, so that this test ends shows that it stops.
+        drop(ticker);
+    }
+}

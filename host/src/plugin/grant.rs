@@ -1,0 +1,207 @@
+//! What a component may ask for, as data with pure answers. Where folders really are is `roots`' business.
+
+use std::collections::BTreeSet;
+
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::error::Cause;
+use crate::pack::{Grants, SearchRoot};
+
+/// Names that steer how a program is found, loaded or interpreted before it reads its arguments. No
+/// grant covers them: with any of these, what runs is not what was granted.
+const NEVER: &[&str] = &[
+    "PATH",
+    "IFS",
+    "ENV",
+    "BASH_ENV",
+    "BASHOPTS",
+    "SHELLOPTS",
+    "PS4",
+    "CDPATH",
+    "GLOBIGNORE",
+    "GCONV_PATH",
+    "GETCONF_DIR",
+    "GLIBC_TUNABLES",
+    "HOSTALIASES",
+    "LOCALDOMAIN",
+    "LOCPATH",
+    "NIS_PATH",
+    "NLSPATH",
+    "RES_OPTIONS",
+    "RESOLV_HOST_CONF",
+    "TZDIR",
+];
+
+/// Prefixes of such names.
+const NEVER_PREFIXES: &[&str] = &["LD_", "DYLD_", "MALLOC_", "BASH_FUNC_"];
+
+/// Grants, checked and compiled.
+#[derive(Clone, Debug)]
+pub(crate) struct Granted {
+    tools: NamePatterns,
+    variables: BTreeSet<String>,
+    pub(crate) search: Vec<SearchRoot>,
+    pub(crate) read: Vec<String>,
+}
+
+impl Granted {
+    /// Checks what the YAML grants.
+    pub(crate) fn compile(grants: &Grants) -> Result<Self, Cause> {
+        let mut variables = BTreeSet::new();
+        for name in &grants.variables {
+            let invalid =
+                |reason: &str| Cause::InvalidGrant { grant: name.clone(), reason: reason.to_owned() };
+            if !is_variable_name(name) {
+                return Err(invalid("use letters, digits and `_`, not starting with a digit"));
+            }
+            if steers_programs(name) {
+                return Err(invalid("this variable steers how programs are found or loaded"));
+            }
+            variables.insert(name.clone());
+        }
+        Ok(Self {
+            tools: NamePatterns::compile(&grants.tools)
+                .map_err(|(grant, reason)| Cause::InvalidGrant { grant, reason })?,
+            variables,
+            search: grants.search.clone(),
+            read: grants.read.clone(),
+        })
+    }
+
+    /// Whether a program of this file name may be found and run.
+    pub(crate) fn allows_tool(&self, name: &str) -> bool {
+        self.tools.matches(name)
+    }
+
+    /// Whether this variable may be seen, and set for a program.
+    pub(crate) fn allows_variable(&self, name: &str) -> bool {
+        self.variables.contains(name)
+    }
+}
+
+/// Whether a variable of this name would change which program runs, rather than what it does.
+pub(crate) fn steers_programs(name: &str) -> bool {
+    NEVER.contains(&name) || NEVER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether this can be the name of a variable in any shell.
+pub(crate) fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.chars().all(|rest| rest.is_ascii_alphanumeric() || rest == '_')
+}
+
+/// Patterns for file names: `*`, `?`, `[a-z]`.
+#[derive(Clone, Debug)]
+pub(crate) struct NamePatterns(GlobSet);
+
+impl NamePatterns {
+    /// Compiles all of them, or says which one is wrong and why.
+    pub(crate) fn compile(patterns: &[String]) -> Result<Self, (String, String)> {
+        let mut set = GlobSetBuilder::new();
+        for pattern in patterns {
+            set.add(name_glob(pattern).map_err(|reason| (pattern.clone(), reason))?);
+        }
+        set.build().map(Self).map_err(|error| (patterns.join(", "), error.to_string()))
+    }
+
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        !name.is_empty() && !name.contains('/') && self.0.is_match(name)
+    }
+}
+
+fn name_glob(pattern: &str) -> Result<Glob, String> {
+    if pattern.is_empty() || pattern.len() > 255 {
+        return Err("a name has 1 to 255 bytes".to_owned());
+    }
+    if pattern.contains('/') {
+        return Err("a name has no `/`; folders belong under `search`".to_owned());
+    }
+    // `{a,b}` would be a second way to write a list, and `**` means nothing within a name.
+    if pattern.contains(['{', '}']) || pattern.contains("**") {
+        return Err("only `*`, `?` and `[a-z]` have a meaning".to_owned());
+    }
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .backslash_escape(false)
+        .build()
+        .map_err(|error| error.kind().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn granted(tools: &[&str], variables: &[&str]) -> Result<Granted, Cause> {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        Granted::compile(&Grants { tools: owned(tools), variables: owned(variables), ..Grants::default() })
+    }
+
+    fn check(patterns: &[&str], name: &str, allowed: bool) {
+        let granted = granted(patterns, &[]).expect("valid patterns");
+        assert_eq!(granted.allows_tool(name), allowed, "{patterns:?} {name}");
+    }
+
+    #[test]
+    fn tools() {
+        for (patterns, name, allowed) in [
+            (&[][..], "python3", false),
+            (&["python3"], "python3", true),
+            (&["python3"], "python", false),
+            (&["python3"], "python3.12", false),
+            (&["python*"], "python3.12", true),
+            (&["python[0-9]"], "python3", true),
+            (&["python[0-9]"], "pythons", false),
+            (&["python3.?"], "python3.9", true),
+            (&["python3.?"], "python3x9", false),
+            (&["*"], "anything", true),
+            (&["*"], "", false),
+            (&["*"], "a/b", false),
+            (&["*"], "../sh", false),
+            (&["python3"], "/usr/bin/python3", false),
+            (&["uv", "python*"], "uv", true),
+            (&["uv", "python*"], "uvx", false),
+        ] {
+            check(patterns, name, allowed);
+        }
+    }
+
+    #[test]
+    fn tool_patterns_that_are_refused() {
+        for bad in ["", "a/b", "/bin/sh", "[", "a{b,c}", "a**b", &"x".repeat(256)] {
+            let error = granted(&[bad], &[]).expect_err(bad);
+            assert!(matches!(error, Cause::InvalidGrant { ref grant, .. } if grant == bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn variables() {
+        let granted = granted(&[], &["PYENV_ROOT", "_x"]).expect("valid names");
+        for (name, allowed) in
+            [("PYENV_ROOT", true), ("_x", true), ("pyenv_root", false), ("HOME", false), ("PATH", false)]
+        {
+            assert_eq!(granted.allows_variable(name), allowed, "{name}");
+        }
+    }
+
+    #[test]
+    fn variables_that_no_grant_covers() {
+        for bad in ["PATH", "LD_PRELOAD", "LD_", "DYLD_INSERT_LIBRARIES", "BASH_ENV", "GLIBC_TUNABLES"] {
+            assert!(steers_programs(bad), "{bad}");
+            assert!(matches!(granted(&[], &[bad]), Err(Cause::InvalidGrant { .. })), "{bad}");
+        }
+        for bad in ["", "A=B", "1A", "A B", "Ä", "*"] {
+            assert!(matches!(granted(&[], &[bad]), Err(Cause::InvalidGrant { .. })), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_with_a_slash_is_ever_allowed(name in ".*/.*", pattern in "[a-z*?.]{1,8}") {
+            if let Ok(granted) = granted(&[&pattern], &[]) {
+                prop_assert!(!granted.allows_tool(&name));
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What programs answered before. An answer holds for one component, one state of one file and one
+//! invocation. Whoever owns the store loads the entries before and saves the new ones after.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use super::child::{Completion, Ending, Invocation};
+use crate::installation::{Failure, FailureClass, Identity};
+
+/// Longer output is not worth remembering.
+const OUTPUT_MAX: usize = 256 << 10;
+
+/// What an answer holds for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MemoKey {
+    /// SHA-256 of the component that asked, in hexadecimal.
+    pub component: String,
+    /// Canonical path of the program.
+    pub path: PathBuf,
+    /// Its identity when it ran.
+    pub identity: Identity,
+    /// SHA-256 of arguments, variables, standard input and timeout, in hexadecimal.
+    pub invocation: String,
+}
+
+impl MemoKey {
+    pub(crate) fn new(component: &str, path: &Path, identity: &Identity, invocation: &Invocation) -> Self {
+        Self {
+            component: component.to_owned(),
+            path: path.to_owned(),
+            identity: identity.clone(),
+            invocation: digest(invocation),
+        }
+    }
+}
+
+/// Every part is preceded by its length, so that no two invocations read the same.
+fn digest(invocation: &Invocation) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(&(invocation.arguments.len() as u64).to_le_bytes());
+    for argument in &invocation.arguments {
+        part(argument.as_bytes());
+    }
+    for (name, value) in &invocation.variables {
+        part(name.as_bytes());
+        part(value.as_bytes());
+    }
+    part(&invocation.stdin);
+    part(&invocation.timeout.as_millis().to_le_bytes());
+    super::hexadecimal(&hash.finalize())
+}
+
+/// A remembered answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoOutcome {
+    /// It ran.
+    Completed {
+        /// How it ended.
+        ending: Ending,
+        #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+        /// What it printed.
+        stdout: Vec<u8>,
+        #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+        /// What it complained about.
+        stderr: Vec<u8>,
+    },
+    /// It could not be started, or did not finish.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// An answer and what it holds for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoEntry {
+    /// What it holds for.
+    pub key: MemoKey,
+    /// What was answered.
+    pub outcome: MemoOutcome,
+}
+
+impl MemoEntry {
+    /// Whether it may come out differently on another try: a timeout, a signal, a program that did not
+    /// start. A forced detection leaves these out.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        match &self.outcome {
+            MemoOutcome::Completed { ending: Ending::Exited(_), .. } => false,
+            MemoOutcome::Completed { ending: Ending::Signalled(_), .. } | MemoOutcome::Failed { .. } => true,
+        }
+    }
+}
+
+/// Remembered answers: those known before, and those that were added.
+#[derive(Debug, Default)]
+pub struct Memo(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    known: HashMap<MemoKey, MemoOutcome>,
+    new: Vec<MemoEntry>,
+}
+
+impl Memo {
+    /// Starts with what is known already.
+    #[must_use]
+    pub fn from_entries(entries: Vec<MemoEntry>) -> Self {
+        let known = entries.into_iter().map(|entry| (entry.key, entry.outcome)).collect();
+        Self(Mutex::new(Entries { known, new: Vec::new() }))
+    }
+
+    /// What was added since the last time, to be kept.
+    pub fn take_new(&self) -> Vec<MemoEntry> {
+        std::mem::take(&mut self.entries().new)
+    }
+
+    pub(crate) fn recall(&self, key: &MemoKey) -> Option<Result<Completion, Failure>> {
+        Some(match self.entries().known.get(key)?.clone() {
+            MemoOutcome::Completed { ending, stdout, stderr } => {
+                Ok(Completion { ending, stdout, stderr, truncated: false })
+            }
+            MemoOutcome::Failed { failure } => Err(failure),
+        })
+    }
+
+    /// Remembers what says something about the program. A failure that says more about the moment (no
+    /// memory, no process left) is not remembered, and neither is half an output.
+    pub(crate) fn remember(&self, key: MemoKey, outcome: &Result<Completion, Failure>) {
+        let outcome = match outcome {
+            Ok(done) if done.truncated || done.stdout.len() + done.stderr.len() > OUTPUT_MAX => return,
+            Ok(done) => MemoOutcome::Completed {
+                ending: done.ending,
+                stdout: done.stdout.clone(),
+                stderr: done.stderr.clone(),
+            },
+            Err(failure) => match failure.class {
+                FailureClass::Timeout
+                | FailureClass::ExecFormat
+                | FailureClass::BadShebang
+                | FailureClass::PermissionDenied => MemoOutcome::Failed { failure: failure.clone() },
+                _ => return,
+            },
+        };
+        let mut entries = self.entries();
+        entries.new.push(MemoEntry { key: key.clone(), outcome: outcome.clone() });
+        entries.known.insert(key, outcome);
+    }
+
+    /// Nothing that holds the lock can leave the entries half changed, so a poisoned lock is no reason to stop.
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&BASE64.encode(bytes))
+}
+
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    BASE64.decode(text).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn invocation(arguments: &[&str]) -> Invocation {
+        Invocation {
+            arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
+            variables: Vec::new(),
+            stdin: Vec::new(),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn key(component: &str, ctime: i64, arguments: &[&str]) -> MemoKey {
+        let identity = Identity { dev: 1, inode: 2, size: 3, mtime: 4, ctime };
+        MemoKey::new(component, Path::new("/bin/x"), &identity, &invocation(arguments))
+    }
+
+    fn completion(ending: Ending) -> Result<Completion, Failure> {
+        Ok(Completion { ending, stdout: vec![0, 255], stderr: Vec::new(), truncated: false })
+    }
+
+    #[test]
+    fn an_answer_holds_for_its_key_only() {
+        let memo = Memo::default();
+        memo.remember(key("a", 5, &["-V"]), &completion(Ending::Exited(0)));
+        assert_eq!(memo.recall(&key("a", 5, &["-V"])), Some(completion(Ending::Exited(0))));
+        for other in [key("b", 5, &["-V"]), key("a", 6, &["-V"]), key("a", 5, &["-v"]), key("a", 5, &[])] {
+            assert_eq!(memo.recall(&other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn entries_survive_being_stored() {
+        let memo = Memo::default();
+        memo.remember(key("a", 5, &[]), &completion(Ending::Signalled(9)));
+        memo.remember(key("a", 6, &[]), &Err(Failure::new(FailureClass::Timeout, "too slow")));
+        let new = memo.take_new();
+        assert_eq!(memo.take_new(), []);
+        assert!(new.iter().all(MemoEntry::is_failure));
+        let text = serde_json::to_string(&new).expect("JSON");
+        let memo = Memo::from_entries(serde_json::from_str(&text).expect("the same"));
+        assert_eq!(memo.recall(&key("a", 5, &[])), Some(completion(Ending::Signalled(9))));
+        assert_eq!(memo.take_new(), []);
+    }
+
+    #[test]
+    fn what_is_not_remembered() {
+        let memo = Memo::default();
+        let cut = Completion { ending: Ending::Exited(0), stdout: vec![], stderr: vec![], truncated: true };
+        let long = Completion { stdout: vec![0; OUTPUT_MAX + 1], truncated: false, ..cut.clone() };
+        for outcome in
+            [Ok(cut), Ok(long), Err(Failure::new(FailureClass::Other("not-started".to_owned()), "no memory"))]
+        {
+            memo.remember(key("a", 5, &[]), &outcome);
+            assert_eq!(memo.take_new(), [], "{outcome:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn different_invocations_have_different_digests(
+            one in proptest::collection::vec(".{0,3}", 0..4),
+            other in proptest::collection::vec(".{0,3}", 0..4),
+        ) {
+            let digest_of = |list: &[String]| digest(&invocation(&list.iter().map(String::as_str).collect::<Vec<_>>()));
+            prop_assert_eq!(one == other, digest_of(&one) == digest_of(&other));
+        }
+    }
+}

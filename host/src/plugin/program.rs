@@ -1,0 +1,290 @@
+//! Programs on disk: what a path leads to and whether it could be run, found out without running it.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+
+use crate::installation::{Failure, FailureClass, Identity};
+
+/// As much of a program as is read to know its format; the kernel reads as much of a `#!` line.
+const HEAD: u64 = 256;
+
+/// A program that may be run: what a component's handle stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(unreachable_pub, reason = "the generated bindings re-export it as public")]
+pub struct Executable {
+    /// Canonical absolute path.
+    pub(crate) path: PathBuf,
+    /// The paths that led here, in search order.
+    pub(crate) names: Vec<String>,
+    pub(crate) source: String,
+    pub(crate) format: Format,
+    pub(crate) identity: Identity,
+}
+
+/// What the first bytes of a program say it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Machine code for this machine.
+    Native,
+    /// A script, with the text of its `#!` line after these two characters.
+    Script(String),
+    /// Executable but not readable, so nobody knows.
+    Unreadable,
+}
+
+impl Executable {
+    /// What is at `path`, links followed. Blocks.
+    pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
+        let canonical = path.canonicalize().map_err(|error| unresolved(path, &error))?;
+        let metadata = canonical.metadata().map_err(|error| unresolved(path, &error))?;
+        check_kind(&canonical, &metadata)?;
+        if canonical.to_str().is_none() {
+            return Err(Failure::new(FailureClass::Other("not-utf-8".to_owned()), "the path is not UTF-8"));
+        }
+        let format = format(&canonical)?;
+        Ok(Self {
+            names: path.to_str().map(str::to_owned).into_iter().collect(),
+            path: canonical,
+            source: String::new(),
+            format,
+            identity: Identity::from_metadata(&metadata),
+        })
+    }
+
+    /// The canonical path as text; `at` made sure that it is.
+    pub(crate) fn path_text(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    /// Fails if the file is no longer the one that was looked at.
+    pub(crate) fn check_unchanged(&self) -> Result<(), Failure> {
+        let now = Identity::of(&self.path).map_err(|error| unresolved(&self.path, &error))?;
+        if now == self.identity {
+            return Ok(());
+        }
+        Err(Failure::new(
+            FailureClass::NotFound,
+            format!("{} has been replaced since it was found", self.path.display()),
+        ))
+    }
+}
+
+/// Why a path could not be followed.
+pub(crate) fn unresolved(path: &Path, error: &io::Error) -> Failure {
+    let place = path.display();
+    if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        return Failure::new(FailureClass::SymlinkLoop, format!("the links at {place} lead in a circle"));
+    }
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match path.read_link() {
+            Ok(target) => Failure::new(
+                FailureClass::BrokenSymlink,
+                format!("{place} is a link to {}, which leads nowhere", target.display()),
+            ),
+            Err(_) => Failure::new(FailureClass::NotFound, format!("nothing is at {place}")),
+        },
+        io::ErrorKind::PermissionDenied => {
+            Failure::new(FailureClass::PermissionDenied, format!("no permission to reach {place}"))
+        }
+        _ => Failure::new(FailureClass::Other("unreadable".to_owned()), format!("{place}: {error}")),
+    }
+}
+
+fn check_kind(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
+    let place = path.display();
+    if metadata.is_dir() {
+        return Err(Failure::new(FailureClass::IsDirectory, format!("{place} is a folder")));
+    }
+    if !metadata.is_file() {
+        return Err(Failure::new(FailureClass::ExecFormat, format!("{place} is not a regular file")));
+    }
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Err(Failure::new(FailureClass::NotExecutable, format!("{place} is not executable")));
+    }
+    rustix::fs::access(path, Access::EXEC_OK).map_err(|_| {
+        Failure::new(FailureClass::PermissionDenied, format!("no permission to execute {place}"))
+    })
+}
+
+fn format(path: &Path) -> Result<Format, Failure> {
+    let mut head = Vec::new();
+    match File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Format::Unreadable),
+        Err(error) => return Err(unresolved(path, &error)),
+    }
+    let format = format_of(&head).map_err(|reason| {
+        Failure::new(FailureClass::ExecFormat, format!("{} is {reason}", path.display()))
+    })?;
+    if let Format::Script(line) = &format {
+        check_interpreter(path, line)?;
+    }
+    Ok(format)
+}
+
+fn check_interpreter(path: &Path, line: &str) -> Result<(), Failure> {
+    let interpreter = line.split_whitespace().next().unwrap_or_default();
+    if Path::new(interpreter).is_absolute() && Path::new(interpreter).is_file() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        FailureClass::BadShebang,
+        format!("{} asks for the interpreter `{interpreter}`, which is not there", path.display()),
+    ))
+}
+
+/// `e_machine` of programs for this processor, the 32-bit relative of it included.
+const MACHINES: &[u16] = if cfg!(target_arch = "x86_64") {
+    &[62, 3]
+} else if cfg!(target_arch = "aarch64") {
+    &[183, 40]
+} else if cfg!(target_arch = "riscv64") {
+    &[243]
+} else {
+    &[]
+};
+
+/// What the first bytes say; the error is what it is instead of a program.
+fn format_of(head: &[u8]) -> Result<Format, &'static str> {
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        return Ok(Format::Script(String::from_utf8_lossy(line).trim().to_owned()));
+    }
+    if head.starts_with(b"\x7fELF") {
+        return elf(head);
+    }
+    if cfg!(target_os = "macos") {
+        // Mach-O of 64 bits, or several in one file.
+        let magic = head.get(..4).unwrap_or_default();
+        if [[0xcf, 0xfa, 0xed, 0xfe], [0xca, 0xfe, 0xba, 0xbe]].iter().any(|known| known == magic) {
+            return Ok(Format::Native);
+        }
+    }
+    Err("no program: it starts neither as machine code nor with `#!`")
+}
+
+fn elf(head: &[u8]) -> Result<Format, &'static str> {
+    if !cfg!(target_os = "linux") {
+        return Err("a program for another operating system");
+    }
+    let (Some(&data), Some(&[type_0, type_1, machine_0, machine_1])) =
+        (head.get(5), head.get(16..20).and_then(|bytes| bytes.first_chunk::<4>()))
+    else {
+        return Err("a damaged program: it ends within its header");
+    };
+    let word = |bytes: [u8; 2]| {
+        if data == 2 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    };
+    let native_order = if cfg!(target_endian = "little") { 1 } else { 2 };
+    if data != native_order || !MACHINES.contains(&word([machine_0, machine_1])) {
+        return Err("a program for another processor");
+    }
+    // Two is an executable, three a position-independent one; libraries' objects and core dumps are others.
+    if !matches!(word([type_0, type_1]), 2 | 3) {
+        return Err("machine code, but no program");
+    }
+    Ok(Format::Native)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn head(path: &str) -> Vec<u8> {
+        let mut head = fs::read(path).expect("a program");
+        head.truncate(256);
+        head
+    }
+
+    #[test]
+    fn formats() {
+        let own = head("/proc/self/exe");
+        let mut foreign = own.clone();
+        foreign[18] = 0x08;
+        foreign[19] = 0x00;
+        let mut object = own.clone();
+        object[16] = 1;
+        for (bytes, native) in [
+            (own.clone(), true),
+            (foreign, false),
+            (object, false),
+            (own[..10].to_vec(), false),
+            (Vec::new(), false),
+            (b"echo hello\n".to_vec(), false),
+            (b"MZ\x90\0".to_vec(), false),
+        ] {
+            assert_eq!(format_of(&bytes) == Ok(Format::Native), native, "{bytes:?}");
+        }
+        for (bytes, line) in [
+            (&b"#!/bin/sh\nexec x"[..], "/bin/sh"),
+            (b"#! /usr/bin/env -S a b \nx", "/usr/bin/env -S a b"),
+            (b"#!/bin/sh", "/bin/sh"),
+            (b"#!", ""),
+            (b"#!\xff\n", "\u{fffd}"),
+        ] {
+            assert_eq!(format_of(bytes), Ok(Format::Script(line.to_owned())));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_have_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = format_of(&bytes);
+            let mut elf = b"\x7fELF".to_vec();
+            elf.extend(bytes);
+            let _ = format_of(&elf);
+        }
+    }
+
+    /// Makes `name` in a fresh folder by `make`, and compares the class of what it leads to.
+    fn check(make: fn(&Path) -> io::Result<()>, expected: Option<FailureClass>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("name");
+        make(&path).expect("the scene");
+        let found = Executable::at(&path);
+        assert_eq!(found.as_ref().err().map(|failure| failure.class.clone()), expected, "{found:?}");
+    }
+
+    fn script(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+        fs::write(path, text)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    }
+
+    #[test]
+    fn what_a_path_leads_to() {
+        check(|path| script(path, "#!/bin/sh\n", 0o755), None);
+        check(|path| symlink("/bin/sh", path), None);
+        check(|_| Ok(()), Some(FailureClass::NotFound));
+        check(|path| symlink("nowhere", path), Some(FailureClass::BrokenSymlink));
+        check(|path| symlink("name", path), Some(FailureClass::SymlinkLoop));
+        check(|path| fs::create_dir(path), Some(FailureClass::IsDirectory));
+        check(|path| script(path, "#!/bin/sh\n", 0o644), Some(FailureClass::NotExecutable));
+        check(|path| script(path, "hello", 0o755), Some(FailureClass::ExecFormat));
+        check(|path| script(path, "", 0o755), Some(FailureClass::ExecFormat));
+        check(|path| script(path, "#!/no/such\n", 0o755), Some(FailureClass::BadShebang));
+        check(|path| script(path, "#!relative\n", 0o755), Some(FailureClass::BadShebang));
+        check(|path| symlink("/dev/null", path), Some(FailureClass::ExecFormat));
+    }
+
+    #[test]
+    fn a_replaced_program_is_noticed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("name");
+        script(&path, "#!/bin/sh\nexit 1\n", 0o755).expect("a script");
+        let program = Executable::at(&path).expect("a program");
+        assert_eq!(program.check_unchanged(), Ok(()));
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(program.check_unchanged().map_err(|failure| failure.class), Err(FailureClass::NotFound));
+        script(&path, "#!/bin/sh\nexit 22\n", 0o755).expect("another script");
+        assert_eq!(program.check_unchanged().map_err(|failure| failure.class), Err(FailureClass::NotFound));
+    }
+}

@@ -1,0 +1,339 @@
+//! Programs that the host finds and runs on a component's behalf. A component holds handles, never
+//! paths that it made up: a handle is a canonical path with the identity that the file had when it was
+//! found, and a file that has changed since is not run.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use wasmtime::component::Resource;
+
+use super::bindings::attune::runtime::{tools as wit, types};
+use super::call::{Call, Scope};
+use super::child::{self, Completion, Ending, Invocation};
+use super::convert::failure_to_wit;
+use super::error::Part;
+use super::grant::{NamePatterns, steers_programs};
+use super::memo::{Memo, MemoKey};
+use super::program::{Executable, Format};
+use super::roots::{Folder, Roots, Scanned};
+use crate::installation::{Failure, FailureClass, Identity};
+
+/// Entries that one search may find; more are ignored with a warning.
+const FOUND_MAX: usize = 5_000;
+
+/// Bytes of output that one `run-all` may return.
+const OUTPUT_MAX: usize = 16 << 20;
+
+/// Bytes that every program may print, however many are run at once.
+const OUTPUT_MIN: usize = 16 << 10;
+
+/// One entry of a search root.
+#[derive(Debug)]
+struct Found {
+    path: PathBuf,
+    source: String,
+    outcome: Result<Executable, Failure>,
+}
+
+/// Looks through the folders for entries that both the grants and the patterns cover. Blocks.
+fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Found>, Vec<Scanned>) {
+    let mut found: Vec<Found> = Vec::new();
+    let mut scanned = Vec::new();
+    let mut first_of: HashMap<FileKey, usize> = HashMap::new();
+    for folder in folders {
+        for path in entries(folder, |name| patterns.matches(name) && scope.granted.allows_tool(name)) {
+            if found.len() == FOUND_MAX {
+                tracing::warn!(
+                    "more than {FOUND_MAX} programs match in the search folders; the rest is ignored"
+                );
+                return (found, scanned);
+            }
+            scanned.push(Scanned { identity: Identity::of(&path).ok(), path: path.clone() });
+            let outcome =
+                Executable::at(&path).map(|program| Executable { source: folder.source.clone(), ..program });
+            if let Ok(program) = &outcome {
+                if let Some(first) = first_of.get(&FileKey::of(program)) {
+                    if let Ok(first) = &mut found[*first].outcome {
+                        first.names.extend_from_slice(&program.names);
+                    }
+                    continue;
+                }
+                first_of.insert(FileKey::of(program), found.len());
+            }
+            found.push(Found { path, source: folder.source.clone(), outcome });
+        }
+    }
+    (found, scanned)
+}
+
+/// What makes two entries the same program. Hard links in different folders are different ones: what such
+/// a program finds beside itself is different, and package managers share files that way.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FileKey {
+    folder: Option<PathBuf>,
+    dev: u64,
+    inode: u64,
+}
+
+impl FileKey {
+    fn of(program: &Executable) -> Self {
+        Self {
+            folder: program.path.parent().map(Path::to_owned),
+            dev: program.identity.dev,
+            inode: program.identity.inode,
+        }
+    }
+}
+
+fn entries(folder: &Folder, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let Ok(entries) = folder.path.read_dir() else { return Vec::new() };
+    let mut paths: Vec<_> = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(&wanted))
+        .map(|entry| entry.path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// The program at a path, if the grants cover it. Blocks.
+fn open(
+    scope: &Scope,
+    roots: &Roots,
+    environment: Option<&Path>,
+    path: &Path,
+) -> Result<Executable, Failure> {
+    let denied = || {
+        Failure::new(
+            FailureClass::Denied,
+            format!("{} is not a granted tool in a granted folder", path.display()),
+        )
+    };
+    let name_granted = |path: &Path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| scope.granted.allows_tool(name))
+    };
+    if !path.is_absolute() {
+        return Err(denied());
+    }
+    // Either `find` would find it at this very path …
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    let entry_of = folder.and_then(|folder| roots.search.iter().find(|root| root.canonical == folder));
+    if let Some(root) = entry_of.filter(|_| name_granted(path)) {
+        return Executable::at(path).map(|program| Executable { source: root.source.clone(), ..program });
+    }
+    // … or what it leads to lies deeper in a root or in the environment.
+    let canonical = path.canonicalize().map_err(|_| denied())?;
+    let root = roots.search_root_of(&canonical);
+    let in_environment = environment.is_some_and(|environment| canonical.starts_with(environment));
+    if !name_granted(&canonical) || (root.is_none() && !in_environment) {
+        return Err(denied());
+    }
+    let source = root.map(|root| root.source.clone()).unwrap_or_default();
+    Executable::at(path).map(|program| Executable { source, ..program })
+}
+
+/// Checks what a component asks for against the grants and the limits.
+fn checked(scope: &Scope, invocation: wit::Invocation) -> Result<(Invocation, bool), Failure> {
+    for (name, _) in &invocation.variables {
+        if steers_programs(name) || !scope.granted.allows_variable(name) {
+            return Err(Failure::new(FailureClass::Denied, format!("the variable `{name}` is not granted")));
+        }
+    }
+    let asked = invocation.timeout.map(|milliseconds| Duration::from_millis(milliseconds.into()));
+    let limit = scope.limits.command_timeout;
+    let memoize = invocation.memoize;
+    Ok((
+        Invocation {
+            arguments: invocation.arguments,
+            variables: invocation.variables,
+            stdin: invocation.stdin,
+            timeout: asked.map_or(limit, |asked| asked.min(limit)),
+        },
+        memoize,
+    ))
+}
+
+/// Runs a program, or remembers what it answered; whether it really ran.
+async fn run(
+    component: &str,
+    program: &Executable,
+    invocation: &Invocation,
+    surroundings: &child::Surroundings,
+    memo: Option<&Memo>,
+) -> (Result<Completion, Failure>, bool) {
+    if let Err(changed) = program.check_unchanged() {
+        return (Err(changed), false);
+    }
+    let key = MemoKey::new(component, &program.path, &program.identity, invocation);
+    if let Some(known) = memo.and_then(|memo| memo.recall(&key)) {
+        return (known, false);
+    }
+    let outcome = child::run(&program.path, invocation, surroundings).await;
+    if let Some(memo) = memo {
+        memo.remember(key, &outcome);
+    }
+    (outcome, true)
+}
+
+impl Call {
+    fn hand_out(&mut self, program: Executable) -> wasmtime::Result<Resource<Executable>> {
+        self.tools.insert(program.path.clone(), program.identity.clone());
+        Ok(self.table.push(program)?)
+    }
+
+    async fn run_programs(
+        &mut self,
+        programs: Vec<Executable>,
+        invocation: wit::Invocation,
+    ) -> wasmtime::Result<Vec<Result<wit::Completion, types::Failure>>> {
+        let (invocation, memoize) = match checked(&self.scope, invocation) {
+            Ok(checked) => checked,
+            Err(failure) => {
+                let failure = failure_to_wit(&self.noting(failure));
+                return Ok(vec![Err(failure); programs.len()]);
+            }
+        };
+        let share = OUTPUT_MAX / programs.len().max(1);
+        let most = self.scope.limits.command_output;
+        let surroundings =
+            child::Surroundings { home: self.home()?, output: share.max(OUTPUT_MIN).min(most) };
+        let scope = Arc::clone(&self.scope);
+        let memo = memoize.then(|| Arc::clone(&self.memo));
+        let outcomes: Vec<_> = {
+            let _entered = self.meter.enter(Part::Child);
+            let mut runs = Vec::with_capacity(programs.len());
+            for program in &programs {
+                runs.push(run(&scope.digest, program, &invocation, &surroundings, memo.as_deref()));
+            }
+            futures_util::stream::iter(runs).buffered(at_a_time()).collect().await
+        };
+        let mut answers = Vec::with_capacity(outcomes.len());
+        for (outcome, ran) in outcomes {
+            *(if ran { &mut self.tools_run } else { &mut self.tools_remembered }) += 1;
+            answers.push(match outcome {
+                Ok(completion) => Ok(completion_to_wit(completion)),
+                Err(failure) => Err(failure_to_wit(&failure)),
+            });
+        }
+        Ok(answers)
+    }
+}
+
+/// Programs mostly wait for the disk when they start, so a few more than there are processors.
+fn at_a_time() -> usize {
+    std::thread::available_parallelism().map_or(4, |cores| (cores.get() * 2).max(4))
+}
+
+fn completion_to_wit(completion: Completion) -> wit::Completion {
+    wit::Completion {
+        status: match completion.ending {
+            Ending::Exited(code) => wit::ExitStatus::Exited(code),
+            Ending::Signalled(signal) => wit::ExitStatus::Signalled(signal),
+        },
+        stdout: completion.stdout,
+        stderr: completion.stderr,
+        truncated: completion.truncated,
+        extra: Vec::new(),
+    }
+}
+
+impl types::Host for Call {}
+
+impl wit::HostExecutable for Call {
+    async fn path(&mut self, program: Resource<Executable>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&program)?.path_text())
+    }
+
+    async fn names(&mut self, program: Resource<Executable>) -> wasmtime::Result<Vec<String>> {
+        Ok(self.table.get(&program)?.names.clone())
+    }
+
+    async fn source(&mut self, program: Resource<Executable>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&program)?.source.clone())
+    }
+
+    async fn format(&mut self, program: Resource<Executable>) -> wasmtime::Result<wit::Format> {
+        Ok(match &self.table.get(&program)?.format {
+            Format::Native => wit::Format::Native,
+            Format::Script(line) => wit::Format::Script(line.clone()),
+            Format::Unreadable => wit::Format::Other("unreadable".to_owned()),
+        })
+    }
+
+    async fn run(
+        &mut self,
+        program: Resource<Executable>,
+        invocation: wit::Invocation,
+    ) -> wasmtime::Result<Result<wit::Completion, types::Failure>> {
+        let _entered = self.meter.enter(Part::Host);
+        let program = self.table.get(&program)?.clone();
+        let mut answers = self.run_programs(vec![program], invocation).await?;
+        answers.pop().ok_or_else(|| wasmtime::format_err!("a program without an outcome"))
+    }
+
+    async fn drop(&mut self, program: Resource<Executable>) -> wasmtime::Result<()> {
+        self.table.delete(program)?;
+        Ok(())
+    }
+}
+
+impl wit::Host for Call {
+    async fn find(&mut self, patterns: Vec<String>) -> wasmtime::Result<Vec<wit::Found>> {
+        let _entered = self.meter.enter(Part::Host);
+        let roots = self.roots().await?;
+        let scope = Arc::clone(&self.scope);
+        // A pattern that is none finds nothing; the others still do.
+        let patterns: Vec<_> = patterns
+            .into_iter()
+            .filter(|pattern| NamePatterns::compile(std::slice::from_ref(pattern)).is_ok())
+            .collect();
+        let Ok(patterns) = NamePatterns::compile(&patterns) else { return Ok(Vec::new()) };
+        let (found, scanned) =
+            tokio::task::spawn_blocking(move || search(&scope, &roots.search, &patterns)).await?;
+        self.scanned.extend(scanned);
+        let mut answer = Vec::with_capacity(found.len());
+        for entry in found {
+            // Only UTF-8 names match, but the folder may be anything.
+            let Some(path) = entry.path.to_str().map(str::to_owned) else { continue };
+            let outcome = match entry.outcome {
+                Ok(program) => Ok(self.hand_out(program)?),
+                Err(failure) => Err(failure_to_wit(&failure)),
+            };
+            answer.push(wit::Found { path, source: entry.source, outcome });
+        }
+        Ok(answer)
+    }
+
+    async fn open(&mut self, path: String) -> wasmtime::Result<Result<Resource<Executable>, types::Failure>> {
+        let _entered = self.meter.enter(Part::Host);
+        let readable = self.readable().await?;
+        let scope = Arc::clone(&self.scope);
+        let (opened, scanned) = tokio::task::spawn_blocking(move || {
+            let path = PathBuf::from(path);
+            let opened = open(&scope, &readable.roots, readable.environment.as_deref(), &path);
+            (opened, Scanned { identity: Identity::of(&path).ok(), path })
+        })
+        .await?;
+        match opened {
+            Ok(program) => {
+                self.scanned.push(scanned);
+                Ok(Ok(self.hand_out(program)?))
+            }
+            Err(failure) => Ok(Err(failure_to_wit(&self.noting(failure)))),
+        }
+    }
+
+    async fn run_all(
+        &mut self,
+        programs: Vec<Resource<Executable>>,
+        invocation: wit::Invocation,
+    ) -> wasmtime::Result<Vec<Result<wit::Completion, types::Failure>>> {
+        let _entered = self.meter.enter(Part::Host);
+        let programs: Vec<_> =
+            programs.iter().map(|program| self.table.get(program).cloned()).collect::<Result<_, _>>()?;
+        self.run_programs(programs, invocation).await
+    }
+}

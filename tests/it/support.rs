@@ -1,0 +1,3 @@
+//! What the tests of several stages need.
+
+pub(crate) mod guests;

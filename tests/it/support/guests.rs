@@ -1,0 +1,41 @@
+//! Components that are built for the tests, from `tests/guests`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+const GUESTS: [&str; 3] = ["detector", "hostile", "obliging"];
+
+/// The bytes of a guest; all guests are built when the first is asked for.
+pub(crate) fn wasm(name: &str) -> Arc<[u8]> {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(build);
+    let path = folder.join(format!("guest_{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into()
+}
+
+fn build() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host is in a workspace");
+    let target = workspace.join("target/guests");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--quiet", "--target", "wasm32-wasip2", "--profile", "plugin", "--target-dir"])
+        .arg(&target);
+    for name in GUESTS {
+        cargo.args(["--package", &format!("guest-{name}")]);
+    }
+    // What the outer build was told is not meant for the inner one.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if (text.starts_with("CARGO_") && text != "CARGO_HOME") || text == "RUSTFLAGS" {
+            cargo.env_remove(&name);
+        }
+    }
+    let status = cargo.status().expect("cargo starts");
+    assert!(
+        status.success(),
+        "the guests don't build; `rustup target add wasm32-wasip2` if the target is missing"
+    );
+    target.join("wasm32-wasip2/plugin")
+}
