@@ -1,5 +1,6 @@
 //! Waiting for a child: feeding it, reading it, and ending it in time.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -55,6 +56,18 @@ pub enum Ending {
         /// Whether it took KILL.
         forced: bool,
     },
+}
+
+/// To follow a subject: `it exited with code 3`.
+impl fmt::Display for Ending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(formatter, "exited with code {code}"),
+            Self::Signalled(signal) => write!(formatter, "was killed by signal {signal}"),
+            Self::TimedOut { limit, .. } => write!(formatter, "took longer than {limit:?}"),
+            Self::Cancelled { .. } => formatter.write_str("was cancelled"),
+        }
+    }
 }
 
 /// What became of a child.
