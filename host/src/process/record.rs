@@ -1,0 +1,145 @@
+//! Which process it was: enough to find it again after a restart, and never to take another for it.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+
+/// A process, told from every other one that had or will have its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRecord {
+    /// Also the number of the group that it leads.
+    pub pid: i32,
+    /// Ticks between boot and its start.
+    pub start_time: u64,
+    /// Which boot that was.
+    pub boot_id: String,
+}
+
+impl ProcessRecord {
+    /// The process that has this number now.
+    pub(super) fn of(pid: Pid) -> std::io::Result<Self> {
+        let start_time = Stat::of(pid)?.start_time;
+        Ok(Self { pid: pid.as_raw_pid(), start_time, boot_id: boot_id()?.to_owned() })
+    }
+}
+
+/// What became of a leftover process group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// It was still there, and has been sent KILL.
+    Killed,
+    /// Its leader is gone.
+    Gone,
+    /// The machine was started anew since.
+    OtherBoot,
+    /// The number belongs to another process now, which was left alone.
+    Recycled,
+}
+
+/// Kills what is left of the group that the recorded process leads.
+///
+/// A group whose leader is gone is left alone: nothing then tells it from a later one of the same number.
+pub fn sweep(record: &ProcessRecord) -> std::io::Result<Swept> {
+    if boot_id()? != record.boot_id {
+        return Ok(Swept::OtherBoot);
+    }
+    let Some(pid) = Pid::from_raw(record.pid) else { return Ok(Swept::Gone) };
+    match Stat::of(pid) {
+        Ok(stat) if stat.zombie => return Ok(Swept::Gone),
+        Ok(stat) if stat.start_time != record.start_time => return Ok(Swept::Recycled),
+        Ok(_) => {}
+        Err(error) if is_gone(&error) => return Ok(Swept::Gone),
+        Err(error) => return Err(error),
+    }
+    match kill_process_group(pid, Signal::KILL) {
+        Ok(()) => Ok(Swept::Killed),
+        Err(Errno::SRCH) => Ok(Swept::Gone),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Reading a file of `/proc` fails with ESRCH when the process ends between open and read.
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+}
+
+/// The part of `/proc/PID/stat` that is of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) zombie: bool,
+    /// Ticks.
+    pub(super) user: u64,
+    /// Ticks.
+    pub(super) system: u64,
+    pub(super) start_time: u64,
+}
+
+impl Stat {
+    pub(super) fn of(pid: Pid) -> std::io::Result<Self> {
+        let path = PathBuf::from(format!("/proc/{}/stat", pid.as_raw_pid()));
+        // The program's name in it may be any bytes.
+        let line = std::fs::read(&path)?;
+        Self::parse(&String::from_utf8_lossy(&line)).ok_or_else(|| {
+            std::io::Error::new(std::io::ErrorKind::InvalidData, format!("{} is malformed", path.display()))
+        })
+    }
+
+    /// The name is in parentheses and may hold spaces and parentheses itself, so the fields are
+    /// counted from the last one on: the state is field 3.
+    fn parse(line: &str) -> Option<Self> {
+        let (_, rest) = line.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse().ok();
+        Some(Self {
+            zombie: matches!(*fields.first()?, "Z" | "X"),
+            user: number(14)?,
+            system: number(15)?,
+            start_time: number(22)?,
+        })
+    }
+}
+
+fn boot_id() -> std::io::Result<&'static str> {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    if let Some(known) = BOOT_ID.get() {
+        return Ok(known);
+    }
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(BOOT_ID.get_or_init(|| read.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_names_with_parentheses() {
+        let rest = "S 1 7 7 0 -1 4194304 0 0 0 0 11 12 0 0 20 0 1 0 4242 0 0";
+        let expected = Stat { zombie: false, user: 11, system: 12, start_time: 4242 };
+        for name in ["sleep", "a b", ") S 1 (", "((", "\u{fffd}"] {
+            assert_eq!(Stat::parse(&format!("7 ({name}) {rest}")), Some(expected), "{name}");
+        }
+        for malformed in ["", "7 (sleep)", "7 (sleep) S 1", "7 sleep S"] {
+            assert_eq!(Stat::parse(malformed), None, "{malformed}");
+        }
+        let zombie = Stat::parse(&format!("7 (x) {}", rest.replacen('S', "Z", 1)));
+        assert!(zombie.is_some_and(|stat| stat.zombie));
+    }
+
+    #[test]
+    fn never_touches_another_process() {
+        let own = ProcessRecord::of(rustix::process::getpid()).expect("this process has a record");
+        let recycled = ProcessRecord { start_time: own.start_time + 1, ..own.clone() };
+        assert_eq!(sweep(&recycled).expect("swept"), Swept::Recycled);
+        let rebooted = ProcessRecord { boot_id: "another".to_owned(), ..own.clone() };
+        assert_eq!(sweep(&rebooted).expect("swept"), Swept::OtherBoot);
+        // Above the largest number that the kernel gives.
+        for pid in [0, 4_194_305] {
+            let gone = ProcessRecord { pid, ..own.clone() };
+            assert_eq!(sweep(&gone).expect("swept"), Swept::Gone, "{pid}");
+        }
+    }
+}
