@@ -1,0 +1,51 @@
+//! Python: the exports of the contract. What they do is in the modules.
+
+pub mod detection;
+pub mod environment;
+pub mod probe;
+pub mod verification;
+
+#[cfg(target_family = "wasm")]
+mod component {
+    use attune_plugin::host::Host;
+    use attune_plugin::tools::Executable;
+    use attune_plugin::types::{DeclaredVersion, Failure};
+    use attune_plugin::{detection, environment, verification};
+
+    struct Python;
+
+    attune_plugin::bindings::export!(Python with_types_in attune_plugin::bindings);
+
+    impl detection::Guest for Python {
+        fn detect(request: detection::Request) -> Result<Vec<detection::Candidate>, Failure> {
+            Ok(crate::detection::detect(&Host::default(), request.binaries))
+        }
+
+        fn aliases(_versions: Vec<DeclaredVersion>) -> Vec<detection::Alias> {
+            crate::detection::aliases()
+        }
+    }
+
+    impl verification::Guest for Python {
+        fn verify(
+            request: verification::Request,
+            program: &Executable,
+        ) -> Result<verification::Verdict, Failure> {
+            crate::verification::verify(&Host::default(), request, &|invocation| program.run(invocation))
+        }
+    }
+
+    impl environment::Guest for Python {
+        fn plan(request: environment::PlanRequest) -> Result<environment::BuildPlan, Failure> {
+            crate::environment::plan(&Host::default(), &request)
+        }
+
+        fn check(request: environment::CheckRequest) -> Result<(), Failure> {
+            crate::environment::health::check(&Host::default(), &request)
+        }
+
+        fn launch(request: environment::LaunchRequest) -> Result<environment::Command, Failure> {
+            Ok(crate::environment::launch(request))
+        }
+    }
+}

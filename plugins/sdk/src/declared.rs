@@ -1,0 +1,122 @@
+//! Verification commands that a runtime's YAML declares, carried out as written.
+
+use crate::detection::Command;
+use crate::failure::{failure, unexpected_exit, with_excerpt};
+use crate::machine::{Machine, Run, invocation};
+use crate::tools::Completion;
+use crate::types::{Failure, FailureClass, Version};
+use crate::verification::{Check, Outcome};
+use crate::version;
+
+/// The commands in order of priority, those of equal priority as they were written.
+#[must_use]
+pub fn by_priority(mut commands: Vec<Command>) -> Vec<Command> {
+    commands.sort_by_key(|command| command.priority);
+    commands
+}
+
+/// Runs every command on the program of `run`; a check for each, named `command-1` and so on.
+pub fn checks(machine: &impl Machine, commands: &[Command], run: &Run) -> Vec<Check> {
+    commands
+        .iter()
+        .enumerate()
+        .map(|(index, command)| {
+            let result = run(&invocation(&command.arguments, false)).and_then(|completion| {
+                judge(machine, command, &completion).map(|_| with_excerpt("ran".to_owned(), &completion))
+            });
+            let written = written(command);
+            let (outcome, detail) = match result {
+                Ok(said) => (Outcome::Passed, format!("`{written}` {said}")),
+                Err(failure) if command.optional => (Outcome::Warned(failure), format!("`{written}`")),
+                Err(failure) => (Outcome::Failed(failure), format!("`{written}`")),
+            };
+            Check { name: format!("command-{}", index + 1), outcome, detail }
+        })
+        .collect()
+}
+
+/// Whether a command's outcome is as declared, and the version that its output names.
+pub fn judge(
+    machine: &impl Machine,
+    command: &Command,
+    completion: &Completion,
+) -> Result<Option<Version>, Failure> {
+    if let Some(failure) = unexpected_exit(completion, command.exit_code) {
+        return Err(failure);
+    }
+    let mut output = completion.stdout.clone();
+    output.extend_from_slice(&completion.stderr);
+    let output = String::from_utf8_lossy(&output);
+    let Some(pattern) = &command.pattern else { return Ok(version::search(&output)) };
+    let groups = machine.captures(pattern, &output)?.ok_or_else(|| {
+        failure(
+            FailureClass::PatternMismatch,
+            with_excerpt(format!("did not print what `{pattern}` expects"), completion),
+        )
+    })?;
+    let group = version_group(pattern);
+    match groups.get(group).and_then(Option::as_deref) {
+        Some(text) => version::read(text).map(Some).ok_or_else(|| {
+            failure(FailureClass::UnparsableOutput, format!("printed `{text}` where a version was expected"))
+        }),
+        None => Ok(None),
+    }
+}
+
+/// A command as a person would type it.
+#[must_use]
+pub fn written(command: &Command) -> String {
+    std::iter::once(&command.binary)
+        .chain(&command.arguments)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The number of the group named `version`, or else of the first.
+///
+/// The host hands over groups by number only, so the pattern's own text has to tell.
+fn version_group(pattern: &str) -> usize {
+    let mut number = 0;
+    let mut in_class = false;
+    let mut characters = pattern.char_indices();
+    while let Some((index, character)) = characters.next() {
+        match character {
+            '\\' => {
+                characters.next();
+            }
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => {
+                let rest = &pattern[index + 1..];
+                let name = rest.strip_prefix("?P<").or_else(|| rest.strip_prefix("?<"));
+                if name.is_some() || !rest.starts_with('?') {
+                    number += 1;
+                }
+                if name.is_some_and(|name| name.starts_with("version>")) {
+                    return number;
+                }
+            }
+            _ => {}
+        }
+    }
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_group_is_the_version() {
+        for (pattern, group) in [
+            ("^Python ([0-9.]+)", 1),
+            ("(?P<version>[0-9.]+)", 1),
+            (r"(a)\((?:b)[(](?<version>c)", 2),
+            ("(a)(?i)(b(?P<name>c))(?P<version>d)", 4),
+            ("none", 1),
+        ] {
+            assert_eq!(version_group(pattern), group, "{pattern}");
+        }
+    }
+}
