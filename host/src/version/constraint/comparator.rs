@@ -79,8 +79,8 @@ fn between(start: semver::Version, end: semver::Version) -> Vec<Comparator> {
     comparators
 }
 
-/// Nothing for 0.0.0, the lowest release: npm leaves the bound out as well, which shows where another
-/// comparator asks for a prerelease of 0.0.0.
+/// Nothing for 0.0.0, the lowest release, so that another comparator can ask for a prerelease of 0.0.0: the
+/// grammar that this one agrees with (see the tests) leaves the bound out as well.
 fn at_least(start: semver::Version) -> Vec<Comparator> {
     if start == semver::Version::new(0, 0, 0) { Vec::new() } else { vec![comparator(Op::GreaterEq, start)] }
 }

@@ -39,8 +39,8 @@ impl Range {
     }
 
     pub(super) fn new(mut alternatives: Vec<Alternative>, variant: Option<String>) -> Self {
-        // As in npm, `*` stands for the whole range when it is one of the alternatives, even if another
-        // one asks for a prerelease.
+        // `*` stands for the whole range when it is one of the alternatives, even if another one asks for
+        // a prerelease: an oddity of the grammar that this one has to agree with (see the tests).
         if let Some(any) = alternatives.iter().position(Alternative::is_any) {
             alternatives = vec![alternatives.swap_remove(any)];
         }
