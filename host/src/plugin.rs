@@ -158,6 +158,11 @@ impl Plugins {
         cell.get_or_try_init(load).await.map(Arc::clone).map_err(failed)
     }
 
+    /// Drops a component from memory, once nothing uses it: its pack was removed or replaced.
+    pub fn forget(&self, sha256: &str) {
+        self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner).remove(sha256);
+    }
+
     /// Binds a component to a runtime and to what it may do for it.
     pub fn runtime(&self, plugin: &Arc<Plugin>, scope: RuntimeScope) -> Result<RuntimePlugin, PluginError> {
         let failed = |cause| plugin.error(Function::Load, cause);

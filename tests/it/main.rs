@@ -1,5 +1,7 @@
 //! What only shows when the parts run together: one binary, with a module for each stage.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "functions that tests share may fail as tests do")]
+
 mod support;
 
 mod plugin;

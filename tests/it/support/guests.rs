@@ -1,13 +1,32 @@
 //! Components that are built for the tests, from `tests/guests`.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
+use attune::plugin::{ComponentSource, Wasm};
+use sha2::{Digest, Sha256};
+
 const GUESTS: [&str; 3] = ["detector", "hostile", "obliging"];
 
+/// A guest, as if a pack shipped it.
+pub(crate) fn source(name: &str) -> ComponentSource {
+    source_of(name, wasm(name))
+}
+
+/// Any bytes, as if a pack shipped them as a component.
+pub(crate) fn source_of(name: &str, wasm: Arc<[u8]>) -> ComponentSource {
+    let mut sha256 = String::new();
+    for byte in Sha256::digest(&wasm) {
+        write!(sha256, "{byte:02x}").expect("a string takes everything");
+    }
+    let pack = "tests".parse().expect("a name");
+    ComponentSource { pack, name: name.to_owned(), sha256, wasm: Wasm::Bytes(wasm) }
+}
+
 /// The bytes of a guest; all guests are built when the first is asked for.
-pub(crate) fn wasm(name: &str) -> Arc<[u8]> {
+fn wasm(name: &str) -> Arc<[u8]> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(build);
     let path = folder.join(format!("guest_{name}.wasm"));
