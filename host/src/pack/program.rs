@@ -38,7 +38,18 @@ pub(crate) fn read(
     });
     let known = runtime.as_ref().and_then(|(known, _)| *known);
     let constraint = constraint(fields, report);
-    let variant = fields.optional("runtime_variant", report, nonempty);
+    let variant = fields.optional("runtime_variant", report, |node, report| {
+        let variant = nonempty(node, report)?;
+        let constrained = constraint.as_ref().and_then(Constraint::variant);
+        if let Some(other) = constrained.filter(|other| *other != variant) {
+            report.add(
+                &node.span,
+                format!("the variant `{variant}` is asked for, and the constraint asks for `{other}`"),
+                "keep one of the two",
+            );
+        }
+        Some(variant)
+    });
     if let Some(known) = known {
         for key in CONSTRAINT_KEYS.into_iter().chain(["runtime_variant", "version_policy"]) {
             refuse_choice(fields, key, known, report);
@@ -143,7 +154,7 @@ fn read_constraint(node: &Node, report: &mut Report<'_>) -> Option<Constraint> {
             let help = error.hint.clone().unwrap_or_else(|| {
                 "write a version such as `\"3.12\"`, or a range such as `\">=3.12,<4\"`".to_owned()
             });
-            report.add(&span, format!("`{text}` is not a version constraint: {error}"), help);
+            report.add(&span, format!("the constraint `{text}` can't be read: {}", error.message), help);
             None
         }
     }

@@ -17,7 +17,7 @@ use super::{
     Interpreter, Runtime, VerificationCommand, variable,
 };
 use crate::reference::{PackRef, RuntimeRef};
-use crate::version::constraint::Constraint;
+use crate::version::Series;
 
 /// What the reading of one runtime needs to know of the rest.
 pub(crate) struct Surroundings<'a> {
@@ -180,25 +180,21 @@ fn version(
     })
 }
 
-/// A declared version is a series (`3.12`) or an exact version; it is what it covers that may not be
-/// declared twice.
+/// It is what a version covers that may not be declared twice: `3.12` and `v3.12` are the same.
 fn declared(node: &Node, taken: &mut Taken, report: &mut Report<'_>) -> Option<String> {
     let read = version_text(node, report)?;
-    let trimmed = read.trim();
-    let number = trimmed.strip_prefix(['v', 'V']).unwrap_or(trimmed);
-    let is_version = number.starts_with(|first: char| first.is_ascii_digit())
-        && !number.contains([' ', ',', '|', '*', 'x', 'X'])
-        && Constraint::parse(number).is_ok();
-    if !is_version {
-        report.add(
-            &node.span,
-            format!("`{read}` is not a version or a series of versions"),
-            "write one to three numbers in quotes, such as `\"3.12\"`",
-        );
-        return None;
+    match read.parse::<Series>() {
+        Ok(series) => {
+            taken.take("version", &series.to_string(), &node.span, report);
+            Some(read.trim().to_owned())
+        }
+        Err(error) => {
+            let help =
+                error.hint.unwrap_or_else(|| "write one to three numbers, such as `\"3.12\"`".to_owned());
+            report.add(&node.span, format!("the version `{read}` can't be read: {}", error.message), help);
+            None
+        }
     }
-    taken.take("version", number, &node.span, report);
-    Some(trimmed.to_owned())
 }
 
 fn distributions(node: &Node, report: &mut Report<'_>) -> Option<Distributions> {

@@ -204,11 +204,13 @@ fn of_versions() {
         ),
         (
             "[{version: newest, execution_config: {}}]",
-            &["2:22: `newest` is not a version or a series of versions"],
+            &["2:22: the version `newest` can't be read: `newest` is not a version"],
         ),
         (
             "[{version: \"5.*\", execution_config: {}}]",
-            &["2:22: `5.*` is not a version or a series of versions"],
+            &[
+                "2:22: the version `5.*` can't be read: `5.*` has a wildcard where one exact version is expected",
+            ],
         ),
         (
             "[{version: true, execution_config: {}}]",
@@ -388,6 +390,40 @@ fn of_what_an_action_refers_to() {
         let found = lines(&[("actions/greet.yaml", text.as_bytes())]);
         let expected = format!("actions/greet.yaml:{expected}");
         assert!(found.contains(&expected), "{to}: {found:#?}");
+    }
+}
+
+#[test]
+fn of_constraints() {
+    for (constraint, expected) in [
+        ("\">=3.012\"", "3:23: the constraint `>=3.012` can't be read: `012` begins with a zero"),
+        ("'3.12, =>4'", "3:25: the constraint `3.12, =>4` can't be read: `=>`"),
+        ("\"3.12 && <4\"", "3:24: the constraint `3.12 && <4` can't be read: `&&`"),
+        ("3.*.1", "3:22: the constraint `3.*.1` can't be read: `3.*.1` goes on after a wildcard"),
+        ("3.9 || 3.a", "3:27: the constraint `3.9 || 3.a` can't be read: `a` is not a number"),
+        ("\"\\u003e=3.a\"", "3:28: the constraint `>=3.a` can't be read: `a` is not a number"),
+        ("3.12,", "3:22: the constraint `3.12,` can't be read"),
+        ("\"3.12 ||\"", "3:24: the constraint `3.12 ||` can't be read"),
+        (">-\n  3.a", "4:3: the constraint `3.a` can't be read: `a` is not a number"),
+        ("012", "3:18: a version is expected here, and `012` is a number"),
+        ("[3]", "3:18: a version is expected here, and this is a list"),
+        (
+            "3.13+jit\nruntime_variant: other",
+            "4:18: the variant `other` is asked for, and the constraint asks for `jit`",
+        ),
+    ] {
+        let text = ACTION.replace(" \">=5.3,<6\"", &format!(" {constraint}"));
+        let found = lines(&[("actions/greet.yaml", text.as_bytes())]);
+        let expected = format!("actions/greet.yaml:{expected}");
+        assert!(
+            matches!(found.as_slice(), [only] if only.starts_with(&expected)),
+            "{constraint}: {found:#?}"
+        );
+    }
+    for constraint in ["\"\"", "", "~", "\" \""] {
+        let text = ACTION.replace("\">=5.3,<6\"", constraint);
+        let pack = good(&[("actions/greet.yaml", &text)]);
+        assert_eq!(pack.actions[0].program.constraint, None, "{constraint}");
     }
 }
 
