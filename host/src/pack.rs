@@ -287,3 +287,5 @@ pub struct Sensor {
     pub event_schema: Option<Json>,
     pub enabled: bool,
 }
+
+pub mod embedded;
