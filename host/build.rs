@@ -56,7 +56,8 @@ fn component_names(workspace: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(workspace.join("plugins"))? {
         let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|name| format!("{} is not UTF-8", name.display()))?;
+        let name =
+            entry.file_name().into_string().map_err(|name| format!("{} is not UTF-8", name.display()))?;
         if name != SDK && entry.path().join("Cargo.toml").is_file() {
             names.push(name);
         }
@@ -84,7 +85,7 @@ fn build(workspace: &Path, out: &Path, names: &[String]) -> Result<PathBuf, Box<
         cargo.args(["--package", &package(name)]);
     }
     for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(|name| is_of_outer_build(name)) {
+        if name.to_str().is_some_and(is_of_outer_build) {
             cargo.env_remove(name);
         }
     }
@@ -152,7 +153,7 @@ fn embed(workspace: &Path, components: &BTreeMap<String, PathBuf>) -> Result<Str
         writeln!(source, "    EmbeddedPack {{ name: {pack:?}, files: &[")?;
         for (path, file) in files {
             let executable =
-                !path.ends_with(".wasm") && fs::metadata(&file)?.permissions().mode() & 0o111 != 0;
+                !path.starts_with("components/") && fs::metadata(&file)?.permissions().mode() & 0o111 != 0;
             writeln!(
                 source,
                 "        EmbeddedFile {{ path: {path:?}, contents: include_bytes!({:?}), executable: {executable} }},",
@@ -166,12 +167,8 @@ fn embed(workspace: &Path, components: &BTreeMap<String, PathBuf>) -> Result<Str
 }
 
 /// The files below `folder` by their path relative to `root`, without copies of components and without
-/// what names other than a pack's own file is hidden.
-fn collect(
-    root: &Path,
-    folder: &Path,
-    files: &mut BTreeMap<String, PathBuf>,
-) -> Result<(), Box<dyn Error>> {
+/// what tools leave behind.
+fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<(), Box<dyn Error>> {
     rerun_if_changed(folder);
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

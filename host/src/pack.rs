@@ -317,3 +317,5 @@ pub struct Sensor {
     pub event_schema: Option<Json>,
     pub enabled: bool,
 }
+
+pub mod embedded;
