@@ -9,6 +9,7 @@ use std::env;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -150,7 +151,11 @@ fn embed(workspace: &Path, components: &BTreeMap<String, PathBuf>) -> Result<Str
                 components.iter().map(|(name, file)| (format!("components/{name}.wasm"), file.clone())),
             );
         }
-        writeln!(source, "    EmbeddedPack {{ name: {pack:?}, files: &[")?;
+        writeln!(
+            source,
+            "    EmbeddedPack {{ name: {pack:?}, stamp: \"{:016x}\", files: &[",
+            stamp(&files)?
+        )?;
         for (path, file) in files {
             let executable =
                 !path.starts_with("components/") && fs::metadata(&file)?.permissions().mode() & 0o111 != 0;
@@ -164,6 +169,15 @@ fn embed(workspace: &Path, components: &BTreeMap<String, PathBuf>) -> Result<Str
     }
     source.push_str("];\n");
     Ok(source)
+}
+
+/// Changes whenever a file of the pack does: a start can tell without reading them whether it has this pack.
+fn stamp(files: &BTreeMap<String, PathBuf>) -> std::io::Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    for (path, file) in files {
+        (path, fs::read(file)?, fs::metadata(file)?.permissions().mode() & 0o111).hash(&mut hasher);
+    }
+    Ok(hasher.finish())
 }
 
 /// The files below `folder` by their path relative to `root`, without copies of components and without

@@ -1,1 +1,141 @@
-//! The command line.
+//! The command line: what people type, and what they see.
+//!
+//! Data goes to standard output, talk to standard error. One file per command; each parses its
+//! arguments, calls a stage of the pipeline and shows what came out.
+
+mod config;
+mod doctor;
+mod env;
+mod execution;
+mod failure;
+mod options;
+mod output;
+mod pack;
+mod progress;
+mod resolve;
+mod run;
+mod runtime;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use failure::Exit;
+use failure::Failed;
+use options::Options;
+use output::Output;
+
+/// Runs actions under the language runtime version that each asks for.
+#[derive(Debug, Parser)]
+#[command(name = "attune", version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    it worked; for `run`, the action succeeded
+  1    the action failed, or something went wrong
+  2    the input is wrong: arguments, settings, parameters, a constraint, a pack
+  3    nothing matches: no installation satisfies what was asked
+  4    there is nothing by that name
+  5    an environment can't be built
+  6    not approved: a component asks for more than the operator allowed
+  124  the action ran longer than it may
+  130  cancelled";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an action and show its result
+    Run(run::Run),
+    /// Show which installation a constraint selects, and why
+    Resolve(resolve::Resolve),
+    /// Install, inspect, check and write packs
+    #[command(subcommand)]
+    Pack(pack::Pack),
+    /// See the runtimes and what is installed of them
+    #[command(subcommand)]
+    Runtime(runtime::Runtime),
+    /// See, repair and remove environments
+    #[command(subcommand)]
+    Env(env::Env),
+    /// See what ran and what it printed
+    #[command(subcommand)]
+    Execution(execution::Execution),
+    /// Check this machine: what is found, what is missing, how to mend it
+    Doctor(doctor::Doctor),
+    /// See the settings
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command that `arguments` (the program's name first) ask for.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no failure; clap knows which is which.
+            let exit = if error.use_stderr() { Exit::Input } else { Exit::Success };
+            return if error.print().is_ok() { exit.into() } else { Exit::Failure.into() };
+        }
+    };
+    let output = Output::new(&cli.options);
+    options::start_log(&cli.options);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(cli.command.execute(&cli.options, &output));
+            // A thread that is stuck in a system call must not keep the command from ending.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Failed::from(anyhow::Error::new(error).context("can't start"))),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failed) => {
+            output.failure(&failed);
+            failed.exit.into()
+        }
+    }
+}
+
+impl Command {
+    async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        match self {
+            Self::Run(command) => command.execute(options, output).await,
+            Self::Resolve(command) => command.execute(options, output).await,
+            Self::Pack(command) => command.execute(options, output).await,
+            Self::Runtime(command) => command.execute(options, output).await,
+            Self::Env(command) => command.execute(options, output).await,
+            Self::Execution(command) => command.execute(options, output).await,
+            Self::Doctor(command) => command.execute(options, output).await,
+            Self::Config(command) => command.execute(options, output),
+            Self::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "attune", &mut script);
+                output.bytes(&script)?;
+                Ok(Exit::Success)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,1 +1,315 @@
-//! Finding the installations of a runtime on this machine.
+//! Finding the installations of a runtime on this machine, and keeping what was found.
+//!
+//! A component looks; here is decided when it has to look again. What a detection depended on (the
+//! folders it listed, the files it saw, what it was asked) is kept with what it found: while none of it
+//! has changed, neither has the answer, and nothing is run or loaded.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::installation::{Candidate, Identity, Installation};
+use crate::pack::{DeclaredVersion, Distributions};
+use crate::plugin::{DetectionRequest, Memo, MemoEntry, PluginError, RuntimePlugin, Scanned};
+use crate::store::StoreError;
+use crate::store::installation::{FoundInstallation, InstallationStatus, scan_now};
+use crate::store::now;
+use crate::store::probe::ProbeKey;
+use crate::store::runtime::RuntimeRow;
+use crate::verification;
+use crate::version::Series;
+use crate::worker::Worker;
+
+/// How much to trust what is known already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Look again if anything that the last look depended on has changed.
+    IfChanged,
+    /// Look again; programs that are the same as before need not answer again.
+    Again,
+    /// Ask every program again.
+    Anew,
+}
+
+/// Why installations of a runtime can't be looked for.
+#[derive(Debug, thiserror::Error)]
+pub enum DetectionError {
+    /// The component failed.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The operator has not approved what the component asks for.
+    #[error("what the component of `{runtime}` asks for has not been approved")]
+    NotApproved {
+        /// The runtime.
+        runtime: String,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What is installed of a runtime, and whether it had to be looked for.
+#[derive(Debug)]
+pub struct Detected {
+    /// In order of path.
+    pub installations: Vec<FoundInstallation>,
+    /// Whether the component looked; otherwise nothing had changed.
+    pub looked: bool,
+}
+
+/// What is installed of `runtime` on this worker, each installation verified.
+pub async fn detect(
+    worker: &Worker,
+    runtime: &RuntimeRow,
+    freshness: Freshness,
+) -> Result<Detected, DetectionError> {
+    if runtime.plugin.is_none() || !worker.serves(runtime) {
+        return Ok(Detected { installations: Vec::new(), looked: false });
+    }
+    let against = detected_against(worker, runtime);
+    let known = worker.store.installations(worker.id, runtime.id).await?;
+    if freshness == Freshness::IfChanged && is_current(worker, runtime, &against, &known).await? {
+        return Ok(Detected { installations: known, looked: false });
+    }
+    let known = if freshness == Freshness::Anew { Vec::new() } else { known };
+    let found = look(worker, runtime, against, &known, freshness).await?;
+    Ok(Detected { installations: found, looked: true })
+}
+
+/// Whether looking again would find the same.
+async fn is_current(
+    worker: &Worker,
+    runtime: &RuntimeRow,
+    against: &str,
+    known: &[FoundInstallation],
+) -> Result<bool, DetectionError> {
+    let Some(scan) = worker.store.scan::<Vec<Scanned>>(worker.id, runtime.id).await? else {
+        return Ok(false);
+    };
+    Ok(scan.detected_against == against
+        && scan.folders.iter().all(Scanned::is_unchanged)
+        && known
+            .iter()
+            .all(|found| found.identity.is_none() || found.identity == Identity::of(&found.path).ok()))
+}
+
+async fn look(
+    worker: &Worker,
+    runtime: &RuntimeRow,
+    against: String,
+    known: &[FoundInstallation],
+    freshness: Freshness,
+) -> Result<Vec<FoundInstallation>, DetectionError> {
+    let plugin = worker.runtime_plugin(runtime).await?;
+    let mut entries: Vec<MemoEntry> = match freshness {
+        Freshness::Anew => Vec::new(),
+        Freshness::Again | Freshness::IfChanged => {
+            worker.store.probes(worker.id, plugin.plugin().sha256()).await?
+        }
+    };
+    if freshness == Freshness::Again {
+        entries.retain(|entry| !entry.is_failure());
+    }
+    let memo = Arc::new(Memo::from_entries(entries));
+    let plugin = plugin.with_memo(Arc::clone(&memo));
+    let answer = plugin.detect(request(runtime)).await?;
+    tracing::info!(
+        runtime.r#ref = %runtime.runtime.reference,
+        candidates = answer.value.len(),
+        tools_run = answer.report.tools_run,
+        "looked for installations"
+    );
+    let mut found = Vec::with_capacity(answer.value.len());
+    for candidate in answer.value {
+        found.push(settle(worker, runtime, candidate, known, &plugin).await?);
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    remember(worker, &memo).await?;
+    let scan = scan_now(against, answer.scanned);
+    worker.store.record_detection(worker.id, runtime.id, &scan, &found).await?;
+    Ok(found)
+}
+
+/// A candidate as it is kept: verified, unless what is known of it still holds.
+async fn settle(
+    worker: &Worker,
+    runtime: &RuntimeRow,
+    candidate: Candidate,
+    known: &[FoundInstallation],
+    plugin: &RuntimePlugin,
+) -> Result<FoundInstallation, DetectionError> {
+    let installation = match candidate.outcome {
+        Ok(installation) => installation,
+        Err(failure) => {
+            return Ok(FoundInstallation {
+                path: candidate.path,
+                version: None,
+                source: String::new(),
+                aliases: Vec::new(),
+                attributes: Vec::new(),
+                identity: None,
+                status: InstallationStatus::Rejected { failure },
+                checks: Vec::new(),
+                verified_against: None,
+                runtime_version: None,
+                verified_at: now(),
+            });
+        }
+    };
+    let identity = Identity::of(&installation.path).ok();
+    let (runtime_version, distributions) = covering(worker, runtime, &installation).await?;
+    let against = verified_against(worker, runtime, distributions);
+    let still_holds = |found: &&FoundInstallation| {
+        found.path == installation.path
+            && found.identity == identity
+            && found.verified_against.as_ref() == Some(&against)
+            && matches!(found.status, InstallationStatus::Verified)
+    };
+    if let Some(found) = known.iter().find(still_holds) {
+        return Ok(FoundInstallation {
+            aliases: installation.aliases,
+            source: installation.source,
+            runtime_version: Some(runtime_version),
+            ..found.clone()
+        });
+    }
+    let verified = verification::verify(plugin, runtime, &installation, distributions).await;
+    Ok(FoundInstallation {
+        path: installation.path,
+        version: Some(verified.version),
+        source: installation.source,
+        aliases: installation.aliases,
+        attributes: verified.attributes,
+        identity,
+        status: verified.status,
+        checks: verified.checks,
+        verified_against: Some(against),
+        runtime_version: Some(runtime_version),
+        verified_at: now(),
+    })
+}
+
+/// The version of the runtime that an installation belongs to, and how it is to be verified.
+async fn covering<'a>(
+    worker: &Worker,
+    runtime: &'a RuntimeRow,
+    installation: &Installation,
+) -> Result<(i64, &'a Distributions), DetectionError> {
+    let declared = runtime
+        .versions
+        .iter()
+        .filter(|version| version.is_declared)
+        .filter_map(|version| Some((version.declared.version.parse::<Series>().ok()?, version)))
+        .collect::<Vec<_>>();
+    let series = declared.iter().map(|(series, _)| series);
+    if let Some(position) = Series::covering(series, &installation.version.semver) {
+        let version = declared[position].1;
+        return Ok((version.id, distributions_of(runtime, &version.declared)));
+    }
+    let config = &runtime.runtime.execution_config;
+    let id = worker.store.detected_version(runtime, &installation.version, config).await?;
+    Ok((id, &runtime.runtime.distributions))
+}
+
+/// A version's own, or else the runtime's.
+fn distributions_of<'a>(runtime: &'a RuntimeRow, version: &'a DeclaredVersion) -> &'a Distributions {
+    if version.distributions.verification.is_empty() {
+        &runtime.runtime.distributions
+    } else {
+        &version.distributions
+    }
+}
+
+fn request(runtime: &RuntimeRow) -> DetectionRequest {
+    let mut binaries = Vec::new();
+    let all = runtime.runtime.versions.iter().map(|version| &version.distributions);
+    for distributions in [&runtime.runtime.distributions].into_iter().chain(all) {
+        for command in &distributions.verification {
+            if !binaries.contains(&command.binary) {
+                binaries.push(command.binary.clone());
+            }
+        }
+    }
+    if let Some(binary) = &runtime.runtime.execution_config.interpreter.binary
+        && !binaries.contains(binary)
+    {
+        binaries.push(binary.clone());
+    }
+    DetectionRequest {
+        binaries,
+        commands: runtime.runtime.distributions.verification.clone(),
+        versions: runtime.runtime.versions.clone(),
+        settings: runtime.settings().to_vec(),
+    }
+}
+
+async fn remember(worker: &Worker, memo: &Memo) -> Result<(), DetectionError> {
+    let new = memo.take_new();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let keys = new
+        .iter()
+        .map(|entry| (entry.key.path.to_string_lossy().into_owned(), entry.key.identity.to_string()))
+        .collect::<Vec<_>>();
+    let probes = new.iter().zip(&keys).map(|(entry, (path, identity))| {
+        let key =
+            ProbeKey { plugin: &entry.key.component, path, invocation: &entry.key.invocation, identity };
+        (key, entry)
+    });
+    worker.store.remember_probes(worker.id, probes).await?;
+    Ok(())
+}
+
+/// Digest of everything but the disk that a detection depends on.
+fn detected_against(worker: &Worker, runtime: &RuntimeRow) -> String {
+    let plugin = runtime.plugin.as_ref();
+    let granted = plugin.and_then(|plugin| plugin.approved.as_ref());
+    let visible = granted.map(|grants| {
+        grants
+            .variables
+            .iter()
+            .chain([&"PATH".to_owned(), &"HOME".to_owned()])
+            .map(|name| (name.clone(), worker.settings.process_variables.get(name).cloned()))
+            .collect::<Vec<_>>()
+    });
+    let versions = runtime
+        .runtime
+        .versions
+        .iter()
+        .map(|version| (&version.version, version.is_default, &version.meta, &version.distributions))
+        .collect::<Vec<_>>();
+    digest(&(
+        plugin.map(|plugin| &plugin.sha256),
+        granted,
+        visible,
+        &runtime.runtime.plugin,
+        &runtime.runtime.distributions,
+        versions,
+    ))
+}
+
+/// Digest of everything but the file that a verdict depends on.
+fn verified_against(worker: &Worker, runtime: &RuntimeRow, distributions: &Distributions) -> String {
+    let plugin = runtime.plugin.as_ref();
+    digest(&(
+        plugin.map(|plugin| &plugin.sha256),
+        plugin.and_then(|plugin| plugin.approved.as_ref()),
+        runtime.runtime.plugin.as_ref().map(|declaration| &declaration.settings),
+        distributions,
+        worker.settings.verification_timeout,
+    ))
+}
+
+/// SHA-256 over a value's JSON, in hexadecimal.
+fn digest<T: serde::Serialize>(value: &T) -> String {
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the program at `path` still is what was verified.
+#[must_use]
+pub fn is_unchanged(path: &Path, identity: Option<&Identity>) -> bool {
+    identity.is_some_and(|identity| Identity::of(path).is_ok_and(|now| now == *identity))
+}

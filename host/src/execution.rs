@@ -1,1 +1,187 @@
 //! One execution, from what was asked to what came out.
+//!
+//! [`run`] reads top to bottom as the second half of the pipeline: asked, chosen, environment, launch,
+//! process, result. Each stage is a module; here is their order, what is recorded between them, and who
+//! is told.
+
+pub mod asked;
+pub mod choice;
+pub mod launch;
+pub mod state;
+
+mod delivery;
+mod log;
+mod outcome;
+mod record;
+pub(crate) mod run_folder;
+mod supervision;
+mod timing;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::environment::prepare::{self, Need, Planned, Prepared};
+use crate::process::Stream;
+use crate::reference::ActionRef;
+use crate::version::constraint::Constraint;
+use crate::worker::Worker;
+
+pub use asked::{AskError, Asked, Given, pack_folder};
+pub use outcome::{Ending, ExecutionError, Outcome};
+pub use state::{ExecutionId, Status, UnknownStatus};
+
+use choice::{Choice, choose};
+use launch::Launch;
+use record::Record;
+use run_folder::RunFolder;
+use timing::Timings;
+
+/// What somebody asks to be run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub action: ActionRef,
+    pub parameters: Given,
+    /// Instead of the action's own.
+    pub constraint: Option<Constraint>,
+    /// Instead of the action's own.
+    pub timeout: Option<Duration>,
+    /// Instead of the settings' own.
+    pub secrets_file: Option<PathBuf>,
+}
+
+/// What happens while an execution runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// It was accepted.
+    Accepted(ExecutionId),
+    /// Something begins that may take a while.
+    Doing(&'a str),
+    /// An environment is being built.
+    Building(&'a crate::environment::build::Progress<'a>),
+    /// The process printed something; secrets are masked.
+    Output(Stream, &'a [u8]),
+}
+
+/// Who is told what happens.
+pub type Observer<'a> = &'a (dyn Fn(Event<'_>) + Send + Sync);
+
+/// Runs an action to its end. An error means that nothing was accepted; what goes wrong afterwards is
+/// recorded and part of the outcome.
+pub async fn run(
+    worker: &Worker,
+    request: &Request,
+    observe: Observer<'_>,
+    cancel: impl Future<Output = ()> + Send,
+) -> Result<Outcome, ExecutionError> {
+    let mut timings = Timings::begin();
+    let asked = asked::ask(worker, request).await?;
+    let folder =
+        RunFolder::create(&worker.settings.runs_dir(), asked.id).map_err(ExecutionError::RunFolder)?;
+    let mut record = Record::accept(worker, &asked).await?;
+    observe(Event::Accepted(asked.id));
+    timings.end("ask");
+    let ending = carry_out(worker, &asked, (&folder, &mut record, &mut timings), observe, cancel).await;
+    let outcome = record.end(worker, &asked, ending, timings.stages()).await?;
+    // Only now: while its folder is there, an execution that nobody ended can be told from one that goes on.
+    drop(folder);
+    Ok(outcome)
+}
+
+/// The stages after acceptance; each one's failure is an ending.
+async fn carry_out(
+    worker: &Worker,
+    asked: &Asked,
+    (folder, record, timings): (&RunFolder, &mut Record, &mut Timings),
+    observe: Observer<'_>,
+    cancel: impl Future<Output = ()> + Send,
+) -> Ending {
+    let launch = match stages_before_launch(worker, asked, record, timings, observe).await {
+        Ok(launch) => launch,
+        Err(error) => return error.into(),
+    };
+    let command = match delivery::deliver(worker, asked, &launch, folder, record.version()) {
+        Ok(command) => command,
+        Err(error) => return error.into(),
+    };
+    if let Err(error) = record.decided(worker).await {
+        return error.into();
+    }
+    timings.end("launch");
+    let finished = supervision::supervise(worker, asked, command, folder, record, observe, cancel).await;
+    timings.end("run");
+    let ending = match finished {
+        Ok(supervised) => outcome::conclude(asked, &supervised),
+        Err(error) => error.into(),
+    };
+    timings.end("result");
+    ending
+}
+
+async fn stages_before_launch(
+    worker: &Worker,
+    asked: &Asked,
+    record: &mut Record,
+    timings: &mut Timings,
+    observe: Observer<'_>,
+) -> Result<Launch, ExecutionError> {
+    let program = &asked.action.program;
+    if asked.runtime.plugin.is_none() {
+        return Ok(launch::direct(&asked.runtime, &asked.pack_folder, program));
+    }
+    observe(Event::Doing("looking for installations"));
+    let choice = choose(worker, &asked.runtime, asked.wanted()).await?;
+    record.chosen(asked, &choice);
+    timings.end(if choice.looked { "detect" } else { "select" });
+    let prepared =
+        prepare::prepare(worker, need(asked, &choice), |progress| observe(Event::Building(&progress)))
+            .await?;
+    record.prepared(&prepared);
+    timings.end("environment");
+    Ok(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
+}
+
+fn need<'a>(asked: &'a Asked, choice: &'a Choice) -> Need<'a> {
+    Need {
+        pack: asked.action.reference.pack(),
+        pack_digest: &asked.pack_digest,
+        pack_folder: &asked.pack_folder,
+        entry_point: &asked.action.program.entry_point,
+        runtime: &asked.runtime,
+        choice,
+    }
+}
+
+/// What running an action would do.
+#[derive(Debug)]
+pub struct Preview {
+    pub asked: Asked,
+    /// None if the entry point is itself the program.
+    pub choice: Option<Choice>,
+    /// None if no environment is needed.
+    pub environment: Option<Planned>,
+    /// None while the environment that it starts from is not built.
+    pub launch: Option<Launch>,
+}
+
+/// Works out what running an action would do, and does none of it.
+pub async fn preview(worker: &Worker, request: &Request) -> Result<Preview, ExecutionError> {
+    let asked = asked::ask(worker, request).await?;
+    let program = &asked.action.program;
+    if asked.runtime.plugin.is_none() {
+        let launch = launch::direct(&asked.runtime, &asked.pack_folder, program);
+        return Ok(Preview { choice: None, environment: None, launch: Some(launch), asked });
+    }
+    let choice = choose(worker, &asked.runtime, asked.wanted()).await?;
+    let planned = prepare::plan(worker, need(&asked, &choice)).await?;
+    let needs_build = planned.as_ref().is_some_and(|planned| planned.key.is_some() && !planned.ready);
+    let launch = if needs_build {
+        None
+    } else {
+        let environment = planned.as_ref().and_then(|planned| planned.ready_environment(worker));
+        let root = asked.pack_folder.clone();
+        let prepared = Prepared { environment, root, fresh: false };
+        Some(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
+    };
+    Ok(Preview { choice: Some(choice), environment: planned, launch, asked })
+}

@@ -26,4 +26,5 @@ pub mod execution;
 
 pub mod store;
 pub mod settings;
+pub mod worker;
 pub mod cli;

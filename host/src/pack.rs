@@ -4,6 +4,8 @@
 //! once; nothing in here touches the store.
 
 pub mod bundle;
+pub mod embedded;
+pub mod install;
 pub mod pattern;
 pub mod problem;
 pub mod scaffold;
@@ -84,6 +86,20 @@ pub struct Runtime {
     pub versions: Vec<DeclaredVersion>,
     /// None if the entry point is itself the program, and there is nothing to detect or to choose.
     pub plugin: Option<PluginDeclaration>,
+}
+
+impl Runtime {
+    /// The regular expressions that it declares, those of its versions too.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<String> {
+        let versions = self.versions.iter().map(|version| &version.distributions);
+        [&self.distributions]
+            .into_iter()
+            .chain(versions)
+            .flat_map(|distributions| &distributions.verification)
+            .filter_map(|command| command.pattern.clone())
+            .collect()
+    }
 }
 
 /// A declared series of a runtime.
@@ -317,5 +333,3 @@ pub struct Sensor {
     pub event_schema: Option<Json>,
     pub enabled: bool,
 }
-
-pub mod embedded;

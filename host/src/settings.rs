@@ -1,1 +1,474 @@
 //! Settings: defaults, file, variables, flags; and where each value came from.
+//!
+//! A later source is stronger: what the file says wins over the default, a variable over the file, a
+//! flag over all. [`KEYS`] is the list of what can be set; there is no other.
+
+mod file;
+mod value;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use file::ConfigFile;
+pub use value::{InvalidValue, bytes, duration};
+
+/// Something that can be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// As it is written in the file, and after `--set`.
+    pub name: &'static str,
+    /// The variable that sets it.
+    pub variable: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// Everything that can be set.
+pub const KEYS: [Key; 16] = [
+    Key {
+        name: "data_dir",
+        variable: "ATTUNE_DATA_DIR",
+        help: "folder for the database and everything else that Attune keeps",
+    },
+    Key { name: "packs_dir", variable: "ATTUNE_PACKS_DIR", help: "folder of the installed packs" },
+    Key { name: "runtime_envs_dir", variable: "ATTUNE_RUNTIME_ENVS_DIR", help: "folder of the environments" },
+    Key {
+        name: "cache_dir",
+        variable: "ATTUNE_CACHE_DIR",
+        help: "folder for what can be made again: compiled components, downloads",
+    },
+    Key {
+        name: "worker_name",
+        variable: "ATTUNE_WORKER_NAME",
+        help: "name of this worker; the machine's name unless set",
+    },
+    Key {
+        name: "worker_runtimes",
+        variable: "ATTUNE_WORKER_RUNTIMES",
+        help: "the only runtimes that this worker uses, by reference or alias, separated by commas; all unless set",
+    },
+    Key {
+        name: "verification_timeout",
+        variable: "ATTUNE_VERIFICATION_TIMEOUT",
+        help: "limit for one command that detects or verifies",
+    },
+    Key {
+        name: "detection_timeout",
+        variable: "ATTUNE_DETECTION_TIMEOUT",
+        help: "limit for detecting all installations of a runtime",
+    },
+    Key {
+        name: "step_timeout",
+        variable: "ATTUNE_STEP_TIMEOUT",
+        help: "limit for one step of building an environment",
+    },
+    Key {
+        name: "action_timeout",
+        variable: "ATTUNE_ACTION_TIMEOUT",
+        help: "limit for an action that sets none; `0` for none",
+    },
+    Key {
+        name: "kill_grace",
+        variable: "ATTUNE_KILL_GRACE",
+        help: "time between asking a process to end and ending it",
+    },
+    Key {
+        name: "output_limit",
+        variable: "ATTUNE_OUTPUT_LIMIT",
+        help: "bytes that are kept of each of an action's output streams",
+    },
+    Key {
+        name: "plugin_memory",
+        variable: "ATTUNE_PLUGIN_MEMORY",
+        help: "bytes of memory that a component may use",
+    },
+    Key {
+        name: "environment_quota",
+        variable: "ATTUNE_ENVIRONMENT_QUOTA",
+        help: "bytes of environments above which `attune env prune` removes the least recently used",
+    },
+    Key {
+        name: "environment_grace",
+        variable: "ATTUNE_ENVIRONMENT_GRACE",
+        help: "time since its last use for which an environment is not removed",
+    },
+    Key {
+        name: "secrets_file",
+        variable: "ATTUNE_SECRETS_FILE",
+        help: "file of secrets by name, readable by its owner only",
+    },
+];
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing set it.
+    Default,
+    /// The configuration file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// 1-based.
+        line: usize,
+    },
+    /// A variable.
+    Variable {
+        /// Its name.
+        name: &'static str,
+    },
+    /// `--set` or a flag of its own.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("default"),
+            Self::File { path, line } => write!(formatter, "{}:{line}", path.display()),
+            Self::Variable { name } => write!(formatter, "${name}"),
+            Self::Flag => formatter.write_str("flag"),
+        }
+    }
+}
+
+/// Why the settings can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file can't be read.
+    #[error("can't read the configuration file `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// 1-based.
+        line: usize,
+        /// 1-based.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// Something is set that does not exist.
+    #[error("{origin}: there is no setting `{name}`{}", nearest(name))]
+    UnknownKey {
+        /// What was read.
+        name: String,
+        /// Where.
+        origin: Origin,
+    },
+    /// A value can't be what it is set to.
+    #[error("{origin}: `{name}` can't be {problem}")]
+    Value {
+        /// The setting.
+        name: &'static str,
+        /// Where it was set.
+        origin: Origin,
+        #[source]
+        problem: InvalidValue,
+    },
+    /// The text after `--set` has no `=`.
+    #[error("`--set {text}`: write `--set NAME=VALUE`")]
+    Assignment {
+        /// What was read.
+        text: String,
+    },
+    /// Nothing says where the data is to be kept.
+    #[error("there is no home folder to keep data in: set ATTUNE_DATA_DIR or use --data-dir")]
+    NoHome,
+}
+
+/// A hint at the setting that was probably meant.
+fn nearest(name: &str) -> String {
+    KEYS.iter()
+        .map(|key| (strsim::jaro_winkler(key.name, name), key.name))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(
+            || "; `attune config show` lists them all".to_owned(),
+            |(_, name)| format!("; did you mean `{name}`?"),
+        )
+}
+
+/// What sets something, strongest last.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub file: Option<ConfigFile>,
+    /// The process's variables.
+    pub variables: BTreeMap<OsString, OsString>,
+    /// Name and value of each flag.
+    pub flags: Vec<(String, String)>,
+}
+
+/// A value as text, and where it came from: for `attune config show`.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub key: Key,
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub packs_dir: PathBuf,
+    pub runtime_envs_dir: PathBuf,
+    pub cache_dir: PathBuf,
+    pub worker_name: String,
+    /// None: all.
+    pub worker_runtimes: Option<Vec<String>>,
+    pub verification_timeout: Duration,
+    pub detection_timeout: Duration,
+    pub step_timeout: Duration,
+    pub action_timeout: Option<Duration>,
+    pub kill_grace: Duration,
+    /// Bytes.
+    pub output_limit: usize,
+    /// Bytes.
+    pub plugin_memory: usize,
+    /// Bytes.
+    pub environment_quota: u64,
+    pub environment_grace: Duration,
+    pub secrets_file: Option<PathBuf>,
+    /// The file's `[variables]`: given to steps that build environments, such as a proxy or an index.
+    pub variables: BTreeMap<String, String>,
+    /// Variables of this process, for grants to expose.
+    pub process_variables: BTreeMap<String, String>,
+    /// Every key with its value as text and its origin, in the order of [`KEYS`].
+    pub shown: Vec<Shown>,
+}
+
+impl Settings {
+    /// Settles every setting.
+    pub fn resolve(sources: &Sources) -> Result<Self, SettingsError> {
+        let mut resolver = Resolver { sources, shown: Vec::new() };
+        resolver.check_names()?;
+        let data_dir = match resolver.find("data_dir") {
+            Some((text, origin)) => resolver.keep("data_dir", origin, &text, value::path)?,
+            None => resolver.default("data_dir", default_data_dir(&sources.variables)?, |path| {
+                path.display().to_string()
+            }),
+        };
+        let packs_dir = resolver.path("packs_dir", data_dir.join("packs"))?;
+        let runtime_envs_dir = resolver.path("runtime_envs_dir", data_dir.join("envs"))?;
+        let cache_dir = resolver.path("cache_dir", data_dir.join("cache"))?;
+        let worker_name = resolver.text("worker_name", host_name())?;
+        let worker_runtimes = match resolver.find("worker_runtimes") {
+            Some((text, origin)) => {
+                Some(resolver.keep("worker_runtimes", origin, &text, |text| Ok(value::list(text)))?)
+                    .filter(|list| !list.is_empty())
+            }
+            None => resolver.default("worker_runtimes", None, |_| "all".to_owned()),
+        };
+        let seconds = Duration::from_secs;
+        let verification_timeout = resolver.duration("verification_timeout", seconds(10))?;
+        let detection_timeout = resolver.duration("detection_timeout", seconds(60))?;
+        let step_timeout = resolver.duration("step_timeout", seconds(600))?;
+        let action_timeout = resolver.duration("action_timeout", Duration::ZERO)?;
+        let kill_grace = resolver.duration("kill_grace", seconds(10))?;
+        let mebibytes = |count: u64| count << 20;
+        let output_limit = resolver.bytes("output_limit", mebibytes(10))?;
+        let plugin_memory = resolver.bytes("plugin_memory", mebibytes(64))?;
+        let environment_quota = resolver.bytes("environment_quota", mebibytes(10 << 10))?;
+        let environment_grace = resolver.duration("environment_grace", seconds(24 * 3600))?;
+        let secrets_file = match resolver.find("secrets_file") {
+            Some((text, origin)) => Some(resolver.keep("secrets_file", origin, &text, value::path)?),
+            None => resolver.default("secrets_file", None, |_| "none".to_owned()),
+        };
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Ok(Self {
+            data_dir,
+            packs_dir,
+            runtime_envs_dir,
+            cache_dir,
+            worker_name,
+            worker_runtimes,
+            verification_timeout,
+            detection_timeout,
+            step_timeout,
+            action_timeout: Some(action_timeout).filter(|timeout| !timeout.is_zero()),
+            kill_grace,
+            output_limit: size(output_limit),
+            plugin_memory: size(plugin_memory),
+            environment_quota,
+            environment_grace,
+            secrets_file,
+            variables: sources.file.as_ref().map(|file| file.variables.clone()).unwrap_or_default(),
+            process_variables: text_variables(&sources.variables),
+            shown: resolver.shown,
+        })
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("attune.db")
+    }
+
+    /// Where executions have their own folders while they run.
+    #[must_use]
+    pub fn runs_dir(&self) -> PathBuf {
+        self.data_dir.join("runs")
+    }
+
+    /// Where components are kept, by digest.
+    #[must_use]
+    pub fn components_dir(&self) -> PathBuf {
+        self.data_dir.join("components")
+    }
+}
+
+struct Resolver<'a> {
+    sources: &'a Sources,
+    shown: Vec<Shown>,
+}
+
+impl Resolver<'_> {
+    /// Nothing may be set that does not exist: a misspelt setting would otherwise do nothing, silently.
+    fn check_names(&self) -> Result<(), SettingsError> {
+        let known = |name: &str| KEYS.iter().any(|key| key.name == name);
+        for (name, _) in &self.sources.flags {
+            if !known(name) {
+                return Err(SettingsError::UnknownKey { name: name.clone(), origin: Origin::Flag });
+            }
+        }
+        if let Some(file) = &self.sources.file {
+            for (name, entry) in &file.entries {
+                if !known(name) {
+                    let origin = Origin::File { path: file.path.clone(), line: entry.line };
+                    return Err(SettingsError::UnknownKey { name: name.clone(), origin });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the strongest source says.
+    fn find(&self, name: &'static str) -> Option<(String, Origin)> {
+        if let Some((_, value)) = self.sources.flags.iter().rev().find(|(flag, _)| flag == name) {
+            return Some((value.clone(), Origin::Flag));
+        }
+        let key = KEYS.iter().find(|key| key.name == name)?;
+        if let Some(value) =
+            self.sources.variables.get(std::ffi::OsStr::new(key.variable)).filter(|value| !value.is_empty())
+        {
+            return Some((value.to_string_lossy().into_owned(), Origin::Variable { name: key.variable }));
+        }
+        let file = self.sources.file.as_ref()?;
+        let entry = file.entries.get(name)?;
+        Some((entry.text.clone(), Origin::File { path: file.path.clone(), line: entry.line }))
+    }
+
+    fn show(&mut self, name: &'static str, value: String, origin: Origin) {
+        if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+            self.shown.push(Shown { key: *key, value, origin });
+        }
+    }
+
+    fn keep<T>(
+        &mut self,
+        name: &'static str,
+        origin: Origin,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
+    ) -> Result<T, SettingsError> {
+        let value =
+            parse(text).map_err(|problem| SettingsError::Value { name, origin: origin.clone(), problem })?;
+        self.show(name, text.to_owned(), origin);
+        Ok(value)
+    }
+
+    fn default<T>(&mut self, name: &'static str, value: T, text: impl FnOnce(&T) -> String) -> T {
+        let shown = text(&value);
+        self.show(name, shown, Origin::Default);
+        value
+    }
+
+    fn settle<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<T, SettingsError> {
+        match self.find(name) {
+            Some((found, origin)) => self.keep(name, origin, &found, parse),
+            None => Ok(self.default(name, default, text)),
+        }
+    }
+
+    fn path(&mut self, name: &'static str, default: PathBuf) -> Result<PathBuf, SettingsError> {
+        self.settle(name, default, value::path, |path| path.display().to_string())
+    }
+
+    fn text(&mut self, name: &'static str, default: String) -> Result<String, SettingsError> {
+        self.settle(name, default, |text| Ok(text.to_owned()), Clone::clone)
+    }
+
+    fn duration(&mut self, name: &'static str, default: Duration) -> Result<Duration, SettingsError> {
+        self.settle(name, default, value::duration, |duration| value::show_duration(*duration))
+    }
+
+    fn bytes(&mut self, name: &'static str, default: u64) -> Result<u64, SettingsError> {
+        self.settle(name, default, value::bytes, |bytes| value::show_bytes(*bytes))
+    }
+}
+
+/// `$XDG_DATA_HOME/attune`, or `~/.local/share/attune`.
+fn default_data_dir(variables: &BTreeMap<OsString, OsString>) -> Result<PathBuf, SettingsError> {
+    let folder = |name: &str| {
+        variables.get(std::ffi::OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute())
+    };
+    folder("XDG_DATA_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("attune"))
+        .ok_or(SettingsError::NoHome)
+}
+
+/// The configuration files that are looked for, first found first.
+#[must_use]
+pub fn config_files(variables: &BTreeMap<OsString, OsString>) -> Vec<PathBuf> {
+    let folder = |name: &str| {
+        variables.get(std::ffi::OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute())
+    };
+    let user = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
+    user.map(|config| config.join("attune/attune.toml"))
+        .into_iter()
+        .chain([Path::new("/etc/attune/attune.toml").to_owned()])
+        .collect()
+}
+
+fn text_variables(variables: &BTreeMap<OsString, OsString>) -> BTreeMap<String, String> {
+    variables
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())))
+        .collect()
+}
+
+/// The machine's name, as the kernel has it.
+pub(crate) fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Splits `NAME=VALUE`.
+pub fn assignment(text: &str) -> Result<(String, String), SettingsError> {
+    text.split_once('=')
+        .map(|(name, value)| (name.trim().to_owned(), value.to_owned()))
+        .ok_or_else(|| SettingsError::Assignment { text: text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

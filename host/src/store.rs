@@ -1,1 +1,130 @@
-//! The database.
+//! The database: everything that outlives a process, and all of the SQL.
+//!
+//! Each file below owns the queries of one part of the data model and gives plain data. Nothing here
+//! decides anything; a change that must not be seen half done is one method and one transaction.
+
+pub mod action;
+pub mod environment;
+pub mod execution;
+pub mod installation;
+pub mod pack;
+pub mod probe;
+pub mod runtime;
+pub mod worker;
+
+mod migration;
+mod row;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder for the database can't be made.
+    #[error("can't create the folder `{}` for the database", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database can't be opened.
+    #[error("can't open the database `{}`", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A newer Attune has changed the database.
+    #[error(
+        "the database `{}` is of a newer Attune (schema {found}; this one knows up to {known}): use that one, or another data folder", path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The newest migration that was applied.
+        found: i64,
+        /// The newest migration that this binary has.
+        known: i64,
+    },
+    /// A migration failed; the database is as it was before it.
+    #[error("can't migrate the database `{}`", path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A query failed.
+    #[error("the database refused a query")]
+    Query(#[from] sqlx::Error),
+}
+
+/// The result of a query.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// An open database, migrated. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// A commit here is on the disk when it returns: what was accepted survives a power cut.
+    pool: SqlitePool,
+    /// A commit here survives the death of every process, and is on the disk with the next one of
+    /// `pool`: enough for logs and progress. Opened when first used.
+    relaxed: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database file, made and migrated if need be.
+    pub async fn open(path: &Path) -> Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options.clone())
+            .await
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        migration::migrate(&pool, path).await?;
+        let relaxed = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(options.synchronous(SqliteSynchronous::Normal));
+        Ok(Self { pool, relaxed })
+    }
+
+    /// Writes what is left in the journal into the database file and closes it.
+    pub async fn close(self) {
+        self.relaxed.close().await;
+        self.pool.close().await;
+    }
+
+    /// A transaction that takes the write lock at once: one that first reads and then wants to write
+    /// would fail if somebody else wrote in between.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.pool.begin_with("begin immediate").await?)
+    }
+}
+
+/// The time now, as precise as every database keeps it.
+#[must_use]
+pub fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}

@@ -122,6 +122,35 @@ impl Plugin {
         self.compiled
     }
 
+    /// The interfaces that it imports, in alphabetical order.
+    #[must_use]
+    pub fn imports(&self) -> Vec<String> {
+        let component = self.linked.component();
+        let kind = component.component_type();
+        let mut names = kind.imports(component.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        names.sort();
+        names
+    }
+
+    /// The interfaces and functions that it exports, in alphabetical order.
+    #[must_use]
+    pub fn exported(&self) -> Vec<String> {
+        let component = self.linked.component();
+        let kind = component.component_type();
+        let mut names = kind.exports(component.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        names.sort();
+        names
+    }
+
+    /// The version of the contract that it was built for, as the names of its interfaces say.
+    #[must_use]
+    pub fn contract_version(&self) -> Option<String> {
+        let contract = |name: &String| {
+            name.strip_prefix("attune:runtime/")?.split_once('@').map(|(_, version)| version.to_owned())
+        };
+        self.exported().iter().chain(&self.imports()).find_map(contract)
+    }
+
     /// Whether it exports the interface that the function belongs to, in a form that can be called.
     #[must_use]
     pub fn exports(&self, function: Function) -> bool {

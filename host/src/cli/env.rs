@@ -1,0 +1,299 @@
+//! `attune env`: the environments on this machine.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::failure::{Exit, Failed};
+use super::options::Options;
+use super::output::{Output, Tone, table};
+use super::progress::Progress;
+use super::run::environment_failed;
+use super::runtime::open_worker;
+use crate::environment::collect::{self, Entry, Policy};
+use crate::environment::key::Key;
+use crate::environment::layout::Layout;
+use crate::environment::prepare::{self, Need, Repaired};
+use crate::environment::ready::{State, inspect};
+use crate::execution::choice::{Asked, choose};
+use crate::execution::pack_folder;
+use crate::installation::Identity;
+use crate::settings::{bytes, duration};
+use crate::store::environment::EnvironmentRow;
+use crate::worker::Worker;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Env {
+    /// List the environments
+    List,
+    /// Show one environment: what it is for, what built it, what the steps printed
+    Show {
+        /// Its path, or the beginning of its key
+        environment: String,
+    },
+    /// Remove environments that nothing uses, the least recently used first
+    Prune {
+        /// Remove as many as it takes to get below this; the setting `environment_quota` unless given
+        #[arg(long, value_name = "BYTES", value_parser = bytes)]
+        quota: Option<u64>,
+        /// Keep what was used within this time; the setting `environment_grace` unless given
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        grace: Option<Duration>,
+        /// Remove all that no running execution uses
+        #[arg(long, conflicts_with_all = ["quota", "grace"])]
+        all: bool,
+    },
+    /// Check the environments of all actions thoroughly, and build those again that don't work
+    Repair,
+}
+
+impl Env {
+    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let worker = open_worker(options, output).await?;
+        match &self {
+            Self::List => list(&worker, output).await?,
+            Self::Show { environment } => show(&worker, environment, output).await?,
+            Self::Prune { quota, grace, all } => {
+                let policy = Policy {
+                    quota: if *all { 0 } else { quota.unwrap_or(worker.settings.environment_quota) },
+                    grace: if *all {
+                        Duration::ZERO
+                    } else {
+                        grace.unwrap_or(worker.settings.environment_grace)
+                    },
+                };
+                prune(&worker, policy, output).await?;
+            }
+            Self::Repair => repair(&worker, output).await?,
+        }
+        worker.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    row: EnvironmentRow,
+    /// What is on the disk now: `ready`, `missing`, `unfinished`, `interpreter_changed`; or `failed`.
+    state: &'static str,
+    bytes: Option<u64>,
+}
+
+fn layout(worker: &Worker) -> Layout {
+    Layout::new(&worker.settings.runtime_envs_dir)
+}
+
+fn entries(worker: &Worker) -> Result<Vec<Entry>, Failed> {
+    let layout = layout(worker);
+    collect::list(&layout).map_err(|error| {
+        let context = format!("can't look through `{}`", layout.root().display());
+        Failed::new(Exit::Failure, anyhow::Error::new(error).context(context))
+    })
+}
+
+async fn listed(worker: &Worker) -> Result<Vec<Listed>, Failed> {
+    let entries = entries(worker)?;
+    let layout = layout(worker);
+    let rows = worker.store.environments(worker.id).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let entry = entries.iter().find(|entry| entry.key.as_str() == row.key);
+            let state = match (row.status.as_str(), entry) {
+                ("ready", Some(entry)) => state(&layout, entry),
+                ("ready", None) => "missing",
+                _ => "failed",
+            };
+            Listed { state, bytes: entry.map(|entry| entry.size), row }
+        })
+        .collect())
+}
+
+fn state(layout: &Layout, entry: &Entry) -> &'static str {
+    let Ok(identity) = Identity::of(&entry.marker.installation) else { return "interpreter_gone" };
+    match inspect(layout, &entry.key, &identity) {
+        State::Ready(_) => "ready",
+        State::Missing => "missing",
+        State::Unfinished => "unfinished",
+        State::InterpreterChanged { .. } => "interpreter_changed",
+    }
+}
+
+async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
+    let listed = listed(worker).await?;
+    output.data(&listed, || {
+        if listed.is_empty() {
+            return "no environments yet: the first run of an action builds what it needs".to_owned();
+        }
+        table(
+            ["ENVIRONMENT", "STATE", "SIZE", "KEY", "LAST USED"],
+            listed.iter().map(|environment| {
+                let tone = if environment.state == "ready" { Tone::Good } else { Tone::Bad };
+                [
+                    environment.row.path.clone(),
+                    output.data_tone(tone, environment.state),
+                    environment.bytes.map(size_text).unwrap_or_default(),
+                    environment.row.key.get(..12).unwrap_or_default().to_owned(),
+                    environment.row.last_used_at.format("%Y-%m-%d %H:%M").to_string(),
+                ]
+            }),
+        )
+    })?;
+    Ok(())
+}
+
+/// A number of bytes as people read it.
+fn size_text(bytes: u64) -> String {
+    const STEP: u64 = 1024;
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut amount = bytes;
+    let mut unit = 0;
+    while amount >= 10 * STEP && unit + 1 < units.len() {
+        amount /= STEP;
+        unit += 1;
+    }
+    format!("{amount} {}", units[unit])
+}
+
+async fn show(worker: &Worker, wanted: &str, output: &Output) -> Result<(), Failed> {
+    let all = listed(worker).await?;
+    let environment = all
+        .into_iter()
+        .find(|listed| listed.row.path == wanted || (wanted.len() >= 4 && listed.row.key.starts_with(wanted)))
+        .ok_or_else(|| {
+            Failed::message(Exit::NotFound, format!("there is no environment `{wanted}`"))
+                .hint("`attune env list` shows their paths and keys")
+        })?;
+    output.data(&environment, || {
+        let row = &environment.row;
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            if !value.is_empty() {
+                // Writing to a string can't fail.
+                let _ = writeln!(text, "{name:<14}{value}");
+            }
+        };
+        line("environment", &row.path);
+        line("state", environment.state);
+        line("pack", &row.pack);
+        line("runtime", &format!("{} {}", row.runtime, row.runtime_version));
+        line("folder", &row.scope);
+        line("key", &row.key);
+        line("built in", &layout(worker).root().join(".built").join(&row.key).display().to_string());
+        line("size", &environment.bytes.map(size_text).unwrap_or_default());
+        line("built", &row.created_at.to_rfc3339());
+        line("last used", &row.last_used_at.to_rfc3339());
+        line("error", row.error.as_deref().unwrap_or_default());
+        if let Some(log) = &row.log {
+            let _ = write!(text, "\n{log}");
+        }
+        text
+    })?;
+    Ok(())
+}
+
+async fn prune(worker: &Worker, policy: Policy, output: &Output) -> Result<(), Failed> {
+    #[derive(Serialize)]
+    struct Removed {
+        key: String,
+        path: PathBuf,
+        links: Vec<PathBuf>,
+        bytes: u64,
+    }
+    let in_use = worker.store.environment_keys_in_use(worker.id).await?;
+    let in_use = in_use.iter().filter_map(|key| key.parse::<Key>().ok()).collect::<BTreeSet<_>>();
+    let removed = collect::prune(&layout(worker), &in_use, policy, SystemTime::now()).map_err(|error| {
+        Failed::new(Exit::Failure, anyhow::Error::new(error).context("can't remove environments"))
+    })?;
+    for row in worker.store.environments(worker.id).await? {
+        if row.status == "failed" || removed.iter().any(|entry| entry.key.as_str() == row.key) {
+            worker.store.forget_environment(worker.id, &row.path).await?;
+        }
+    }
+    let removed = removed
+        .into_iter()
+        .map(|entry| Removed {
+            key: entry.key.as_str().to_owned(),
+            path: entry.path,
+            links: entry.links,
+            bytes: entry.size,
+        })
+        .collect::<Vec<_>>();
+    output.data(&removed, || {
+        let freed = removed.iter().map(|removed| removed.bytes).sum();
+        let mut text = removed
+            .iter()
+            .flat_map(|removed| removed.links.iter().chain([&removed.path]))
+            .map(|path| format!("removed {}\n", path.display()))
+            .collect::<String>();
+        text.push_str(&format!("{} environments removed, {} freed\n", removed.len(), size_text(freed)));
+        text
+    })?;
+    Ok(())
+}
+
+async fn repair(worker: &Worker, output: &Output) -> Result<(), Failed> {
+    #[derive(Serialize)]
+    struct Looked {
+        path: PathBuf,
+        outcome: &'static str,
+        reason: Option<String>,
+    }
+    let progress = Progress::begin(output);
+    let mut looked: Vec<Looked> = Vec::new();
+    for row in worker.store.actions(None).await? {
+        let program = &row.action.program;
+        let pack = row.action.reference.pack();
+        let Ok(runtime) = worker.runtime(&program.runtime, Some(pack)).await else { continue };
+        let asked = Asked {
+            constraint: program.constraint.as_ref(),
+            variant: program.variant.as_deref(),
+            policy: program.version_policy,
+        };
+        // An action that nothing can run has no environment to repair.
+        let Ok(choice) = choose(worker, &runtime, asked).await else { continue };
+        progress.say(format!("checking the environment of {}", row.action.reference));
+        let folder = pack_folder(worker, pack, &row.pack_digest);
+        let need = Need {
+            pack,
+            pack_digest: &row.pack_digest,
+            pack_folder: &folder,
+            entry_point: &program.entry_point,
+            runtime: &runtime,
+            choice: &choice,
+        };
+        let repaired = prepare::repair(worker, need, |_| {}).await.map_err(environment_failed)?;
+        let Some((path, repaired)) = repaired else { continue };
+        if looked.iter().any(|looked| looked.path == path) {
+            continue;
+        }
+        let (outcome, reason) = match repaired {
+            Repaired::Healthy => ("healthy", None),
+            Repaired::Rebuilt { reason } => ("rebuilt", Some(reason.to_string())),
+            Repaired::NotBuilt => continue,
+        };
+        looked.push(Looked { path, outcome, reason });
+    }
+    progress.end();
+    output.data(&looked, || {
+        if looked.is_empty() {
+            return "no environments yet".to_owned();
+        }
+        table(
+            ["ENVIRONMENT", "OUTCOME", "WHY"],
+            looked.iter().map(|looked| {
+                [
+                    looked.path.display().to_string(),
+                    looked.outcome.to_owned(),
+                    looked.reason.clone().unwrap_or_default(),
+                ]
+            }),
+        )
+    })?;
+    Ok(())
+}

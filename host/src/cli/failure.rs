@@ -1,0 +1,111 @@
+//! How commands fail: what is said, and the exit code.
+
+use std::process::ExitCode;
+
+/// The documented exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It worked.
+    Success,
+    /// The action failed, or something went wrong.
+    Failure,
+    /// The input is wrong.
+    Input,
+    /// No installation satisfies what was asked.
+    NoMatch,
+    /// There is nothing by that name.
+    NotFound,
+    /// An environment can't be built.
+    Environment,
+    /// A component asks for more than the operator allowed.
+    NotApproved,
+    /// The action ran longer than it may.
+    TimedOut,
+    /// Somebody asked for the end.
+    Cancelled,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Input => 2,
+            Self::NoMatch => 3,
+            Self::NotFound => 4,
+            Self::Environment => 5,
+            Self::NotApproved => 6,
+            Self::TimedOut => 124,
+            Self::Cancelled => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub exit: Exit,
+    pub error: anyhow::Error,
+    /// What to do about it.
+    pub hints: Vec<String>,
+    /// Text that stands by itself, such as the problems of a pack, shown before the error.
+    pub report: Option<String>,
+}
+
+impl Failed {
+    /// A failure that `error` explains.
+    pub(super) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into(), hints: Vec::new(), report: None }
+    }
+
+    /// A failure that a sentence explains.
+    pub(super) fn message(exit: Exit, message: impl Into<String>) -> Self {
+        Self::new(exit, anyhow::Error::msg(message.into()))
+    }
+
+    /// With something to do about it.
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// With text to show before the error.
+    #[must_use]
+    pub(super) fn report(mut self, report: impl Into<String>) -> Self {
+        self.report = Some(report.into());
+        self
+    }
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Exit::Failure, error)
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Failure, error)
+    }
+}
+
+impl From<crate::store::StoreError> for Failed {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::new(Exit::Failure, error)
+    }
+}
+
+impl From<crate::settings::SettingsError> for Failed {
+    fn from(error: crate::settings::SettingsError) -> Self {
+        Self::new(Exit::Input, error)
+    }
+}

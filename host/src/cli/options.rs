@@ -1,0 +1,87 @@
+//! Options that every command takes.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{ConfigFile, Settings, SettingsError, Sources, assignment, config_files};
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but errors on standard error
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Log more: `-v` for what is done, `-vv` for details
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, hide_default_value = true)]
+    pub color: When,
+    /// Read settings from this file
+    #[arg(long, global = true, value_name = "FILE", env = "ATTUNE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Keep the database and everything else in this folder
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Set any setting; `attune config show` lists them
+    #[arg(long = "set", global = true, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Options {
+    /// The settings that file, variables and flags come to.
+    pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
+        let variables = std::env::vars_os().collect::<BTreeMap<OsString, OsString>>();
+        let file = match &self.config {
+            Some(path) => Some(ConfigFile::read(path)?),
+            None => config_files(&variables)
+                .iter()
+                .find(|path| path.exists())
+                .map(|path| ConfigFile::read(path))
+                .transpose()?,
+        };
+        let mut flags = self.set.iter().map(|text| assignment(text)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(folder) = &self.data_dir {
+            let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+            flags.push(("data_dir".to_owned(), folder.to_string_lossy().into_owned()));
+        }
+        Settings::resolve(&Sources { file, variables, flags })
+    }
+}
+
+/// Sends log messages to standard error, as `ATTUNE_LOG` says or as loud as `-v` asks for.
+pub(super) fn start_log(options: &Options) {
+    let default = match (options.quiet, options.verbose) {
+        (true, _) => "error",
+        (false, 0) => "attune=warn",
+        (false, 1) => "attune=info",
+        (false, 2) => "attune=debug",
+        (false, _) => "debug",
+    };
+    let filter = EnvFilter::try_from_env("ATTUNE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber in one process can only come from a test; the first one goes on.
+    let started = if std::env::var_os("ATTUNE_LOG_FORMAT").is_some_and(|format| format == "json") {
+        log.json().try_init()
+    } else {
+        log.with_ansi(false).with_target(false).compact().try_init()
+    };
+    drop(started);
+}

@@ -1,0 +1,428 @@
+//! `attune pack`: installing, inspecting, checking and writing packs.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::failure::{Exit, Failed};
+use super::options::Options;
+use super::output::{Output, Tone, table};
+use super::progress::Progress;
+use super::runtime::{installations, open_worker};
+use crate::detection::{self, Freshness};
+use crate::pack::bundle::{Bundle, BundleError};
+use crate::pack::install::{self, Approve, InstallError, Installed};
+use crate::pack::problem::Problems;
+use crate::pack::{Action, Grants, embedded, scaffold};
+use crate::reference::{PackRef, RuntimeRef};
+use crate::store::action::ActionRow;
+use crate::store::installation::FoundInstallation;
+use crate::store::pack::{PackRow, PluginRow};
+use crate::worker::Worker;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Pack {
+    /// Install a pack, or replace it, and say what its runtimes find on this machine
+    Install {
+        /// A pack's folder, or a .tar or .tar.gz of one
+        path: PathBuf,
+        /// Allow what its components ask for without asking back
+        #[arg(long)]
+        approve: bool,
+    },
+    /// List the installed packs
+    List,
+    /// Show what a pack ships
+    Show {
+        /// The pack
+        pack: PackRef,
+    },
+    /// Check a pack and show every mistake in it
+    Validate {
+        /// A pack's folder, or a .tar or .tar.gz of one
+        path: PathBuf,
+    },
+    /// Remove a pack; what it ran stays on record
+    Remove {
+        /// The pack
+        pack: PackRef,
+    },
+    /// Write a new pack to start from
+    New {
+        /// Its name
+        name: PackRef,
+        /// The folder to make it in; this one unless given
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+    },
+}
+
+impl Pack {
+    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        if let Self::New { name, path } = &self {
+            return new(name, path.as_deref(), output);
+        }
+        let worker = open_worker(options, output).await?;
+        match &self {
+            Self::Install { path, approve } => install_from(&worker, path, *approve, output).await?,
+            Self::List => list(&worker, output).await?,
+            Self::Show { pack } => show(&worker, pack, output).await?,
+            Self::Validate { path } => validate(&worker, path, output).await?,
+            Self::Remove { pack } => remove(&worker, pack, output).await?,
+            Self::New { .. } => {}
+        }
+        worker.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+fn new(name: &PackRef, parent: Option<&Path>, output: &Output) -> Result<Exit, Failed> {
+    #[derive(Serialize)]
+    struct Written<'a> {
+        path: &'a Path,
+    }
+    let parent = parent.unwrap_or(Path::new("."));
+    let folder = scaffold::scaffold(parent, name).map_err(|error| Failed::new(Exit::Input, error))?;
+    output.data(&Written { path: &folder }, || folder.display().to_string())?;
+    output.say(&format!("now: attune pack install {}", folder.display()));
+    Ok(Exit::Success)
+}
+
+/// Reads a folder or an archive.
+fn read(path: &Path) -> Result<Bundle, Failed> {
+    let bundle = if path.is_dir() { Bundle::from_dir(path) } else { Bundle::from_archive(path) };
+    bundle.map_err(|error| bundle_failed(path, error))
+}
+
+fn bundle_failed(path: &Path, error: BundleError) -> Failed {
+    let exit = if path.exists() { Exit::Input } else { Exit::NotFound };
+    Failed::new(exit, anyhow::Error::new(error).context(format!("can't read the pack `{}`", path.display())))
+}
+
+/// Why a pack can't be installed, as a failed command.
+pub(super) fn install_failed(error: InstallError) -> Failed {
+    match error {
+        InstallError::Problems(problems) => problems_failed(&problems, false),
+        InstallError::NotApproved { ref asked } => {
+            let report =
+                asked.iter().map(|(runtime, grants)| grants_text(runtime, grants)).collect::<String>();
+            Failed::new(Exit::NotApproved, error)
+                .report(report)
+                .hint("run it again with --approve to allow this")
+        }
+        InstallError::Bundle(_) | InstallError::NoComponent { .. } => Failed::new(Exit::Input, error),
+        InstallError::Plugin(_) | InstallError::Write { .. } | InstallError::Store(_) => {
+            Failed::new(Exit::Failure, error)
+        }
+    }
+}
+
+fn problems_failed(problems: &Problems, colour: bool) -> Failed {
+    let count = problems.len();
+    let what = if count == 1 { "a mistake".to_owned() } else { format!("{count} mistakes") };
+    Failed::message(Exit::Input, format!("the pack has {what}")).report(problems.render(colour))
+}
+
+#[derive(Serialize)]
+struct InstalledView<'a> {
+    #[serde(rename = "ref")]
+    reference: String,
+    version: String,
+    digest: &'a str,
+    replaced: Option<&'a str>,
+    runtimes: Vec<RuntimeView>,
+    actions: Vec<String>,
+    sensors: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct RuntimeView {
+    runtime: String,
+    installations: Vec<FoundInstallation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+async fn install_from(worker: &Worker, path: &Path, approve: bool, output: &Output) -> Result<(), Failed> {
+    let bundle = read(path)?;
+    let source = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let by = std::env::var("USER").unwrap_or_else(|_| "the operator".to_owned());
+    let progress = Progress::begin(output);
+    progress.say("checking the pack and compiling its components");
+    let known = if approve { Approve::All { by: &by } } else { Approve::Known };
+    let mut outcome = install::install(worker, &bundle, &source, &known).await;
+    progress.end();
+    if let Err(InstallError::NotApproved { asked }) = &outcome
+        && std::io::stdin().is_terminal()
+        && output.watched
+        && confirmed(asked)?
+    {
+        outcome = install::install(worker, &bundle, &source, &Approve::All { by: &by }).await;
+    }
+    let installed = match outcome {
+        Ok(installed) => installed,
+        Err(InstallError::Problems(problems)) => return Err(problems_failed(&problems, output.talk_colour)),
+        Err(error) => return Err(install_failed(error)),
+    };
+    let runtimes = look(worker, &installed, output).await?;
+    let view = InstalledView {
+        reference: installed.pack.reference.to_string(),
+        version: installed.pack.version.to_string(),
+        digest: &installed.pack.digest,
+        replaced: installed.replaced.as_deref(),
+        runtimes,
+        actions: installed.pack.actions.iter().map(|action| action.reference.to_string()).collect(),
+        sensors: installed.pack.sensors.iter().map(|sensor| sensor.reference.to_string()).collect(),
+    };
+    output.data(&view, || installed_text(output, &view))?;
+    Ok(())
+}
+
+/// Looks for what is installed of the pack's runtimes; a failure belongs to its runtime alone.
+async fn look(worker: &Worker, installed: &Installed, output: &Output) -> Result<Vec<RuntimeView>, Failed> {
+    let progress = Progress::begin(output);
+    let mut views = Vec::new();
+    for runtime in &installed.pack.runtimes {
+        let Some(row) = worker.store.runtime(&runtime.reference).await? else { continue };
+        if row.plugin.is_none() {
+            continue;
+        }
+        progress.say(format!("looking for {}", runtime.label));
+        let detected = detection::detect(worker, &row, Freshness::IfChanged).await;
+        views.push(RuntimeView {
+            runtime: runtime.reference.to_string(),
+            error: detected.as_ref().err().map(ToString::to_string),
+            installations: detected.map(|detected| detected.installations).unwrap_or_default(),
+        });
+    }
+    progress.end();
+    Ok(views)
+}
+
+fn installed_text(output: &Output, view: &InstalledView<'_>) -> String {
+    let verb = if view.replaced.is_some() { "replaced" } else { "installed" };
+    let mut text = format!("{verb} {} {} ({})\n", view.reference, view.version, short(view.digest));
+    for runtime in &view.runtimes {
+        let body = runtime.error.as_ref().map_or_else(
+            || installations(output, &runtime.installations),
+            |error| format!("  {} {error}\n", output.data_tone(Tone::Bad, "failed:")),
+        );
+        // Writing to a string can't fail.
+        let _ = write!(text, "\n{}\n{body}", output.data_tone(Tone::Strong, &runtime.runtime));
+    }
+    for (name, items) in [("actions", &view.actions), ("sensors", &view.sensors)] {
+        if !items.is_empty() {
+            let _ = writeln!(text, "\n{name}: {}", items.join(", "));
+        }
+    }
+    text
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// What a runtime's component asks for, for people.
+fn grants_text(runtime: &RuntimeRef, grants: &Grants) -> String {
+    let mut text = format!("{runtime} asks to\n");
+    let mut line = |what: &str, items: &[String]| {
+        if !items.is_empty() {
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "  {what:<14}{}", items.join(", "));
+        }
+    };
+    line("run", &grants.tools);
+    let folders = grants.search.iter().flat_map(|root| root.folders.iter().cloned()).collect::<Vec<_>>();
+    line("look in", &folders);
+    line("read", &grants.read);
+    line("see variables", &grants.variables);
+    if grants.network {
+        line("use", &["the network when it builds environments".to_owned()]);
+    }
+    text
+}
+
+fn confirmed(asked: &[(RuntimeRef, Grants)]) -> Result<bool, Failed> {
+    let mut stderr = std::io::stderr();
+    for (runtime, grants) in asked {
+        write!(stderr, "{}", grants_text(runtime, grants))?;
+    }
+    write!(stderr, "allow this? [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
+    let packs = worker.store.packs().await?;
+    output.data(&packs, || {
+        table(
+            ["PACK", "VERSION", "LABEL", "DIGEST", "FROM"],
+            packs.iter().map(|pack| {
+                [
+                    pack.reference.to_string(),
+                    pack.version.clone(),
+                    pack.label.clone(),
+                    short(&pack.digest).to_owned(),
+                    pack.source.clone(),
+                ]
+            }),
+        )
+    })?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct PackView {
+    #[serde(flatten)]
+    pack: PackRow,
+    runtimes: Vec<RuntimeRef>,
+    actions: Vec<Action>,
+    sensors: Vec<crate::pack::Sensor>,
+    components: Vec<PluginRow>,
+}
+
+fn no_pack(pack: &PackRef) -> Failed {
+    Failed::message(Exit::NotFound, format!("there is no pack `{pack}`"))
+        .hint("`attune pack list` shows what is installed")
+}
+
+async fn show(worker: &Worker, reference: &PackRef, output: &Output) -> Result<(), Failed> {
+    let pack = worker.store.pack(reference).await?.ok_or_else(|| no_pack(reference))?;
+    let view = PackView {
+        runtimes: worker.store.runtimes_of(reference).await?,
+        actions: worker
+            .store
+            .actions(Some(reference))
+            .await?
+            .into_iter()
+            .map(|ActionRow { action, .. }| action)
+            .collect(),
+        sensors: worker.store.sensors(Some(reference)).await?,
+        components: worker.store.plugins_of(reference).await?,
+        pack,
+    };
+    output.data(&view, || describe(&view))?;
+    Ok(())
+}
+
+fn describe(view: &PackView) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        if !value.trim().is_empty() {
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "{name:<14}{}", value.trim());
+        }
+    };
+    line("pack", view.pack.reference.as_str());
+    line("label", &view.pack.label);
+    line("description", view.pack.description.as_deref().unwrap_or_default());
+    line("version", &view.pack.version);
+    line("author", view.pack.author.as_deref().unwrap_or_default());
+    line("tags", &view.pack.tags.join(", "));
+    line("digest", &view.pack.digest);
+    line("from", &view.pack.source);
+    line("installed", &view.pack.installed_at.to_rfc3339());
+    for runtime in &view.runtimes {
+        line("runtime", &runtime.to_string());
+    }
+    for component in &view.components {
+        line(
+            "component",
+            &format!("{:<14}{} bytes, sha256 {}", component.name, component.size, short(&component.sha256)),
+        );
+    }
+    if !view.actions.is_empty() {
+        text.push('\n');
+        text.push_str(&table(
+            ["ACTION", "RUNTIME", "ASKS FOR", "LABEL"],
+            view.actions.iter().map(|action| {
+                let constraint = action.program.constraint.as_ref().map(ToString::to_string);
+                [
+                    action.reference.to_string(),
+                    action.program.runtime.clone(),
+                    constraint.unwrap_or_else(|| "-".to_owned()),
+                    action.label.clone(),
+                ]
+            }),
+        ));
+    }
+    text
+}
+
+async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), Failed> {
+    #[derive(Serialize)]
+    struct Validity<'a> {
+        valid: bool,
+        #[serde(rename = "ref")]
+        reference: Option<String>,
+        digest: Option<String>,
+        problems: Option<&'a Problems>,
+    }
+    let bundle = read(path)?;
+    match install::check(worker, &bundle).await {
+        Ok(pack) => {
+            let validity = Validity {
+                valid: true,
+                reference: Some(pack.reference.to_string()),
+                digest: Some(pack.digest.clone()),
+                problems: None,
+            };
+            output.data(&validity, || {
+                format!(
+                    "{} {} is a valid pack: {} runtimes, {} actions, {} sensors",
+                    pack.reference,
+                    pack.version,
+                    pack.runtimes.len(),
+                    pack.actions.len(),
+                    pack.sensors.len()
+                )
+            })?;
+            Ok(())
+        }
+        Err(InstallError::Problems(problems)) => {
+            if output.json {
+                let validity =
+                    Validity { valid: false, reference: None, digest: None, problems: Some(&problems) };
+                output.data(&validity, String::new)?;
+                return Err(Failed::message(Exit::Input, "the pack has mistakes"));
+            }
+            Err(problems_failed(&problems, output.talk_colour))
+        }
+        Err(error) => Err(install_failed(error)),
+    }
+}
+
+async fn remove(worker: &Worker, pack: &PackRef, output: &Output) -> Result<(), Failed> {
+    let users = worker.store.runtimes_served_by(pack).await?;
+    if !users.is_empty() {
+        let users = users.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(Failed::message(Exit::Input, format!("components of `{pack}` serve {users}"))
+            .hint("remove the packs of those runtimes first"));
+    }
+    if embedded::embedded().iter().any(|embedded| embedded.name == pack.as_str()) {
+        return Err(Failed::message(
+            Exit::Input,
+            format!("`{pack}` comes with Attune and would be installed again"),
+        )
+        .hint("install a pack of that name in its place, if it is to be another"));
+    }
+    if !worker.store.remove_pack(pack).await? {
+        return Err(no_pack(pack));
+    }
+    let folder = worker.settings.packs_dir.join(pack.as_str());
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(|error| {
+            Failed::new(
+                Exit::Failure,
+                anyhow::Error::new(error).context(format!("can't remove `{}`", folder.display())),
+            )
+        })?;
+    }
+    output.say(&format!("removed {pack}; `attune env prune` removes its environments"));
+    Ok(())
+}

@@ -1,0 +1,487 @@
+//! `attune run`: an action, under the version that it asks for.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::failure::{Exit, Failed};
+use super::options::Options;
+use super::output::{Output, Tone};
+use super::progress::Progress;
+use super::resolve::{choice_failed, parse, unknown_runtime};
+use super::runtime::{detection_failed, open_worker};
+use crate::environment::StepAction;
+use crate::environment::build::{BuildError, Progress as BuildProgress};
+use crate::environment::prepare::{Planned, PrepareError};
+use crate::execution::choice::Choice;
+use crate::execution::launch::{Launch, LaunchError};
+use crate::execution::{self, AskError, Event, ExecutionError, Given, Outcome, Preview, Request, Status};
+use crate::process::Stream;
+use crate::reference::ActionRef;
+use crate::selection::{Reason, SelectionView};
+use crate::settings::duration;
+use crate::worker::Worker;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  attune run examples.greet -p name=World
+  attune run examples.greet --constraint '>=3.11,<3.13' --dry-run
+  echo '{\"name\": \"World\"}' | attune run examples.greet --params -")]
+pub(super) struct Run {
+    /// The action: PACK.NAME
+    action: ActionRef,
+    /// Set a parameter
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE")]
+    parameters: Vec<String>,
+    /// Read parameters from a file of JSON or YAML, `-` for standard input; -p wins over it
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// Ask for this instead of what the action asks for
+    #[arg(long, short, value_name = "CONSTRAINT")]
+    constraint: Option<String>,
+    /// End it after this long: seconds, or a number with a unit
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Read the secrets that the action declares from this file
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// Show what would be chosen, built and started, and do none of it
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Run {
+    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let request = self.request()?;
+        let worker = open_worker(options, output).await?;
+        let outcome = if self.dry_run {
+            preview(&worker, &request, output).await
+        } else {
+            run(&worker, &request, output).await
+        };
+        worker.close().await;
+        outcome
+    }
+
+    fn request(&self) -> Result<Request, Failed> {
+        let document = self.params.as_deref().map(read_document).transpose()?;
+        Ok(Request {
+            action: self.action.clone(),
+            parameters: Given { document, assignments: self.parameters.clone() },
+            constraint: self.constraint.as_deref().map(parse).transpose()?,
+            timeout: self.timeout,
+            secrets_file: self.secrets.clone(),
+        })
+    }
+}
+
+/// The text of a file, or of standard input for `-`, and what to call it.
+fn read_document(path: &Path) -> Result<(String, String), Failed> {
+    let name = path.display().to_string();
+    let read = if name == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = read.map_err(|error| {
+        Failed::new(
+            Exit::Input,
+            anyhow::Error::new(error).context(format!("can't read the parameters from `{name}`")),
+        )
+    })?;
+    Ok((if name == "-" { "standard input".to_owned() } else { name }, text))
+}
+
+async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit, Failed> {
+    let progress = Mutex::new(Some(Progress::begin(output)));
+    let say = |text: String| {
+        if let Ok(progress) = progress.lock()
+            && let Some(progress) = progress.as_ref()
+        {
+            progress.say(text);
+        }
+    };
+    let end_progress = || {
+        if let Ok(mut progress) = progress.lock()
+            && let Some(progress) = progress.take()
+        {
+            progress.end();
+        }
+    };
+    let observe = |event: Event<'_>| match event {
+        Event::Accepted(_) => {}
+        Event::Doing(what) => say(what.to_owned()),
+        Event::Building(progress) => say(building(progress)),
+        Event::Output(stream, bytes) => {
+            end_progress();
+            pass_on(output, stream, bytes);
+        }
+    };
+    let outcome = execution::run(worker, request, &observe, interrupted()).await;
+    end_progress();
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => return Err(execution_failed(worker, error).await),
+    };
+    if output.json {
+        output.data(&Shown::new(request, &outcome), String::new)?;
+    } else {
+        summarise(output, request, &outcome);
+    }
+    match (outcome.status, outcome.cause) {
+        (_, Some(cause)) if !output.json => Err(execution_failed(worker, cause).await),
+        (_, Some(cause)) => Ok(execution_failed(worker, cause).await.exit),
+        (Status::Succeeded, None) => Ok(Exit::Success),
+        (Status::TimedOut, None) => Ok(Exit::TimedOut),
+        (Status::Cancelled, None) => Ok(Exit::Cancelled),
+        (_, None) => Ok(Exit::Failure),
+    }
+}
+
+/// Completes when somebody asks this process to end.
+async fn interrupted() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => terminated.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}
+
+/// What an action prints goes where it would go if it were started directly; with `--json`, only its
+/// complaints do.
+fn pass_on(output: &Output, stream: Stream, bytes: &[u8]) {
+    // A reader that went away is no reason to end the action.
+    match stream {
+        Stream::Stdout if output.json => {}
+        Stream::Stdout => drop(output.bytes(bytes)),
+        Stream::Stderr => drop(std::io::stderr().write_all(bytes)),
+    }
+}
+
+fn building(progress: &BuildProgress<'_>) -> String {
+    match progress {
+        BuildProgress::Waiting { step: None } => {
+            "waiting for another process to build the environment".to_owned()
+        }
+        BuildProgress::Waiting { step: Some((number, of, title)) } => {
+            format!("another process builds the environment: {title} ({number}/{of})")
+        }
+        BuildProgress::Step { number, of, title } => {
+            format!("building the environment: {title} ({number}/{of})")
+        }
+        BuildProgress::Output { number, bytes, .. } => {
+            let text = String::from_utf8_lossy(bytes);
+            let line = text.trim_end().lines().next_back().unwrap_or_default().trim();
+            format!("building the environment: step {number}: {line}")
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: String,
+    action: String,
+    status: Status,
+    result: Option<&'a serde_json::Value>,
+    exit_code: Option<i32>,
+    error: Option<BTreeMap<&'static str, &'a str>>,
+    runtime_version: Option<&'a str>,
+    installation: Option<&'a crate::store::installation::FoundInstallation>,
+    selection: Option<SelectionView<'a>>,
+    environment_built: bool,
+    output_incomplete: bool,
+    warnings: &'a [String],
+    /// Milliseconds by stage.
+    timings: &'a [(String, f64)],
+}
+
+impl<'a> Shown<'a> {
+    fn new(request: &Request, outcome: &'a Outcome) -> Self {
+        let choice = outcome.choice.as_ref();
+        Self {
+            id: outcome.id.to_string(),
+            action: request.action.to_string(),
+            status: outcome.status,
+            result: outcome.result.as_ref(),
+            exit_code: outcome.exit_code,
+            error: outcome.error.as_ref().map(|(class, message)| {
+                BTreeMap::from([("class", class.as_str()), ("message", message.as_str())])
+            }),
+            runtime_version: choice.and_then(|choice| choice.label.as_deref()),
+            installation: choice.map(|choice| &choice.installation),
+            selection: choice.map(|choice| SelectionView::from(&choice.selection)),
+            environment_built: outcome.built,
+            output_incomplete: outcome.output_incomplete,
+            warnings: &outcome.warnings,
+            timings: &outcome.timings,
+        }
+    }
+}
+
+/// What ran it, why that, and how long it took.
+fn summarise(output: &Output, request: &Request, outcome: &Outcome) {
+    for warning in &outcome.warnings {
+        output.warn(warning);
+    }
+    if outcome.output_incomplete {
+        output.warn("the output may be incomplete: a process outlived the action and was ended");
+    }
+    let tone = match outcome.status {
+        Status::Succeeded => Tone::Good,
+        Status::Queued | Status::Running | Status::Cancelled => Tone::Warning,
+        Status::Failed | Status::TimedOut | Status::Abandoned => Tone::Bad,
+    };
+    let status = output.tone(tone, outcome.status.name());
+    let dim = |text: &str| output.tone(Tone::Dim, text);
+    output.say(&format!("{} {} {status} ({})", dim("--"), request.action, outcome.id));
+    if let Some((class, message)) = &outcome.error
+        && outcome.cause.is_none()
+    {
+        output.say(&format!("   {:<9}{class}: {message}", dim("error")));
+    }
+    if let Some(choice) = &outcome.choice {
+        let found = &choice.installation;
+        output.say(&format!(
+            "   {} {} at {} ({})",
+            dim("ran by "),
+            choice.version,
+            found.path.display(),
+            found.source
+        ));
+        output.say(&format!("   {} {}", dim("because"), because(request, choice)));
+    }
+    output.say(&format!("   {} {}", dim("took   "), timing_line(&outcome.timings)));
+}
+
+/// Why this installation.
+fn because(request: &Request, choice: &Choice) -> String {
+    let all = choice.selection.judged.len();
+    let constraint = request.constraint.as_ref().or(choice.asked.as_ref()).map(ToString::to_string);
+    let matching = choice.selection.judged.iter().filter(|judged| would_do(&judged.reason)).count();
+    match constraint.filter(|text| !text.is_empty()) {
+        Some(text) => {
+            let matching = if matching == 1 {
+                "it is the only one".to_owned()
+            } else {
+                format!("it comes first of the {matching}")
+            };
+            format!("`{text}` was asked for: {matching} that match, of {all} installed")
+        }
+        None if choice.selection.chosen().is_some_and(crate::selection::Candidate::is_default) => {
+            format!("no version was asked for: it is the default, of {all} installed")
+        }
+        None => format!(
+            "no version was asked for and the default is not installed: it is the highest of {all} installed"
+        ),
+    }
+}
+
+/// Whether a candidate satisfies what was asked, selected or not.
+fn would_do(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Selected
+            | Reason::LowerPrecedence { .. }
+            | Reason::LaterSource { .. }
+            | Reason::NotDefault { .. }
+    )
+}
+
+/// Stages with their times, and their sum.
+pub(super) fn timing_line(timings: &[(String, f64)]) -> String {
+    let show = |milliseconds: f64| {
+        if milliseconds >= 1000.0 {
+            format!("{:.2} s", milliseconds / 1000.0)
+        } else {
+            format!("{milliseconds:.1} ms")
+        }
+    };
+    let stages = timings.iter().map(|(stage, milliseconds)| format!("{stage} {}", show(*milliseconds)));
+    let sum = timings.iter().map(|(_, milliseconds)| milliseconds).sum();
+    format!("{}; {} in all", stages.collect::<Vec<_>>().join(", "), show(sum))
+}
+
+/// Why there is no such action, with the one that was probably meant.
+pub(super) async fn unknown_action(worker: &Worker, action: &ActionRef) -> Failed {
+    ask_failed(worker, AskError::NoAction { action: action.clone() }).await
+}
+
+async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
+    match error {
+        AskError::NoAction { ref action } => {
+            let wanted = action.to_string();
+            let nearest = worker.store.actions(None).await.ok().and_then(|actions| {
+                actions
+                    .into_iter()
+                    .map(|row| row.action.reference.to_string())
+                    .map(|name| (strsim::jaro_winkler(&name, &wanted), name))
+                    .filter(|(similarity, _)| *similarity > 0.85)
+                    .max_by(|a, b| a.0.total_cmp(&b.0))
+            });
+            let failed = Failed::new(Exit::NotFound, error);
+            match nearest {
+                Some((_, name)) => failed.hint(format!("did you mean `{name}`?")),
+                None => failed.hint("`attune pack show PACK` lists the actions of a pack"),
+            }
+        }
+        AskError::Runtime(error) => unknown_runtime(error),
+        AskError::Store(_) => Failed::new(Exit::Failure, error),
+        AskError::MissingSecrets(_) | AskError::SecretsFile(_) => Failed::new(Exit::Input, error)
+            .hint("give them in a file: --secrets FILE, or the setting `secrets_file`"),
+        AskError::Disabled { .. }
+        | AskError::Parameters(_)
+        | AskError::Assignments { .. }
+        | AskError::Document { .. }
+        | AskError::Unmaskable { .. } => Failed::new(Exit::Input, error),
+    }
+}
+
+async fn execution_failed(worker: &Worker, error: ExecutionError) -> Failed {
+    match error {
+        ExecutionError::Ask(error) => ask_failed(worker, error).await,
+        ExecutionError::Choice(error) => choice_failed(error),
+        ExecutionError::Environment(PrepareError::Detection(error))
+        | ExecutionError::Launch(LaunchError::Detection(error)) => detection_failed(error),
+        ExecutionError::Environment(error) => environment_failed(error),
+        error @ (ExecutionError::RunFolder(_)
+        | ExecutionError::Launch(_)
+        | ExecutionError::Delivery(_)
+        | ExecutionError::Spawn(_)
+        | ExecutionError::Wait(_)
+        | ExecutionError::Store(_)) => Failed::new(Exit::Failure, error),
+    }
+}
+
+/// Why there is no environment, as a failed command, with what the failing step printed.
+pub(super) fn environment_failed(error: PrepareError) -> Failed {
+    let output = match &error {
+        PrepareError::Build(BuildError::Step { output, .. }) => Some(output.clone()),
+        _ => None,
+    };
+    let failed =
+        Failed::new(Exit::Environment, anyhow::Error::new(error).context("can't build the environment"));
+    match output.filter(|output| !output.trim().is_empty()) {
+        Some(output) => failed.report(output),
+        None => failed,
+    }
+}
+
+#[derive(Serialize)]
+struct ShownPreview<'a> {
+    action: String,
+    parameters: &'a serde_json::Map<String, serde_json::Value>,
+    selection: Option<SelectionView<'a>>,
+    environment: Option<ShownPlan<'a>>,
+    command: Option<ShownCommand<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownPlan<'a> {
+    path: &'a Path,
+    key: Option<&'a str>,
+    ready: bool,
+    plan: &'a crate::environment::Plan,
+}
+
+#[derive(Serialize)]
+struct ShownCommand<'a> {
+    program: &'a Path,
+    arguments: &'a [String],
+}
+
+async fn preview(worker: &Worker, request: &Request, output: &Output) -> Result<Exit, Failed> {
+    let preview = match execution::preview(worker, request).await {
+        Ok(preview) => preview,
+        Err(error) => return Err(execution_failed(worker, error).await),
+    };
+    let shown = ShownPreview {
+        action: request.action.to_string(),
+        parameters: &preview.asked.parameters,
+        selection: preview.choice.as_ref().map(|choice| SelectionView::from(&choice.selection)),
+        environment: preview.environment.as_ref().map(|planned| ShownPlan {
+            path: &planned.link,
+            key: planned.key.as_ref().map(crate::environment::key::Key::as_str),
+            ready: planned.ready,
+            plan: &planned.plan,
+        }),
+        command: preview
+            .launch
+            .as_ref()
+            .map(|launch| ShownCommand { program: &launch.program, arguments: &launch.arguments }),
+    };
+    output.data(&shown, || preview_text(&preview))?;
+    Ok(Exit::Success)
+}
+
+fn preview_text(preview: &Preview) -> String {
+    let mut text = String::new();
+    if let Some(choice) = &preview.choice {
+        text.push_str("selection\n");
+        text.push_str(&indented(&crate::selection::table(&choice.selection)));
+    }
+    text.push_str("environment\n");
+    text.push_str(&preview.environment.as_ref().map_or_else(|| "  none is needed\n".to_owned(), plan_text));
+    text.push_str("command\n");
+    match &preview.launch {
+        Some(launch) => text.push_str(&format!("  {}\n", command_text(launch))),
+        None => text.push_str("  known when the environment is built\n"),
+    }
+    text.push_str(&format!(
+        "parameters\n  {}\n",
+        serde_json::Value::Object(preview.asked.parameters.clone())
+    ));
+    text
+}
+
+fn command_text(launch: &Launch) -> String {
+    let arguments = launch.arguments.iter().map(|argument| format!(" {argument}")).collect::<String>();
+    format!("{}{arguments}", launch.program.display())
+}
+
+fn plan_text(planned: &Planned) -> String {
+    let Some(key) = &planned.key else { return "  none is needed\n".to_owned() };
+    let state = if planned.ready { "is there already" } else { "would be built" };
+    let mut text = format!(
+        "  {} {state} (key {})\n",
+        planned.link.display(),
+        key.as_str().get(..12).unwrap_or_default()
+    );
+    for (number, step) in (1..).zip(&planned.plan.steps) {
+        let what = match &step.action {
+            StepAction::MakeDir { path } => format!("make the folder {path}"),
+            StepAction::WriteFile { path, contents, .. } => {
+                format!("write {path} ({} bytes)", contents.len())
+            }
+            StepAction::Link { path, target } => format!("link {path} to {target}"),
+            StepAction::Run(run) => format!("run {} {}", program_text(&run.program), run.arguments.join(" ")),
+            StepAction::Verify { path } => format!("verify that {path} exists"),
+        };
+        text.push_str(&format!("  {number:>3}. {}: {what}\n", step.title));
+    }
+    text
+}
+
+fn program_text(program: &crate::environment::PlannedProgram) -> String {
+    match program {
+        crate::environment::PlannedProgram::Installation => "the interpreter".to_owned(),
+        crate::environment::PlannedProgram::Environment(path) => format!("${{environment}}/{path}"),
+        crate::environment::PlannedProgram::Tool(path) => path.display().to_string(),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}

@@ -1,0 +1,343 @@
+//! `attune runtime`: the runtimes, and what is installed of them on this machine.
+
+use std::fmt::Write as _;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::failure::{Exit, Failed};
+use super::options::Options;
+use super::output::{Output, Tone, table};
+use super::progress::Progress;
+use super::resolve::unknown_runtime;
+use crate::detection::{self, DetectionError, Freshness};
+use crate::installation::{Check, CheckOutcome};
+use crate::store::installation::{FoundInstallation, InstallationStatus};
+use crate::store::runtime::RuntimeRow;
+use crate::worker::{Start, Worker, WorkerError};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Runtime {
+    /// List the runtimes, and how many installations each has here
+    List,
+    /// Show a runtime: its versions, what can be asked for, what its component may do
+    Show {
+        /// A runtime, by reference or alias
+        runtime: String,
+    },
+    /// Look for installations again; programs that have not changed need not answer again
+    Detect {
+        /// Only this runtime, by reference or alias
+        runtime: Option<String>,
+    },
+    /// Ask every program again and show every check
+    Verify {
+        /// Only this runtime, by reference or alias
+        runtime: Option<String>,
+    },
+}
+
+/// Opens a worker, with progress, and says why if it can't.
+pub(super) async fn open_worker(options: &Options, output: &Output) -> Result<Worker, Failed> {
+    let settings = options.settings()?;
+    let progress = Progress::begin(output);
+    let opened = Worker::open(settings, Start::WithPacks, &|notice| progress.say(notice)).await;
+    progress.end();
+    opened.map_err(worker_failed)
+}
+
+/// Why a worker can't start, as a failed command.
+pub(super) fn worker_failed(error: WorkerError) -> Failed {
+    match error {
+        WorkerError::Folder { .. } => {
+            Failed::new(Exit::Failure, error).hint("use another folder: --data-dir DIR")
+        }
+        WorkerError::Embedded { source, .. } => super::pack::install_failed(*source),
+        WorkerError::Store(_) | WorkerError::Plugin(_) => Failed::new(Exit::Failure, error),
+    }
+}
+
+impl Runtime {
+    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let worker = open_worker(options, output).await?;
+        match self {
+            Self::List => list(&worker, output).await?,
+            Self::Show { runtime } => {
+                let runtime = worker.runtime(&runtime, None).await.map_err(unknown_runtime)?;
+                show(&worker, &runtime, output).await?;
+            }
+            Self::Detect { runtime } => look(&worker, runtime.as_deref(), Freshness::Again, output).await?,
+            Self::Verify { runtime } => look(&worker, runtime.as_deref(), Freshness::Anew, output).await?,
+        }
+        worker.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    #[serde(rename = "ref")]
+    reference: String,
+    label: String,
+    aliases: Vec<String>,
+    versions: Vec<ListedVersion>,
+    /// Verified installations on this machine.
+    installations: usize,
+}
+
+#[derive(Serialize)]
+struct ListedVersion {
+    version: String,
+    is_default: bool,
+    is_declared: bool,
+    available: bool,
+    verified_at: Option<chrono::DateTime<chrono::Utc>>,
+    meta: std::collections::BTreeMap<String, String>,
+}
+
+impl Listed {
+    fn new(runtime: &RuntimeRow, installations: &[FoundInstallation]) -> Self {
+        Self {
+            reference: runtime.runtime.reference.to_string(),
+            label: runtime.runtime.label.clone(),
+            aliases: runtime.runtime.aliases.clone(),
+            versions: runtime
+                .versions
+                .iter()
+                .map(|row| ListedVersion {
+                    version: row.declared.version.clone(),
+                    is_default: row.declared.is_default,
+                    is_declared: row.is_declared,
+                    available: row.available,
+                    verified_at: row.verified_at,
+                    meta: row.declared.meta.clone(),
+                })
+                .collect(),
+            installations: installations
+                .iter()
+                .filter(|found| found.status == InstallationStatus::Verified)
+                .count(),
+        }
+    }
+}
+
+async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
+    let mut listed = Vec::new();
+    for runtime in worker.store.runtimes().await? {
+        let installations = worker.store.installations(worker.id, runtime.id).await?;
+        listed.push(Listed::new(&runtime, &installations));
+    }
+    output.data(&listed, || {
+        table(
+            ["RUNTIME", "LABEL", "ALIASES", "VERSIONS", "INSTALLED"],
+            listed.iter().map(|runtime| {
+                let versions = runtime.versions.iter().filter(|version| version.is_declared).map(|version| {
+                    let default = if version.is_default { "*" } else { "" };
+                    let text = format!("{}{default}", version.version);
+                    output.data_tone(if version.available { Tone::Good } else { Tone::Dim }, &text)
+                });
+                [
+                    runtime.reference.clone(),
+                    runtime.label.clone(),
+                    runtime.aliases.join(", "),
+                    versions.collect::<Vec<_>>().join(" "),
+                    runtime.installations.to_string(),
+                ]
+            }),
+        )
+    })?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    listed: Listed,
+    description: Option<&'a str>,
+    constraint_aliases: Vec<(&'a str, &'a str)>,
+    grants: Option<&'a crate::pack::Grants>,
+    plugin: Option<&'a str>,
+    found: &'a [FoundInstallation],
+}
+
+async fn show(worker: &Worker, runtime: &RuntimeRow, output: &Output) -> Result<(), Failed> {
+    let found = worker.store.installations(worker.id, runtime.id).await?;
+    let shown = Shown {
+        listed: Listed::new(runtime, &found),
+        description: runtime.runtime.description.as_deref(),
+        constraint_aliases: runtime
+            .constraint_aliases
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+            .collect(),
+        grants: runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref()),
+        plugin: runtime.plugin.as_ref().map(|plugin| plugin.sha256.as_str()),
+        found: &found,
+    };
+    output.data(&shown, || describe(output, &shown))?;
+    Ok(())
+}
+
+fn describe(output: &Output, shown: &Shown<'_>) -> String {
+    let mut text = String::new();
+    // Writing to a string can't fail.
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "{name:<14}{value}");
+        }
+    };
+    line("runtime", &shown.listed.reference);
+    line("label", &shown.listed.label);
+    line("description", shown.description.unwrap_or_default().trim());
+    line("aliases", &shown.listed.aliases.join(", "));
+    for version in &shown.listed.versions {
+        let mut notes = Vec::new();
+        if version.is_default {
+            notes.push("default".to_owned());
+        }
+        if !version.is_declared {
+            notes.push("detected, not declared".to_owned());
+        }
+        notes.push(if version.available { "available" } else { "not available" }.to_owned());
+        notes.extend(version.meta.iter().map(|(name, value)| format!("{name} {value}")));
+        line("version", &format!("{:<10}{}", version.version, notes.join(", ")));
+    }
+    let aliases = shown.constraint_aliases.iter().map(|(name, constraint)| format!("{name} = {constraint}"));
+    line("can be asked", &aliases.collect::<Vec<_>>().join(", "));
+    line("component", shown.plugin.unwrap_or_default());
+    if let Some(grants) = shown.grants {
+        line("may run", &grants.tools.join(", "));
+        for root in &grants.search {
+            line("may look in", &format!("{:<12}{}", root.source, root.folders.join(", ")));
+        }
+        line("may read", &grants.read.join(", "));
+        line("may see", &grants.variables.join(", "));
+        line("network", if grants.network { "when it builds environments" } else { "no" });
+    }
+    text.push('\n');
+    text.push_str(&installations(output, shown.found));
+    text
+}
+
+#[derive(Serialize)]
+struct Looked<'a> {
+    runtime: String,
+    installations: &'a [FoundInstallation],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Looks for installations of one runtime, or of all; one that fails does not keep the others from it.
+async fn look(
+    worker: &Worker,
+    only: Option<&str>,
+    freshness: Freshness,
+    output: &Output,
+) -> Result<(), Failed> {
+    let runtimes = match only {
+        Some(text) => vec![worker.runtime(text, None).await.map_err(unknown_runtime)?],
+        None => worker.store.runtimes().await?,
+    };
+    let progress = Progress::begin(output);
+    let mut found = Vec::new();
+    for runtime in runtimes.iter().filter(|runtime| runtime.plugin.is_some()) {
+        progress.say(format!("looking for {}", runtime.runtime.label));
+        let detected = detection::detect(worker, runtime, freshness).await;
+        found.push((runtime, detected.map(|detected| detected.installations)));
+    }
+    progress.end();
+    let looked = found
+        .iter()
+        .map(|(runtime, found)| Looked {
+            runtime: runtime.runtime.reference.to_string(),
+            installations: found.as_deref().unwrap_or_default(),
+            error: found.as_ref().err().map(ToString::to_string),
+        })
+        .collect::<Vec<_>>();
+    output.data(&looked, || {
+        looked
+            .iter()
+            .map(|looked| {
+                let heading = output.data_tone(Tone::Strong, &looked.runtime);
+                let body = looked.error.as_ref().map_or_else(
+                    || installations(output, looked.installations),
+                    |error| format!("  {} {error}\n", output.data_tone(Tone::Bad, "failed:")),
+                );
+                format!("{heading}\n{body}")
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    })?;
+    let failed = found.into_iter().find_map(|(_, found)| found.err());
+    failed.map_or(Ok(()), |error| Err(detection_failed(error)))
+}
+
+/// Why installations can't be looked for, as a failed command.
+pub(super) fn detection_failed(error: DetectionError) -> Failed {
+    match error {
+        DetectionError::NotApproved { .. } => Failed::new(Exit::NotApproved, error)
+            .hint("install the pack again and approve: attune pack install PACK --approve"),
+        DetectionError::Plugin(_) | DetectionError::Store(_) => Failed::new(Exit::Failure, error),
+    }
+}
+
+/// Every installation with its checks, then what only looked like one.
+pub(super) fn installations(output: &Output, found: &[FoundInstallation]) -> String {
+    if found.is_empty() {
+        return "  nothing found\n".to_owned();
+    }
+    let mut text = String::new();
+    let rank = |found: &FoundInstallation| match found.status {
+        InstallationStatus::Verified => 0,
+        InstallationStatus::Failed { .. } => 1,
+        InstallationStatus::Rejected { .. } => 2,
+    };
+    let mut ordered = found.iter().collect::<Vec<_>>();
+    ordered.sort_by(|a, b| {
+        rank(a).cmp(&rank(b)).then_with(|| b.version.cmp(&a.version)).then_with(|| a.path.cmp(&b.path))
+    });
+    for found in ordered {
+        let (mark, tone) = match found.status {
+            InstallationStatus::Verified => ("ok", Tone::Good),
+            InstallationStatus::Failed { .. } => ("failed", Tone::Bad),
+            InstallationStatus::Rejected { .. } => ("no", Tone::Dim),
+        };
+        let version = found.version.as_ref().map(ToString::to_string).unwrap_or_default();
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            text,
+            "  {}  {version:<12} {}  {}",
+            output.data_tone(tone, &format!("{mark:<6}")),
+            found.path.display(),
+            output.data_tone(Tone::Dim, &found.source)
+        );
+        if let Some(failure) = found.status.failure() {
+            let _ = writeln!(text, "          {failure}");
+        }
+        let aliases = found
+            .aliases
+            .iter()
+            .filter(|alias| **alias != found.path)
+            .map(|alias| alias.display().to_string());
+        let aliases = aliases.collect::<Vec<_>>();
+        if !aliases.is_empty() {
+            let _ = writeln!(text, "          also {}", aliases.join(", "));
+        }
+        if !found.checks.is_empty() {
+            let checks = found.checks.iter().map(|check| check_text(output, check)).collect::<Vec<_>>();
+            let _ = writeln!(text, "          checks: {}", checks.join(", "));
+        }
+    }
+    text
+}
+
+fn check_text(output: &Output, check: &Check) -> String {
+    match &check.outcome {
+        CheckOutcome::Passed => check.name.clone(),
+        CheckOutcome::Warned { reason } => {
+            format!("{} ({})", output.data_tone(Tone::Warning, &check.name), reason.message)
+        }
+        CheckOutcome::Failed { reason } => format!("{} ({reason})", output.data_tone(Tone::Bad, &check.name)),
+        CheckOutcome::Skipped { reason } => format!("{} skipped ({reason})", check.name),
+    }
+}

@@ -1,0 +1,468 @@
+//! The environment that an execution needs: found ready, or planned, built and recorded.
+//!
+//! What was asked for the last time is kept with the environment. While the same is asked and the
+//! environment still works, nothing is planned: a tool that appeared since would make another plan, and
+//! that is no reason to build again.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::build::{self, BuildError, Built, Progress, Tool, build};
+use super::key::{Ingredients, InvalidKey, Key, UnhashablePlan, plan_digest};
+use super::layout::Layout;
+use super::ready::{State, inspect, touch};
+use super::scope::{self, Dependencies, Scope, ScopeError};
+use super::stage::{self, StageError, stage};
+use super::{Manifest, Plan, Stage, collect};
+use crate::detection::DetectionError;
+use crate::execution::choice::Choice;
+use crate::installation::{Failure, FailureClass, Identity, Installation};
+use crate::plugin::{Answer, CheckRequest, Function, Health, PlanRequest, PluginError, RuntimePlugin};
+use crate::reference::PackRef;
+use crate::store::StoreError;
+use crate::store::environment::EnvironmentRow;
+use crate::store::now;
+use crate::store::runtime::RuntimeRow;
+use crate::worker::Worker;
+
+/// What an environment is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'a> {
+    pub pack: &'a PackRef,
+    pub pack_digest: &'a str,
+    /// Where the pack's files are.
+    pub pack_folder: &'a Path,
+    /// Relative to the pack.
+    pub entry_point: &'a str,
+    pub runtime: &'a RuntimeRow,
+    pub choice: &'a Choice,
+}
+
+/// An environment that can be used, or the lack of need for one.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub environment: Option<Ready>,
+    /// Where the entry point is to be started from: the pack, or a stage of it.
+    pub root: PathBuf,
+    /// Whether anything had to be built.
+    pub fresh: bool,
+}
+
+/// An environment that is ready.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    pub key: Key,
+    /// The immutable folder.
+    pub folder: PathBuf,
+    /// The stable path.
+    pub link: PathBuf,
+}
+
+/// What would be built, for a dry run.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub plan: Plan,
+    /// None if the plan is empty.
+    pub key: Option<Key>,
+    pub link: PathBuf,
+    /// Whether it is there already.
+    pub ready: bool,
+}
+
+/// Why there is no environment.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The pack's manifests can't be read.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// The component failed, or says that it can't be done.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The component may not be used.
+    #[error(transparent)]
+    Detection(#[from] DetectionError),
+    /// Building failed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The pack's files can't be laid beside the environment.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// The plan can't be hashed.
+    #[error(transparent)]
+    Plan(#[from] UnhashablePlan),
+    /// What the database says is no key.
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    /// What is there can't be put aside.
+    #[error("can't put the environment `{}` aside: {source}", path.display())]
+    Repair {
+        /// The environment.
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Everything about a need that is worked out before anything is planned.
+struct Question<'a> {
+    worker: &'a Worker,
+    need: Need<'a>,
+    plugin: RuntimePlugin,
+    layout: Layout,
+    scope: Scope,
+    manifests: Vec<Manifest>,
+    installation: Installation,
+    identity: Identity,
+    variables: Vec<(String, String)>,
+    link: PathBuf,
+    /// Digest of everything that the component is asked when it plans.
+    asked: String,
+}
+
+/// The environment that `need` asks for, ready to be used.
+pub async fn prepare(
+    worker: &Worker,
+    need: Need<'_>,
+    progress: impl Fn(Progress<'_>) + Send + Sync,
+) -> Result<Prepared, PrepareError> {
+    let pack_folder = need.pack_folder.to_owned();
+    let Some(question) = Question::new(worker, need).await? else {
+        return Ok(Prepared { environment: None, root: pack_folder, fresh: false });
+    };
+    if let Some((ready, stage)) = question.known().await? {
+        let root = question.stage(&ready.key, stage.as_ref()).await?;
+        return Ok(Prepared { environment: Some(ready), root, fresh: false });
+    }
+    let answer = question.plan().await?;
+    if answer.value.steps.is_empty() {
+        return Ok(Prepared { environment: None, root: pack_folder, fresh: false });
+    }
+    let (ready, built) = question.build(&answer, progress).await?;
+    let root = question.stage(&ready.key, answer.value.stage.as_ref()).await?;
+    Ok(Prepared { environment: Some(ready), root, fresh: built.fresh })
+}
+
+/// What would be built for `need`, without building it.
+pub async fn plan(worker: &Worker, need: Need<'_>) -> Result<Option<Planned>, PrepareError> {
+    let Some(question) = Question::new(worker, need).await? else { return Ok(None) };
+    let plan = question.plan().await?.value;
+    if plan.steps.is_empty() {
+        return Ok(Some(Planned { plan, key: None, link: question.link, ready: false }));
+    }
+    let key = question.key(&plan)?;
+    let ready = matches!(inspect(&question.layout, &key, &question.identity), State::Ready(_));
+    Ok(Some(Planned { plan, key: Some(key), link: question.link, ready }))
+}
+
+/// What became of an environment that was looked at to be repaired.
+#[derive(Clone, Debug)]
+pub enum Repaired {
+    /// It works.
+    Healthy,
+    /// It did not, and was built again.
+    Rebuilt {
+        /// Why it did not work.
+        reason: Failure,
+    },
+    /// There is none yet: the first use builds it.
+    NotBuilt,
+}
+
+/// Looks thoroughly at the environment for `need`, at its stable path, and builds it again if it does
+/// not work. None if no environment is needed.
+pub async fn repair(
+    worker: &Worker,
+    need: Need<'_>,
+    progress: impl Fn(Progress<'_>) + Send + Sync,
+) -> Result<Option<(PathBuf, Repaired)>, PrepareError> {
+    let Some(question) = Question::new(worker, need).await? else { return Ok(None) };
+    let link = question.link.clone();
+    let Some(row) = worker.store.environment(worker.id, &link.to_string_lossy()).await? else {
+        return Ok(Some((link, Repaired::NotBuilt)));
+    };
+    let key: Key = row.key.parse()?;
+    let broken = |message: &str| Failure::new(FailureClass::Other("broken-environment".to_owned()), message);
+    let reason = match inspect(&question.layout, &key, &question.identity) {
+        _ if row.prepared_for != question.asked => {
+            broken("it was built for something else than is asked now")
+        }
+        State::Ready(marker) => {
+            let folder = question.layout.built(&key);
+            match check(&question.plugin, need, &folder, true).await {
+                Ok(()) => return Ok(Some((link, Repaired::Healthy))),
+                Err(failure) => {
+                    collect::repair(&question.layout, &marker)
+                        .map_err(|source| PrepareError::Repair { path: folder, source })?;
+                    failure
+                }
+            }
+        }
+        State::Missing => broken("its folder is gone"),
+        State::Unfinished => broken("it was not built to its end"),
+        State::InterpreterChanged { .. } => broken("the interpreter that it was built with was replaced"),
+    };
+    let answer = question.plan().await?;
+    if answer.value.steps.is_empty() {
+        return Ok(None);
+    }
+    question.build(&answer, progress).await?;
+    Ok(Some((link, Repaired::Rebuilt { reason })))
+}
+
+impl Planned {
+    /// The environment, if it is there.
+    #[must_use]
+    pub fn ready_environment(&self, worker: &Worker) -> Option<Ready> {
+        let key = self.key.clone().filter(|_| self.ready)?;
+        let folder = Layout::new(&worker.settings.runtime_envs_dir).built(&key);
+        Some(Ready { key, folder, link: self.link.clone() })
+    }
+}
+
+impl<'a> Question<'a> {
+    /// None if the runtime's component knows nothing of environments.
+    async fn new(worker: &'a Worker, need: Need<'a>) -> Result<Option<Self>, PrepareError> {
+        let plugin = worker.runtime_plugin(need.runtime).await?;
+        if !plugin.plugin().exports(Function::Plan) {
+            return Ok(None);
+        }
+        let found =
+            scope::find(need.pack_folder, need.entry_point, &need.choice.config.dependencies.manifests)?;
+        let Dependencies { scope, manifests } =
+            found.unwrap_or_else(|| Dependencies { scope: Scope::root(), manifests: Vec::new() });
+        let (installation, identity) = need.choice.installed();
+        let variables = worker
+            .settings
+            .variables
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<Vec<_>>();
+        let layout = Layout::new(&worker.settings.runtime_envs_dir);
+        let runtime = &need.runtime.runtime;
+        let link = layout.link(need.pack, runtime.reference.name(), need.choice.label.as_deref(), &scope);
+        let contents =
+            manifests.iter().map(|manifest| (&manifest.name, &manifest.contents)).collect::<Vec<_>>();
+        let asked = digest(&(
+            plugin.plugin().sha256(),
+            need.runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref()),
+            need.runtime.settings(),
+            &installation,
+            &identity,
+            &need.choice.config,
+            contents,
+            &variables,
+        ));
+        Ok(Some(Self {
+            worker,
+            need,
+            plugin,
+            layout,
+            scope,
+            manifests,
+            installation,
+            identity,
+            variables,
+            link,
+            asked,
+        }))
+    }
+
+    /// The environment that was built for the same question before, if it still works. One that does
+    /// not is put aside.
+    async fn known(&self) -> Result<Option<(Ready, Option<Stage>)>, PrepareError> {
+        let row = self.worker.store.environment(self.worker.id, &self.link.to_string_lossy()).await?;
+        let Some(row) = row.filter(|row| row.status == "ready" && row.prepared_for == self.asked) else {
+            return Ok(None);
+        };
+        let key: Key = row.key.parse()?;
+        let State::Ready(marker) = inspect(&self.layout, &key, &self.identity) else { return Ok(None) };
+        let folder = self.layout.built(&key);
+        if let Err(failure) = self.check(&folder).await {
+            tracing::warn!(environment.path = %self.link.display(), "an environment no longer works: {failure}");
+            collect::repair(&self.layout, &marker)
+                .map_err(|source| PrepareError::Repair { path: folder.clone(), source })?;
+            return Ok(None);
+        }
+        // Only a collection reads this; that it can't be written is no reason not to run.
+        if let Err(error) = touch(&self.layout, &key) {
+            tracing::debug!("can't note the use of an environment: {error}");
+        }
+        Ok(Some((Ready { key, folder, link: self.link.clone() }, row.stage)))
+    }
+
+    async fn plan(&self) -> Result<Answer<Plan>, PrepareError> {
+        let request = PlanRequest {
+            installation: self.installation.clone(),
+            config: self.need.choice.config.clone(),
+            settings: self.need.runtime.settings().to_vec(),
+            manifests: self.manifests.clone(),
+        };
+        Ok(self.plugin.plan(request).await?)
+    }
+
+    /// The component's word on whether an environment works.
+    async fn check(&self, folder: &Path) -> Result<(), Failure> {
+        check(&self.plugin, self.need, folder, false).await
+    }
+
+    fn key(&self, plan: &Plan) -> Result<Key, UnhashablePlan> {
+        Key::of(&Ingredients {
+            plan,
+            plugin: self.plugin.plugin().sha256(),
+            installation: &self.installation,
+            identity: &self.identity,
+            manifests: &self.manifests,
+            variables: &self.variables,
+        })
+    }
+
+    async fn build(
+        &self,
+        answer: &Answer<Plan>,
+        progress: impl Fn(Progress<'_>) + Send + Sync,
+    ) -> Result<(Ready, Built), PrepareError> {
+        let plan = &answer.value;
+        let key = self.key(plan)?;
+        let tools = answer
+            .tools
+            .iter()
+            .map(|(path, identity)| Tool { path: path.clone(), identity: identity.clone() })
+            .collect::<Vec<_>>();
+        let reference = &self.need.runtime.runtime.reference;
+        let cache = self.layout.cache(reference);
+        let approved = self.need.runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref());
+        let request = build::Request {
+            layout: &self.layout,
+            key: &key,
+            link: &self.link,
+            plan,
+            installation: &self.installation,
+            identity: &self.identity,
+            tools: &tools,
+            link_roots: &link_roots(&self.installation),
+            cache: &cache,
+            network: approved.is_some_and(|grants| grants.network),
+            variables: &self.variables,
+            step_timeout: self.worker.settings.step_timeout,
+            grace: self.worker.settings.kill_grace,
+        };
+        self.set_aside_broken(&key).await?;
+        let outcome = build(&request, async |folder: PathBuf| self.check(&folder).await, progress).await;
+        self.record(plan, &key, outcome.as_ref()).await?;
+        let built = outcome?;
+        Ok((Ready { key, folder: built.path.clone(), link: self.link.clone() }, built))
+    }
+
+    /// A shared build that another pack made may have broken since.
+    async fn set_aside_broken(&self, key: &Key) -> Result<(), PrepareError> {
+        if let State::Ready(marker) = inspect(&self.layout, key, &self.identity)
+            && let Err(failure) = self.check(&self.layout.built(key)).await
+        {
+            tracing::warn!(environment.key = key.as_str(), "an environment no longer works: {failure}");
+            collect::repair(&self.layout, &marker)
+                .map_err(|source| PrepareError::Repair { path: self.layout.built(key), source })?;
+        }
+        Ok(())
+    }
+
+    async fn record(
+        &self,
+        plan: &Plan,
+        key: &Key,
+        outcome: Result<&Built, &BuildError>,
+    ) -> Result<(), PrepareError> {
+        let log = match outcome {
+            Ok(built) => Some(built.log.clone()),
+            Err(BuildError::Step { output, .. }) => Some(output.clone()),
+            Err(BuildError::Unhealthy { log, .. }) => Some(log.clone()),
+            Err(_) => None,
+        };
+        let row = EnvironmentRow {
+            pack: self.need.pack.to_string(),
+            runtime: self.need.runtime.runtime.reference.to_string(),
+            runtime_version: self.need.choice.label.clone().unwrap_or_default(),
+            scope: self.scope.as_str().to_owned(),
+            key: key.as_str().to_owned(),
+            path: self.link.to_string_lossy().into_owned(),
+            status: if outcome.is_ok() { "ready" } else { "failed" }.to_owned(),
+            plan_digest: plan_digest(plan)?,
+            prepared_for: self.asked.clone(),
+            stage: plan.stage.clone(),
+            size: None,
+            log: log.filter(|log| !log.is_empty()),
+            error: outcome.err().map(ToString::to_string),
+            created_at: now(),
+            last_used_at: now(),
+        };
+        self.worker.store.record_environment(self.worker.id, &row).await?;
+        Ok(())
+    }
+
+    /// The folder that actions start from.
+    async fn stage(&self, key: &Key, wanted: Option<&Stage>) -> Result<PathBuf, PrepareError> {
+        let Some(wanted) = wanted else { return Ok(self.need.pack_folder.to_owned()) };
+        let (layout, key, wanted, scope) =
+            (self.layout.clone(), key.clone(), wanted.clone(), self.scope.clone());
+        let (pack, pack_digest) = (self.need.pack_folder.to_owned(), self.need.pack_digest.to_owned());
+        let staged = tokio::task::spawn_blocking(move || {
+            stage(&stage::Request {
+                layout: &layout,
+                key: &key,
+                pack: &pack,
+                pack_digest: &pack_digest,
+                scope: &scope,
+                stage: &wanted,
+            })
+        });
+        let failed = |error| StageError::Io {
+            path: self.layout.root().to_owned(),
+            source: std::io::Error::other(error),
+        };
+        Ok(staged.await.map_err(failed)??)
+    }
+}
+
+/// The component's word on whether the environment in `folder` works.
+pub async fn check(
+    plugin: &RuntimePlugin,
+    need: Need<'_>,
+    folder: &Path,
+    thorough: bool,
+) -> Result<(), Failure> {
+    if !plugin.plugin().exports(Function::Check) {
+        return Ok(());
+    }
+    let request = CheckRequest {
+        environment: folder.to_owned(),
+        installation: need.choice.installed().0,
+        config: need.choice.config.clone(),
+        settings: need.runtime.settings().to_vec(),
+        thorough,
+    };
+    match plugin.check(request).await {
+        Ok(Answer { value: Health::Healthy, .. }) => Ok(()),
+        Ok(Answer { value: Health::Unhealthy { reason }, .. }) => Err(reason),
+        Err(error) => Err(Failure::new(FailureClass::PluginFailed, error.to_string())),
+    }
+}
+
+/// Folders of the installation that an environment may link into: the one above its `bin`.
+fn link_roots(installation: &Installation) -> Vec<PathBuf> {
+    let folder = installation.path.parent();
+    folder
+        .and_then(Path::parent)
+        .filter(|prefix| prefix.parent().is_some())
+        .map(Path::to_owned)
+        .into_iter()
+        .collect()
+}
+
+/// SHA-256 over a value's JSON, in hexadecimal.
+fn digest<T: serde::Serialize>(value: &T) -> String {
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

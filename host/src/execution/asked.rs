@@ -1,0 +1,177 @@
+//! What is asked, checked: the action, its runtime, its parameters and secrets. Nothing is accepted before
+//! all of it is right.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use super::choice;
+use super::{ExecutionId, Request};
+use crate::pack::Action;
+use crate::parameters::{self, AssignmentError, ParametersError};
+use crate::reference::{ActionRef, PackRef};
+use crate::secret::{Masker, MissingSecrets, Secrets, SecretsFileError};
+use crate::store::StoreError;
+use crate::store::runtime::RuntimeRow;
+use crate::version::constraint::Constraint;
+use crate::worker::{RuntimeError, Worker};
+
+/// Parameters as somebody gives them.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Where a document comes from, and its text: JSON or YAML.
+    pub document: Option<(String, String)>,
+    /// `name=value`; they win over the document.
+    pub assignments: Vec<String>,
+}
+
+/// An execution that can be accepted.
+#[derive(Debug)]
+pub struct Asked {
+    pub id: ExecutionId,
+    pub action: Action,
+    pub pack_digest: String,
+    /// Where the pack's files are.
+    pub pack_folder: PathBuf,
+    pub runtime: RuntimeRow,
+    /// The request's, or the action's.
+    pub constraint: Option<Constraint>,
+    /// Complete: defaults are filled in.
+    pub parameters: Map<String, Json>,
+    /// Those that the action declares.
+    pub secrets: Secrets,
+    pub masker: Masker,
+    /// The request's, the action's, or the settings'.
+    pub timeout: Option<Duration>,
+}
+
+/// What is wrong with what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// There is no such action.
+    #[error("there is no action `{action}`")]
+    NoAction {
+        /// What was asked for.
+        action: ActionRef,
+    },
+    /// The action may not run.
+    #[error("the action `{action}` is disabled: its YAML says `enabled: false`")]
+    Disabled {
+        /// What was asked for.
+        action: ActionRef,
+    },
+    /// Its runtime isn't there.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The document of parameters can't be read.
+    #[error("the parameters from {origin} are neither JSON nor YAML: {message}")]
+    Document {
+        /// Where it comes from.
+        origin: String,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// Assignments can't be read.
+    #[error("{}", .mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Assignments {
+        /// All of them.
+        mistakes: Vec<AssignmentError>,
+    },
+    /// The parameters are not what the action takes.
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
+    /// The file of secrets can't be used.
+    #[error(transparent)]
+    SecretsFile(#[from] SecretsFileError),
+    /// Secrets are missing.
+    #[error(transparent)]
+    MissingSecrets(#[from] MissingSecrets),
+    /// Secrets are too large to be masked, so nothing may run that knows them.
+    #[error("the secrets are too large to be masked in what is kept: {message}")]
+    Unmaskable {
+        /// What the search says.
+        message: String,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Asked {
+    /// What is wanted of the runtime.
+    pub(super) fn wanted(&self) -> choice::Asked<'_> {
+        choice::Asked {
+            constraint: self.constraint.as_ref(),
+            variant: self.action.program.variant.as_deref(),
+            policy: self.action.program.version_policy,
+        }
+    }
+}
+
+/// Checks what is asked.
+pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, AskError> {
+    let row = worker.store.action(&request.action).await?;
+    let Some(row) = row else { return Err(AskError::NoAction { action: request.action.clone() }) };
+    let action = row.action;
+    if !action.enabled {
+        return Err(AskError::Disabled { action: action.reference });
+    }
+    let pack = action.reference.pack().clone();
+    let runtime = worker.runtime(&action.program.runtime, Some(&pack)).await?;
+    let schema = action.parameters.schema.as_ref();
+    let parameters = parameters::complete(schema, given(schema, &request.parameters)?)?;
+    let secrets = secrets(worker, request, &action)?;
+    let masker =
+        Masker::new(&secrets).map_err(|error| AskError::Unmaskable { message: error.to_string() })?;
+    for name in masker.unmasked() {
+        tracing::warn!(action.r#ref = %action.reference, secret.name = name, "a secret is too short to be masked");
+    }
+    Ok(Asked {
+        id: ExecutionId::new(),
+        pack_folder: pack_folder(worker, &pack, &row.pack_digest),
+        pack_digest: row.pack_digest,
+        constraint: request.constraint.clone().or_else(|| action.program.constraint.clone()),
+        timeout: request.timeout.or(action.timeout).or(worker.settings.action_timeout),
+        action,
+        runtime,
+        parameters,
+        secrets,
+        masker,
+    })
+}
+
+/// The document with the assignments on top.
+fn given(schema: Option<&Json>, given: &Given) -> Result<Json, AskError> {
+    let mut document = match &given.document {
+        None => Json::Object(Map::new()),
+        Some((origin, text)) if text.trim().is_empty() => {
+            tracing::debug!("the parameters from {origin} are empty");
+            Json::Object(Map::new())
+        }
+        Some((origin, text)) => serde_saphyr::from_str(text)
+            .map_err(|error| AskError::Document { origin: origin.clone(), message: error.to_string() })?,
+    };
+    let assigned = parameters::parse(schema, &given.assignments)
+        .map_err(|mistakes| AskError::Assignments { mistakes })?;
+    if let Json::Object(document) = &mut document {
+        document.extend(assigned);
+    }
+    Ok(document)
+}
+
+fn secrets(worker: &Worker, request: &Request, action: &Action) -> Result<Secrets, AskError> {
+    let declared = &action.program.secrets;
+    if declared.is_empty() {
+        return Ok(Secrets::default());
+    }
+    let file: Option<&Path> = request.secrets_file.as_deref().or(worker.settings.secrets_file.as_deref());
+    let all = file.map(Secrets::from_file).transpose()?.unwrap_or_default();
+    Ok(all.declared(declared)?)
+}
+
+/// Where the files of an installed pack are.
+#[must_use]
+pub fn pack_folder(worker: &Worker, pack: &PackRef, digest: &str) -> PathBuf {
+    worker.settings.packs_dir.join(pack.as_str()).join(digest)
+}

@@ -1,0 +1,77 @@
+//! How parameters and secrets reach the process, and what it is told about itself.
+
+use std::collections::BTreeMap;
+
+use super::Asked;
+use super::launch::{Launch, variables};
+use super::outcome::ExecutionError;
+use super::run_folder::RunFolder;
+use crate::pack::{ParameterDelivery, ParameterFormat};
+use crate::parameters;
+use crate::process::{Command, OutputLimits, Stdin};
+use crate::worker::Worker;
+
+/// The command, with everything that the process is given.
+pub(super) fn deliver(
+    worker: &Worker,
+    asked: &Asked,
+    launch: &Launch,
+    folder: &RunFolder,
+    version: Option<&str>,
+) -> Result<Command, ExecutionError> {
+    let failed = |error: &dyn std::fmt::Display| ExecutionError::Delivery(error.to_string());
+    let format = asked.action.parameters.format;
+    let text =
+        parameters::encode(format, &asked.parameters, &asked.secrets).map_err(|error| failed(&error))?;
+    let mut given = about(asked, version);
+    let stdin = match asked.action.parameters.delivery {
+        ParameterDelivery::Stdin => Stdin::Bytes(text),
+        ParameterDelivery::File => {
+            let path = folder.write_private(file_name(format), &text).map_err(|error| failed(&error))?;
+            given.insert("ATTUNE_PARAMETERS_FILE", path.to_string_lossy().into_owned());
+            Stdin::Null
+        }
+    };
+    for declaration in &asked.action.program.secrets {
+        // Only where the pack asks for it: variables are easier to leak than what is read.
+        if let (Some(variable), Some(value)) =
+            (&declaration.env, asked.secrets.get(declaration.name.as_str()))
+        {
+            given.insert(variable, value.to_owned());
+        }
+    }
+    let home = folder.home();
+    let complete = variables(launch, (&home, &folder.temporary()), &given).map_err(|error| failed(&error))?;
+    Ok(Command {
+        arguments: launch.arguments.iter().map(Into::into).collect(),
+        variables: complete.into_vec(),
+        folder: home,
+        stdin,
+        timeout: asked.timeout,
+        grace: worker.settings.kill_grace,
+        // What is kept is kept masked, not here.
+        limits: OutputLimits { per_stream: 0 },
+        ..Command::new(&launch.program)
+    })
+}
+
+/// What a process may want to know of what it runs for.
+fn about<'a>(asked: &Asked, version: Option<&str>) -> BTreeMap<&'a str, String> {
+    let mut about = BTreeMap::from([
+        ("ATTUNE_EXECUTION_ID", asked.id.to_string()),
+        ("ATTUNE_ACTION", asked.action.reference.to_string()),
+        ("ATTUNE_PACK", asked.action.reference.pack().to_string()),
+        ("ATTUNE_PACK_DIR", asked.pack_folder.to_string_lossy().into_owned()),
+        ("ATTUNE_RUNTIME", asked.runtime.runtime.reference.to_string()),
+    ]);
+    about.extend(version.map(|version| ("ATTUNE_RUNTIME_VERSION", version.to_owned())));
+    about
+}
+
+fn file_name(format: ParameterFormat) -> &'static str {
+    match format {
+        ParameterFormat::Json => "parameters.json",
+        ParameterFormat::Yaml => "parameters.yaml",
+        ParameterFormat::Dotenv => "parameters.env",
+    }
+}

@@ -1,0 +1,145 @@
+//! What is started: the program, its arguments, and an environment built from nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::detection::DetectionError;
+use crate::environment::prepare::{Prepared, Ready};
+use crate::environment::{LaunchCommand, PlannedProgram};
+use crate::installation::Identity;
+use crate::pack::{Program, VariableChange};
+use crate::plugin::{LaunchRequest, PluginError};
+use crate::process::variables::{InvalidVariable, Variables};
+use crate::store::runtime::RuntimeRow;
+use crate::worker::Worker;
+
+use super::choice::Choice;
+
+/// What to start, resolved.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Absolute path.
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    /// On top of the clean environment, in order.
+    pub changes: Vec<(String, VariableChange)>,
+}
+
+/// Why an action can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The component failed, or says that it can't be done.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The component may not be used.
+    #[error(transparent)]
+    Detection(#[from] DetectionError),
+    /// It wants a program of an environment, and there is none.
+    #[error("the component wants `{program}` of an environment, but planned none")]
+    NoEnvironment {
+        /// What it wants.
+        program: String,
+    },
+    /// It wants a tool that it was not told of.
+    #[error("the component wants `{}`, which it was not told of in this call", path.display())]
+    UnknownTool {
+        /// What it wants.
+        path: PathBuf,
+    },
+    /// The interpreter is not the file any more that was verified.
+    #[error("`{}` is not the file any more that was verified", path.display())]
+    Changed {
+        /// The interpreter.
+        path: PathBuf,
+    },
+    /// A variable can't be set.
+    #[error(transparent)]
+    Variable(#[from] InvalidVariable),
+}
+
+/// How to start an entry point that a runtime's interpreter reads.
+pub(crate) async fn interpreted(
+    worker: &Worker,
+    runtime: &RuntimeRow,
+    choice: &Choice,
+    prepared: &Prepared,
+    program: &Program,
+) -> Result<Launch, LaunchError> {
+    let plugin = worker.runtime_plugin(runtime).await?;
+    let (installation, identity) = choice.installed();
+    let environment = prepared.environment.as_ref();
+    let request = LaunchRequest {
+        installation,
+        config: choice.config.clone(),
+        settings: runtime.settings().to_vec(),
+        environment: environment.map(|ready| ready.folder.clone()),
+        entry_point: prepared.root.join(&program.entry_point),
+        arguments: Vec::new(),
+    };
+    let answer = plugin.launch(request).await?;
+    let LaunchCommand { program: wanted, arguments, variables } = answer.value;
+    let path = match wanted {
+        PlannedProgram::Installation => choice.installation.path.clone(),
+        PlannedProgram::Environment(relative) => match environment {
+            Some(ready) => ready.folder.join(relative),
+            None => return Err(LaunchError::NoEnvironment { program: relative }),
+        },
+        PlannedProgram::Tool(path) if answer.tools.contains_key(&path) => path,
+        PlannedProgram::Tool(path) => return Err(LaunchError::UnknownTool { path }),
+    };
+    // What was verified is what runs.
+    if Identity::of(&choice.installation.path).ok().as_ref() != Some(&identity) {
+        return Err(LaunchError::Changed { path: choice.installation.path.clone() });
+    }
+    let places = places(&choice.installation.path, environment);
+    let mut changes = variables;
+    changes.extend(choice.config.env_vars.clone());
+    changes.extend(program.env_vars.clone());
+    Ok(Launch {
+        program: path,
+        arguments: arguments.iter().map(|argument| expand(argument, &places)).collect(),
+        changes: changes.into_iter().map(|(name, change)| (name, expand_change(change, &places))).collect(),
+    })
+}
+
+/// How to start an entry point that is itself the program.
+pub(crate) fn direct(runtime: &RuntimeRow, pack_folder: &Path, program: &Program) -> Launch {
+    let mut changes = runtime.runtime.execution_config.env_vars.clone();
+    changes.extend(program.env_vars.clone());
+    Launch { program: pack_folder.join(&program.entry_point), arguments: Vec::new(), changes }
+}
+
+/// The complete environment of the process.
+pub(crate) fn variables(
+    launch: &Launch,
+    (home, temporary): (&Path, &Path),
+    given: &BTreeMap<&str, String>,
+) -> Result<Variables, InvalidVariable> {
+    let mut variables = Variables::base(home, temporary);
+    variables.apply(&launch.changes)?;
+    for (name, value) in given {
+        variables.set(name, value.as_str())?;
+    }
+    Ok(variables)
+}
+
+fn places(installation: &Path, environment: Option<&Ready>) -> Vec<(&'static str, String)> {
+    let mut places = vec![("${installation}", installation.to_string_lossy().into_owned())];
+    places.extend(environment.map(|ready| ("${environment}", ready.folder.to_string_lossy().into_owned())));
+    places
+}
+
+/// Replaces placeholders. One that nothing stands for stays: there is no environment, or it is meant for
+/// the program.
+fn expand(text: &str, places: &[(&str, String)]) -> String {
+    places.iter().fold(text.to_owned(), |text, (placeholder, value)| text.replace(placeholder, value))
+}
+
+fn expand_change(change: VariableChange, places: &[(&str, String)]) -> VariableChange {
+    match change {
+        VariableChange::Set(text) => VariableChange::Set(expand(&text, places)),
+        VariableChange::Prepend(text) => VariableChange::Prepend(expand(&text, places)),
+        VariableChange::Append(text) => VariableChange::Append(expand(&text, places)),
+        VariableChange::Unset => VariableChange::Unset,
+    }
+}

@@ -1,0 +1,75 @@
+//! The folder that an execution has for as long as it runs: its home, its files, its process's record.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::ExecutionId;
+use crate::process::ProcessRecord;
+
+/// Held by the worker that runs the execution.
+pub(crate) const LOCK_FILE: &str = "lock";
+/// The record of the process.
+pub(crate) const RECORD_FILE: &str = "process.json";
+
+/// An execution's folder. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Makes the folder, locked, so that no sweep takes it for a dead one's.
+    pub(crate) fn create(runs: &Path, id: ExecutionId) -> io::Result<Self> {
+        let path = runs.join(id.to_string());
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(path.join(LOCK_FILE))?;
+        lock.lock()?;
+        for inner in ["home", "tmp"] {
+            DirBuilder::new().mode(0o700).create(path.join(inner))?;
+        }
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// `HOME` of the process.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.path.join("home")
+    }
+
+    /// `TMPDIR` of the process.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.path.join("tmp")
+    }
+
+    /// Writes a file that only its owner may read, and nobody change.
+    pub(crate) fn write_private(&self, name: &str, contents: &[u8]) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o400).open(&path)?;
+        file.write_all(contents)?;
+        Ok(path)
+    }
+
+    /// Records the process, for a sweep after this worker's death. A killed worker leaves what it wrote;
+    /// a power cut needs no record, since it ended the process as well.
+    pub(crate) fn record(&self, record: &ProcessRecord) -> io::Result<()> {
+        let text = serde_json::to_vec(record).map_err(io::Error::other)?;
+        let aside = self.path.join("process.json.new");
+        fs::write(&aside, text)?;
+        fs::rename(aside, self.path.join(RECORD_FILE))
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), "can't remove an execution's folder: {error}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The process while it runs: recorded, watched, its output masked, shown and kept.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::process::{self, Captured, Command, Finished, Stream};
+use crate::secret::Masked;
+use crate::store::StoreError;
+use crate::worker::Worker;
+
+use super::log::LogRecorder;
+use super::outcome::ExecutionError;
+use super::record::Record;
+use super::run_folder::RunFolder;
+use super::{Asked, Event, Observer};
+
+/// How often the log so far is written while an action runs.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// A process that has ended.
+#[derive(Debug)]
+pub(super) struct Supervised {
+    pub(super) finished: Finished,
+    /// What was kept of its standard output, secrets masked.
+    pub(super) printed: Captured,
+}
+
+/// Starts the process and waits for its end. Writing the log never keeps the process from writing.
+pub(super) async fn supervise(
+    worker: &Worker,
+    asked: &Asked,
+    command: Command,
+    folder: &RunFolder,
+    record: &mut Record,
+    observe: Observer<'_>,
+    cancel: impl Future<Output = ()> + Send,
+) -> Result<Supervised, ExecutionError> {
+    let running = process::start(command)?;
+    if let Err(error) = folder.record(running.record()) {
+        tracing::warn!(execution.id = %asked.id, "can't record the process, so a sweep could not end it: {error}");
+    }
+    tracing::debug!(execution.id = %asked.id, runtime.version = record.version(), "started");
+    let log = LogRecorder::new(worker.settings.output_limit);
+    let maskers = Mutex::new([asked.masker.stream(), asked.masker.stream()]);
+    let take_in = |stream: Stream, masked: &[u8]| {
+        if !masked.is_empty() {
+            observe(Event::Output(stream, masked));
+            log.push(stream, masked);
+        }
+    };
+    let on_chunk = |stream: Stream, bytes: &[u8]| {
+        let mut maskers = maskers.lock().unwrap_or_else(PoisonError::into_inner);
+        take_in(stream, &masker(&mut maskers, stream).push(bytes));
+    };
+    let finished = {
+        let mut waiting = pin!(running.wait(on_chunk, cancel));
+        let mut flush = interval(FLUSH);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        flush.reset();
+        let mut writing: Option<JoinHandle<Result<(), StoreError>>> = None;
+        let finished = loop {
+            tokio::select! {
+                finished = &mut waiting => break finished,
+                _ = flush.tick() => {
+                    if writing.as_ref().is_none_or(JoinHandle::is_finished) {
+                        settle(asked, writing.take()).await;
+                        writing = write(worker, asked, &log);
+                    }
+                }
+            }
+        };
+        settle(asked, writing).await;
+        finished
+    };
+    let [stdout, stderr] = maskers.into_inner().unwrap_or_else(PoisonError::into_inner);
+    take_in(Stream::Stdout, &stdout.finish());
+    take_in(Stream::Stderr, &stderr.finish());
+    let (sequence, rest, printed) = log.finish();
+    record.log_rest((sequence, rest));
+    Ok(Supervised { finished: finished?, printed })
+}
+
+fn masker<'m, 's>(maskers: &'m mut [Masked<'s>; 2], stream: Stream) -> &'m mut Masked<'s> {
+    match stream {
+        Stream::Stdout => &mut maskers[0],
+        Stream::Stderr => &mut maskers[1],
+    }
+}
+
+/// Writes what came since the last time, beside the process.
+fn write(worker: &Worker, asked: &Asked, log: &LogRecorder) -> Option<JoinHandle<Result<(), StoreError>>> {
+    let (sequence, chunks) = log.take()?;
+    let (store, id) = (worker.store.clone(), asked.id);
+    Some(tokio::spawn(async move { store.append_log(id, sequence, &chunks).await }))
+}
+
+async fn settle(asked: &Asked, writing: Option<JoinHandle<Result<(), StoreError>>>) {
+    if let Some(writing) = writing
+        && let Ok(Err(error)) = writing.await
+    {
+        tracing::warn!(execution.id = %asked.id, "a piece of the log is lost: {error}");
+    }
+}

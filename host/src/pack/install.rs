@@ -1,0 +1,233 @@
+//! Installing a pack: checked, its components inspected, its grants approved, its files unpacked, and all
+//! of it recorded at once.
+//!
+//! Until the transaction at the end commits, nothing that was installed before is touched: files and
+//! components are kept by digest, beside those of other versions.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use super::bundle::{Bundle, BundleError};
+use super::problem::Problems;
+use super::{Component, Grants, KnownRuntime, Pack, PluginDeclaration, Runtime};
+use crate::plugin::{Function, PluginError, RuntimePlugin};
+use crate::reference::{Name, RuntimeRef};
+use crate::store::StoreError;
+use crate::store::pack::{Approval, PackInstall, PluginRow, RuntimeInstall};
+use crate::worker::Worker;
+
+/// Why a pack can't be installed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The folder or archive can't be read as a pack's.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The pack has mistakes.
+    #[error("the pack has {}", count(.0.len()))]
+    Problems(Problems),
+    /// A component can't be used.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A runtime names a component of a pack that isn't installed.
+    #[error(
+        "the runtime `{runtime}` uses the component `{component}`, which is not installed: install its pack first"
+    )]
+    NoComponent {
+        /// The runtime.
+        runtime: String,
+        /// The component.
+        component: String,
+    },
+    /// The operator has not agreed to what the pack's components ask for.
+    #[error("what the pack's components ask for is not approved")]
+    NotApproved {
+        /// What they ask for, by runtime.
+        asked: Vec<(RuntimeRef, Grants)>,
+    },
+    /// The pack's files can't be kept.
+    #[error("can't write `{}`: {source}", path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn count(problems: usize) -> String {
+    if problems == 1 { "a mistake".to_owned() } else { format!("{problems} mistakes") }
+}
+
+/// Who agrees to what components ask for.
+#[derive(Clone, Copy, Debug)]
+pub enum Approve<'a> {
+    /// Everything is agreed to.
+    All {
+        /// By whom.
+        by: &'a str,
+    },
+    /// Only what was agreed to before.
+    Known,
+}
+
+/// What was installed.
+#[derive(Debug)]
+pub struct Installed {
+    pub pack: Pack,
+    /// Digest of what was installed under the reference before.
+    pub replaced: Option<String>,
+}
+
+/// Reads and checks a pack, knowing the runtimes that are installed.
+pub async fn check(worker: &Worker, bundle: &Bundle) -> Result<Pack, InstallError> {
+    let runtimes = worker.store.runtimes().await?;
+    let known = runtimes.iter().map(|row| KnownRuntime::from(&row.runtime)).collect::<Vec<_>>();
+    super::load(bundle, &known).map_err(InstallError::Problems)
+}
+
+/// Installs a pack in place of what was installed under its reference, all or nothing.
+pub async fn install(
+    worker: &Worker,
+    bundle: &Bundle,
+    source: &str,
+    approve: &Approve<'_>,
+) -> Result<Installed, InstallError> {
+    let pack = check(worker, bundle).await?;
+    let plugins = keep_components(worker, &pack).await?;
+    let mut runtimes = BTreeMap::new();
+    let mut refused = Vec::new();
+    for runtime in &pack.runtimes {
+        let Some(declaration) = &runtime.plugin else { continue };
+        let digest = component_digest(worker, &pack, runtime, declaration).await?;
+        let approved = approval(worker, runtime, declaration, approve).await?;
+        if approved.is_none() {
+            refused.push((runtime.reference.clone(), declaration.grants.clone()));
+            continue;
+        }
+        let source = worker.component(&pack.reference, &declaration.component, &digest);
+        let plugin = worker.bind(&source, runtime, declaration.grants.clone()).await?;
+        let constraint_aliases = aliases(&plugin, runtime).await?;
+        runtimes.insert(
+            runtime.reference.clone(),
+            RuntimeInstall { plugin: Some(digest), constraint_aliases, approved },
+        );
+    }
+    if !refused.is_empty() {
+        return Err(InstallError::NotApproved { asked: refused });
+    }
+    let folder = worker.settings.packs_dir.join(pack.reference.as_str()).join(&pack.digest);
+    bundle.unpack(&folder)?;
+    let replaced = worker.store.pack(&pack.reference).await?.map(|pack| pack.digest);
+    let install = PackInstall { pack: &pack, source, plugins: &plugins, runtimes: &runtimes };
+    worker.store.install_pack(&install).await?;
+    tracing::info!(pack.r#ref = %pack.reference, pack.digest = %pack.digest, "installed a pack");
+    Ok(Installed { replaced: replaced.filter(|digest| *digest != pack.digest), pack })
+}
+
+/// Keeps the pack's components by digest and looks into each.
+async fn keep_components(worker: &Worker, pack: &Pack) -> Result<Vec<PluginRow>, InstallError> {
+    let folder = worker.settings.components_dir();
+    let failed = |source| InstallError::Write { path: folder.clone(), source };
+    fs::create_dir_all(&folder).map_err(failed)?;
+    let mut plugins = Vec::new();
+    for component in pack.components.values() {
+        let path = folder.join(format!("{}.wasm", component.sha256));
+        if !path.exists() {
+            let aside = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
+            fs::write(aside.path(), &component.wasm).map_err(failed)?;
+            aside.as_file().sync_all().map_err(failed)?;
+            aside.persist(&path).map_err(|error| failed(error.error))?;
+        }
+        plugins.push(inspect(worker, pack, component).await?);
+    }
+    Ok(plugins)
+}
+
+async fn inspect(worker: &Worker, pack: &Pack, component: &Component) -> Result<PluginRow, InstallError> {
+    let plugin =
+        worker.plugins.load(&worker.component(&pack.reference, &component.name, &component.sha256)).await?;
+    Ok(PluginRow {
+        sha256: component.sha256.clone(),
+        name: component.name.clone(),
+        size: i64::try_from(component.wasm.len()).unwrap_or(i64::MAX),
+        contract_version: plugin.contract_version(),
+        imports: plugin.imports(),
+        exports: plugin.exported(),
+    })
+}
+
+/// The words that stand for constraints, as the runtime's component says; none if it does not detect.
+async fn aliases(plugin: &RuntimePlugin, runtime: &Runtime) -> Result<Vec<(String, String)>, PluginError> {
+    if !plugin.plugin().exports(Function::Aliases) {
+        return Ok(Vec::new());
+    }
+    let answer = plugin.aliases(&runtime.versions).await?;
+    Ok(answer.value.into_iter().map(|alias| (alias.name, alias.constraint)).collect())
+}
+
+/// The digest of the component that a runtime names: one of its own pack, or `pack.component`.
+async fn component_digest(
+    worker: &Worker,
+    pack: &Pack,
+    runtime: &Runtime,
+    declaration: &PluginDeclaration,
+) -> Result<String, InstallError> {
+    if let Some(component) = pack.components.get(&declaration.component) {
+        return Ok(component.sha256.clone());
+    }
+    let other = declaration
+        .component
+        .split_once('.')
+        .and_then(|(pack, name)| Some((pack.parse::<Name>().ok()?, name)));
+    let digest = match other {
+        Some((pack, name)) => worker.store.plugin_digest(&pack, name).await?,
+        None => None,
+    };
+    digest.ok_or_else(|| InstallError::NoComponent {
+        runtime: runtime.reference.to_string(),
+        component: declaration.component.clone(),
+    })
+}
+
+/// The operator's consent to what a runtime asks for: given now, or before and to no less.
+async fn approval(
+    worker: &Worker,
+    runtime: &Runtime,
+    declaration: &PluginDeclaration,
+    approve: &Approve<'_>,
+) -> Result<Option<Approval>, InstallError> {
+    match approve {
+        Approve::All { by } => {
+            Ok(Some(Approval { grants: declaration.grants.clone(), by: (*by).to_owned() }))
+        }
+        Approve::Known => {
+            let before = worker.store.runtime(&runtime.reference).await?.and_then(|row| row.plugin?.approved);
+            let asks_no_more = before.as_ref().is_some_and(|before| before.covers(&declaration.grants));
+            Ok(before
+                .filter(|_| asks_no_more)
+                .map(|_| Approval { grants: declaration.grants.clone(), by: "approved before".to_owned() }))
+        }
+    }
+}
+
+impl Grants {
+    /// Whether `other` asks for nothing that is not in here.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        fn all<T: PartialEq>(asked: &[T], approved: &[T]) -> bool {
+            asked.iter().all(|item| approved.contains(item))
+        }
+        let folders =
+            |grants: &Self| grants.search.iter().flat_map(|root| root.folders.clone()).collect::<Vec<_>>();
+        all(&other.tools, &self.tools)
+            && all(&folders(other), &folders(self))
+            && all(&other.read, &self.read)
+            && all(&other.variables, &self.variables)
+            && (self.network || !other.network)
+    }
+}

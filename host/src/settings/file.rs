@@ -1,0 +1,98 @@
+//! The configuration file: TOML, with the line of every setting.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{Origin, SettingsError};
+
+/// A configuration file, read.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigFile {
+    pub path: PathBuf,
+    /// Settings at the top level.
+    pub entries: BTreeMap<String, Entry>,
+    /// The table `[variables]`.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// A setting of the file.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The value as a variable would have it.
+    pub text: String,
+    /// 1-based.
+    pub line: usize,
+}
+
+impl ConfigFile {
+    /// Reads the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads `text` as if it were the file at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
+        let position = |offset: usize| {
+            let before = text.get(..offset).unwrap_or(text);
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            (line, column)
+        };
+        let syntax = |offset: usize, message: String| {
+            let (line, column) = position(offset);
+            SettingsError::Syntax { path: path.to_owned(), line, column, message }
+        };
+        let table = DeTable::parse(text)
+            .map_err(|error| syntax(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+        let mut file = Self { path: path.to_owned(), ..Self::default() };
+        for (name, value) in table.into_inner() {
+            let line = position(name.span().start).0;
+            let name = name.into_inner().into_owned();
+            let span = value.span();
+            match (name.as_str(), value.into_inner()) {
+                ("variables", DeValue::Table(table)) => {
+                    for (variable, value) in table {
+                        let offset = value.span().start;
+                        let Some(text) = scalar(value.into_inner()) else {
+                            return Err(syntax(offset, "a variable's value is a text".to_owned()));
+                        };
+                        file.variables.insert(variable.into_inner().into_owned(), text);
+                    }
+                }
+                (_, DeValue::Array(items)) => {
+                    let items =
+                        items.into_iter().map(|item| scalar(item.into_inner())).collect::<Option<Vec<_>>>();
+                    let Some(items) = items else {
+                        return Err(syntax(span.start, format!("`{name}` is a list of texts")));
+                    };
+                    file.entries.insert(name, Entry { text: items.join(","), line });
+                }
+                (_, DeValue::Table(_)) => {
+                    let origin = Origin::File { path: path.to_owned(), line };
+                    return Err(SettingsError::UnknownKey { name, origin });
+                }
+                (_, value) => {
+                    let Some(text) = scalar(value) else {
+                        return Err(syntax(span.start, format!("`{name}` is a text or a number")));
+                    };
+                    file.entries.insert(name, Entry { text, line });
+                }
+            }
+        }
+        Ok(file)
+    }
+}
+
+fn scalar(value: DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.into_owned()),
+        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Boolean(flag) => Some(flag.to_string()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! Reading the values of settings, and showing them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a text is not the value that it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidValue {
+    #[error("`{text}`: write a number and a unit, such as `500ms`, `10s`, `5m`, `1h` or `2d`")]
+    Duration { text: String },
+    #[error("`{text}`: write a number and a unit, such as `4096`, `64KiB`, `10MiB` or `2GiB`")]
+    Bytes { text: String },
+    #[error("`{text}`: write an absolute path")]
+    Path { text: String },
+}
+
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+const BYTE_UNITS: [(&str, u64); 5] =
+    [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+
+/// A number with a unit; without one, in the unit `bare`.
+fn quantity(text: &str, units: &[(&str, u64)], bare: u64) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim();
+    let factor = if unit.is_empty() {
+        bare
+    } else {
+        units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// `500ms`, `10s`, `5m`, `1h`, `2d`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, InvalidValue> {
+    quantity(text, &DURATION_UNITS, 1_000)
+        .map(Duration::from_millis)
+        .ok_or_else(|| InvalidValue::Duration { text: text.to_owned() })
+}
+
+/// `4096`, `64KiB`, `10MiB`, `2GiB`.
+pub fn bytes(text: &str) -> Result<u64, InvalidValue> {
+    quantity(text, &BYTE_UNITS, 1).ok_or_else(|| InvalidValue::Bytes { text: text.to_owned() })
+}
+
+/// An absolute path: a relative one would mean another folder with every working directory.
+pub(super) fn path(text: &str) -> Result<PathBuf, InvalidValue> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(InvalidValue::Path { text: text.to_owned() }) }
+}
+
+/// What stands between commas.
+pub(super) fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+/// In the largest unit that gives a whole number.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    show(milliseconds, &DURATION_UNITS)
+}
+
+/// In the largest unit that gives a whole number.
+pub(super) fn show_bytes(bytes: u64) -> String {
+    show(bytes, &BYTE_UNITS)
+}
+
+fn show(amount: u64, units: &[(&str, u64)]) -> String {
+    units
+        .iter()
+        .rev()
+        .find(|(_, factor)| amount >= *factor && amount.is_multiple_of(*factor))
+        .map_or_else(|| amount.to_string(), |(name, factor)| format!("{}{name}", amount / factor))
+}

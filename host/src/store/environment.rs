@@ -1,0 +1,148 @@
+//! Environments that a worker has built, or tried to.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::row::{optional_json, to_json};
+use super::worker::WorkerId;
+use super::{Result, Store, now};
+use crate::environment::Stage;
+
+/// An environment of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EnvironmentRow {
+    pub pack: String,
+    pub runtime: String,
+    /// Label of the version, or empty for the base environment.
+    pub runtime_version: String,
+    /// Folder of the pack that the dependencies are for, or empty for its root.
+    pub scope: String,
+    pub key: String,
+    /// The stable path, a link to the built folder.
+    pub path: String,
+    /// `building`, `ready`, `failed` or `broken`.
+    pub status: String,
+    pub plan_digest: String,
+    /// Digest of what the component was asked when it planned.
+    pub prepared_for: String,
+    /// Links that a stage of it needs.
+    pub stage: Option<Stage>,
+    /// Bytes on the disk when it was built.
+    pub size: Option<i64>,
+    /// What the steps printed.
+    pub log: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub last_used_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// The environments of a worker, by path.
+    pub async fn environments(&self, worker: WorkerId) -> Result<Vec<EnvironmentRow>> {
+        let rows = sqlx::query("select * from environment where worker = $1 order by path")
+            .bind(worker.0)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(environment_row).collect()
+    }
+
+    /// The environment at a stable path.
+    pub async fn environment(&self, worker: WorkerId, path: &str) -> Result<Option<EnvironmentRow>> {
+        let row = sqlx::query("select * from environment where worker = $1 and path = $2")
+            .bind(worker.0)
+            .bind(path)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(environment_row).transpose()
+    }
+
+    /// Records what became of an environment.
+    pub async fn record_environment(&self, worker: WorkerId, environment: &EnvironmentRow) -> Result<()> {
+        sqlx::query(
+            "insert into environment
+                 (worker, pack, runtime, runtime_version, scope, key, path, status, plan_digest,
+                  prepared_for, stage, size, log, error, created_at, last_used_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+             on conflict (worker, path) do update set
+                 key = excluded.key, status = excluded.status, plan_digest = excluded.plan_digest,
+                 prepared_for = excluded.prepared_for, stage = excluded.stage, size = excluded.size, log = excluded.log,
+                 error = excluded.error, created_at = excluded.created_at,
+                 last_used_at = excluded.last_used_at",
+        )
+        .bind(worker.0)
+        .bind(&environment.pack)
+        .bind(&environment.runtime)
+        .bind(&environment.runtime_version)
+        .bind(&environment.scope)
+        .bind(&environment.key)
+        .bind(&environment.path)
+        .bind(&environment.status)
+        .bind(&environment.plan_digest)
+        .bind(&environment.prepared_for)
+        .bind(environment.stage.as_ref().map(to_json))
+        .bind(environment.size)
+        .bind(&environment.log)
+        .bind(&environment.error)
+        .bind(environment.created_at)
+        .bind(environment.last_used_at)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes that an environment is used now. Losing this in a power cut does no harm.
+    pub async fn touch_environment(&self, worker: WorkerId, path: &str) -> Result<()> {
+        sqlx::query("update environment set last_used_at = $3 where worker = $1 and path = $2")
+            .bind(worker.0)
+            .bind(path)
+            .bind(now())
+            .execute(&self.relaxed)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets environments that were removed from the disk.
+    pub async fn forget_environment(&self, worker: WorkerId, path: &str) -> Result<()> {
+        sqlx::query("delete from environment where worker = $1 and path = $2")
+            .bind(worker.0)
+            .bind(path)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Keys of environments that running executions use.
+    pub async fn environment_keys_in_use(&self, worker: WorkerId) -> Result<Vec<String>> {
+        let rows = sqlx::query(
+            "select distinct environment_key from execution
+             where worker = $1 and status = 'running' and environment_key is not null",
+        )
+        .bind(worker.0)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get("environment_key")?)).collect()
+    }
+}
+
+fn environment_row(row: &SqliteRow) -> Result<EnvironmentRow> {
+    Ok(EnvironmentRow {
+        pack: row.try_get("pack")?,
+        runtime: row.try_get("runtime")?,
+        runtime_version: row.try_get("runtime_version")?,
+        scope: row.try_get("scope")?,
+        key: row.try_get("key")?,
+        path: row.try_get("path")?,
+        status: row.try_get("status")?,
+        plan_digest: row.try_get("plan_digest")?,
+        prepared_for: row.try_get("prepared_for")?,
+        stage: optional_json(row, "stage")?,
+        size: row.try_get("size")?,
+        log: row.try_get("log")?,
+        error: row.try_get("error")?,
+        created_at: row.try_get("created_at")?,
+        last_used_at: row.try_get("last_used_at")?,
+    })
+}

@@ -1,0 +1,271 @@
+//! What each worker found installed, and which versions are therefore available.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::row::{json, optional_json, to_json};
+use super::worker::WorkerId;
+use super::{Result, Store, now};
+use crate::installation::{Check, Failure, FailureClass, Identity};
+use crate::version::Version;
+
+/// Something that a worker found when it looked for a runtime's installations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundInstallation {
+    /// Canonical if it is an installation; otherwise where it was found.
+    pub path: PathBuf,
+    /// None where it could not be told.
+    pub version: Option<Version>,
+    pub source: String,
+    pub aliases: Vec<PathBuf>,
+    pub attributes: Vec<(String, String)>,
+    pub identity: Option<Identity>,
+    pub status: InstallationStatus,
+    pub checks: Vec<Check>,
+    /// What the verdict depends on besides the file.
+    pub verified_against: Option<String>,
+    /// The version of the runtime that covers it.
+    pub runtime_version: Option<i64>,
+    pub verified_at: DateTime<Utc>,
+}
+
+/// Whether an installation can be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum InstallationStatus {
+    /// It was proved to work.
+    Verified,
+    /// It is an installation that does not work.
+    Failed {
+        /// The check that failed.
+        failure: Failure,
+    },
+    /// It only looked like an installation.
+    Rejected {
+        /// What it is.
+        failure: Failure,
+    },
+}
+
+impl InstallationStatus {
+    /// As it is called in the database and shown.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Failed { .. } => "failed",
+            Self::Rejected { .. } => "rejected",
+        }
+    }
+
+    /// Why it can't be used.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Verified => None,
+            Self::Failed { failure } | Self::Rejected { failure } => Some(failure),
+        }
+    }
+}
+
+/// What a detection looked at, to know later whether looking again is worth it.
+#[derive(Clone, Debug)]
+pub struct ScanRow<T> {
+    /// Digest of what was asked: component, grants, declarations.
+    pub detected_against: String,
+    pub folders: T,
+    pub scanned_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// What a worker found of a runtime, in order of path.
+    pub async fn installations(&self, worker: WorkerId, runtime: i64) -> Result<Vec<FoundInstallation>> {
+        let rows = sqlx::query(
+            "select * from runtime_installation where worker = $1 and runtime = $2 order by path",
+        )
+        .bind(worker.0)
+        .bind(runtime)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(found_installation).collect()
+    }
+
+    /// The last detection of a runtime on a worker.
+    pub async fn scan<T: DeserializeOwned>(
+        &self,
+        worker: WorkerId,
+        runtime: i64,
+    ) -> Result<Option<ScanRow<T>>> {
+        let row = sqlx::query("select * from detection_scan where worker = $1 and runtime = $2")
+            .bind(worker.0)
+            .bind(runtime)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| {
+            Ok(ScanRow {
+                detected_against: row.try_get("detected_against")?,
+                folders: json(&row, "folders")?,
+                scanned_at: row.try_get("scanned_at")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Puts what a detection found in place of what the one before it found, and rolls availability up.
+    pub async fn record_detection<T: Serialize>(
+        &self,
+        worker: WorkerId,
+        runtime: i64,
+        scan: &ScanRow<T>,
+        found: &[FoundInstallation],
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("delete from runtime_installation where worker = $1 and runtime = $2")
+            .bind(worker.0)
+            .bind(runtime)
+            .execute(&mut *transaction)
+            .await?;
+        for installation in found {
+            insert(&mut transaction, worker, runtime, installation).await?;
+        }
+        sqlx::query(
+            "insert into detection_scan (worker, runtime, detected_against, folders, scanned_at)
+             values ($1, $2, $3, $4, $5)
+             on conflict (worker, runtime) do update set
+                 detected_against = excluded.detected_against, folders = excluded.folders,
+                 scanned_at = excluded.scanned_at",
+        )
+        .bind(worker.0)
+        .bind(runtime)
+        .bind(&scan.detected_against)
+        .bind(to_json(&scan.folders))
+        .bind(scan.scanned_at)
+        .execute(&mut *transaction)
+        .await?;
+        roll_up(&mut transaction, runtime).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+async fn insert(
+    transaction: &mut Transaction<'static, Sqlite>,
+    worker: WorkerId,
+    runtime: i64,
+    found: &FoundInstallation,
+) -> Result<()> {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let version = found.version.as_ref();
+    let failure = found.status.failure();
+    sqlx::query(
+        "insert into runtime_installation
+             (worker, runtime, runtime_version, version, version_major, version_minor, version_patch,
+              native_version, variant, path, source, aliases, attributes, identity, status,
+              failure_class, failure_message, checks, verified_against, verified_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+         on conflict (worker, runtime, path) do nothing",
+    )
+    .bind(worker.0)
+    .bind(runtime)
+    .bind(found.runtime_version)
+    .bind(version.map(|version| version.semver.to_string()))
+    .bind(version.map(|version| number(version.semver.major)))
+    .bind(version.map(|version| number(version.semver.minor)))
+    .bind(version.map(|version| number(version.semver.patch)))
+    .bind(version.map(|version| version.native.as_str()))
+    .bind(version.and_then(|version| version.variant.as_deref()))
+    .bind(found.path.to_string_lossy())
+    .bind(&found.source)
+    .bind(to_json(&found.aliases))
+    .bind(to_json(&found.attributes))
+    .bind(found.identity.as_ref().map(to_json))
+    .bind(found.status.name())
+    .bind(failure.map(|failure| to_json(&failure.class)))
+    .bind(failure.map(|failure| failure.message.as_str()))
+    .bind(to_json(&found.checks))
+    .bind(&found.verified_against)
+    .bind(found.verified_at)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Availability belongs to workers; what `runtime_version` says is derived from their installations.
+async fn roll_up(transaction: &mut Transaction<'static, Sqlite>, runtime: i64) -> Result<()> {
+    sqlx::query(
+        "update runtime_version set
+             available = exists (
+                 select 1 from runtime_installation
+                 join worker on worker.id = runtime_installation.worker
+                 where runtime_installation.runtime_version = runtime_version.id
+                   and runtime_installation.status = 'verified'
+                   and worker.status in ('active', 'draining', 'cordoned')),
+             verified_at = coalesce((
+                 select max(runtime_installation.verified_at) from runtime_installation
+                 where runtime_installation.runtime_version = runtime_version.id
+                   and runtime_installation.status = 'verified'), verified_at)
+         where runtime = $1",
+    )
+    .bind(runtime)
+    .execute(&mut **transaction)
+    .await?;
+    // A version that nobody declared is only worth keeping while somebody has it.
+    sqlx::query(
+        "delete from runtime_version
+         where runtime = $1 and source = 'detected'
+           and not exists (select 1 from runtime_installation
+                           where runtime_installation.runtime_version = runtime_version.id)",
+    )
+    .bind(runtime)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+fn found_installation(row: &SqliteRow) -> Result<FoundInstallation> {
+    let semver: Option<String> = row.try_get("version")?;
+    let native: Option<String> = row.try_get("native_version")?;
+    let variant: Option<String> = row.try_get("variant")?;
+    let version = match semver.map(|semver| semver.parse()) {
+        Some(Ok(semver)) => Some(Version { semver, native: native.unwrap_or_default(), variant }),
+        Some(Err(source)) => {
+            let source: Box<semver::Error> = Box::new(source);
+            return Err(sqlx::Error::ColumnDecode { index: "version".to_owned(), source }.into());
+        }
+        None => None,
+    };
+    let path: String = row.try_get("path")?;
+    let class: Option<FailureClass> = optional_json(row, "failure_class")?;
+    let message: Option<String> = row.try_get("failure_message")?;
+    let failure =
+        Failure { class: class.unwrap_or(FailureClass::PluginFailed), message: message.unwrap_or_default() };
+    let status: String = row.try_get("status")?;
+    Ok(FoundInstallation {
+        path: PathBuf::from(path),
+        version,
+        source: row.try_get("source")?,
+        aliases: json(row, "aliases")?,
+        attributes: json(row, "attributes")?,
+        identity: optional_json(row, "identity")?,
+        status: match status.as_str() {
+            "verified" => InstallationStatus::Verified,
+            "failed" => InstallationStatus::Failed { failure },
+            _ => InstallationStatus::Rejected { failure },
+        },
+        checks: json(row, "checks")?,
+        verified_against: row.try_get("verified_against")?,
+        runtime_version: row.try_get("runtime_version")?,
+        verified_at: row.try_get("verified_at")?,
+    })
+}
+
+/// The time of a detection that is made now.
+#[must_use]
+pub fn scan_now<T>(detected_against: String, folders: T) -> ScanRow<T> {
+    ScanRow { detected_against, folders, scanned_at: now() }
+}

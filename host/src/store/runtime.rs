@@ -1,0 +1,237 @@
+//! Runtimes, their versions, and who approved what their components may do.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::row::{json, optional_json, parsed, to_json};
+use super::{Result, Store, now};
+use crate::pack::{DeclaredVersion, ExecutionConfig, Grants, Runtime};
+use crate::reference::{PackRef, RuntimeRef};
+use crate::version::Version;
+
+/// An installed runtime, with everything that the stages need to know about it.
+#[derive(Clone, Debug)]
+pub struct RuntimeRow {
+    pub id: i64,
+    /// As declared. Its `versions` are those of the pack, in their order.
+    pub runtime: Runtime,
+    /// Declared and detected versions, the declared ones first, in the order of the pack.
+    pub versions: Vec<RuntimeVersionRow>,
+    /// None if nothing serves it, since it needs no component.
+    pub plugin: Option<PluginUse>,
+    /// Words that stand for constraints.
+    pub constraint_aliases: Vec<(String, String)>,
+    /// Digest of the pack that ships it.
+    pub pack_digest: String,
+}
+
+impl RuntimeRow {
+    /// The YAML's `plugin.settings`.
+    #[must_use]
+    pub fn settings(&self) -> &[(String, String)] {
+        self.runtime.plugin.as_ref().map(|plugin| plugin.settings.as_slice()).unwrap_or_default()
+    }
+}
+
+/// How a runtime uses a component.
+#[derive(Clone, Debug)]
+pub struct PluginUse {
+    /// SHA-256 of the component.
+    pub sha256: String,
+    /// None until an operator approves.
+    pub approved: Option<Grants>,
+}
+
+/// A version of a runtime.
+#[derive(Clone, Debug)]
+pub struct RuntimeVersionRow {
+    pub id: i64,
+    pub declared: DeclaredVersion,
+    /// Whether the pack declares it; otherwise it was detected and nothing declared covers it.
+    pub is_declared: bool,
+    /// Whether a live worker has a verified installation of it.
+    pub available: bool,
+    /// When one was last verified.
+    pub verified_at: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// All runtimes, by reference.
+    pub async fn runtimes(&self) -> Result<Vec<RuntimeRow>> {
+        let rows = sqlx::query(SELECT_ALL).fetch_all(&self.pool).await?;
+        let mut runtimes = Vec::with_capacity(rows.len());
+        for row in &rows {
+            runtimes.push(self.complete(row).await?);
+        }
+        Ok(runtimes)
+    }
+
+    /// The runtime with this reference.
+    pub async fn runtime(&self, reference: &RuntimeRef) -> Result<Option<RuntimeRow>> {
+        let row = sqlx::query(SELECT_BY_REF).bind(reference.to_string()).fetch_optional(&self.pool).await?;
+        match row {
+            Some(row) => Ok(Some(self.complete(&row).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// References of the runtimes that a reference, name or alias means.
+    pub async fn runtimes_called(&self, text: &str) -> Result<Vec<RuntimeRef>> {
+        let rows = sqlx::query(
+            "select ref from runtime
+             where ref = $1 or name = $1
+                or exists (select 1 from runtime_alias where runtime = runtime.id and alias = $1)
+             order by ref",
+        )
+        .bind(text)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| parsed(row, "ref")).collect()
+    }
+
+    /// What every installed runtime can be called: its reference and its aliases.
+    pub async fn runtime_names(&self) -> Result<Vec<(RuntimeRef, Vec<String>)>> {
+        let rows = sqlx::query(
+            "select runtime.ref as ref, runtime_alias.alias as alias from runtime
+             left join runtime_alias on runtime_alias.runtime = runtime.id
+             order by runtime.ref, runtime_alias.alias",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut names: Vec<(RuntimeRef, Vec<String>)> = Vec::new();
+        for row in &rows {
+            let reference: RuntimeRef = parsed(row, "ref")?;
+            if names.last().is_none_or(|(last, _)| *last != reference) {
+                names.push((reference, Vec::new()));
+            }
+            if let (Some(alias), Some((_, aliases))) = (row.try_get("alias")?, names.last_mut()) {
+                aliases.push(alias);
+            }
+        }
+        Ok(names)
+    }
+
+    /// References of the runtimes that a pack ships.
+    pub async fn runtimes_of(&self, pack: &PackRef) -> Result<Vec<RuntimeRef>> {
+        let rows = sqlx::query(
+            "select runtime.ref as ref from runtime join pack on pack.id = runtime.pack
+             where pack.ref = $1 order by runtime.ref",
+        )
+        .bind(pack.as_str())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| parsed(row, "ref")).collect()
+    }
+
+    /// The row for an installed version that nothing declared covers, made if need be.
+    pub async fn detected_version(
+        &self,
+        runtime: &RuntimeRow,
+        version: &Version,
+        config: &ExecutionConfig,
+    ) -> Result<i64> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let row = sqlx::query(
+            "insert into runtime_version
+                 (runtime, runtime_ref, version, version_major, version_minor, version_patch, position,
+                  execution_config, distributions, is_default, source, meta)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, false, 'detected', '{}')
+             on conflict (runtime, version) do update set execution_config = excluded.execution_config
+             returning id",
+        )
+        .bind(runtime.id)
+        .bind(runtime.runtime.reference.to_string())
+        .bind(version.to_string())
+        .bind(number(version.semver.major))
+        .bind(number(version.semver.minor))
+        .bind(number(version.semver.patch))
+        .bind(i64::MAX)
+        .bind(to_json(config))
+        .bind(to_json(&runtime.runtime.distributions))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(row.try_get("id")?)
+    }
+
+    /// Records an operator's approval of what a runtime's component asks for.
+    pub async fn approve_grants(&self, runtime: i64, grants: &Grants, by: &str) -> Result<()> {
+        sqlx::query(
+            "update plugin_grant set approved = $2, approved_by = $3, approved_at = $4 where runtime = $1",
+        )
+        .bind(runtime)
+        .bind(to_json(grants))
+        .bind(by)
+        .bind(now())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn complete(&self, row: &SqliteRow) -> Result<RuntimeRow> {
+        let id: i64 = row.try_get("id")?;
+        let rows = sqlx::query("select * from runtime_version where runtime = $1 order by position, version_major, version_minor, version_patch, version")
+            .bind(id)
+            .fetch_all(&self.pool)
+            .await?;
+        let versions = rows.iter().map(version_row).collect::<Result<Vec<_>>>()?;
+        let aliases = sqlx::query("select alias from runtime_alias where runtime = $1 order by alias")
+            .bind(id)
+            .fetch_all(&self.pool)
+            .await?;
+        let sha256: Option<String> = row.try_get("plugin")?;
+        let approved = optional_json(row, "approved")?;
+        Ok(RuntimeRow {
+            id,
+            runtime: Runtime {
+                reference: parsed(row, "ref")?,
+                label: row.try_get("label")?,
+                description: row.try_get("description")?,
+                aliases: aliases.iter().map(|row| Ok(row.try_get("alias")?)).collect::<Result<_>>()?,
+                distributions: json(row, "distributions")?,
+                execution_config: json(row, "execution_config")?,
+                versions: versions
+                    .iter()
+                    .filter(|version| version.is_declared)
+                    .map(|version| version.declared.clone())
+                    .collect(),
+                plugin: optional_json(row, "plugin_declaration")?,
+            },
+            versions,
+            plugin: sha256.map(|sha256| PluginUse { sha256, approved }),
+            constraint_aliases: json(row, "constraint_aliases")?,
+            pack_digest: row.try_get("pack_digest")?,
+        })
+    }
+}
+
+const SELECT_ALL: &str = "
+    select runtime.*, pack.digest as pack_digest, plugin_grant.approved as approved
+    from runtime
+    join pack on pack.id = runtime.pack
+    left join plugin_grant on plugin_grant.runtime = runtime.id
+    order by runtime.ref";
+
+const SELECT_BY_REF: &str = "
+    select runtime.*, pack.digest as pack_digest, plugin_grant.approved as approved
+    from runtime
+    join pack on pack.id = runtime.pack
+    left join plugin_grant on plugin_grant.runtime = runtime.id
+    where runtime.ref = $1";
+
+fn version_row(row: &SqliteRow) -> Result<RuntimeVersionRow> {
+    let source: String = row.try_get("source")?;
+    Ok(RuntimeVersionRow {
+        id: row.try_get("id")?,
+        declared: DeclaredVersion {
+            version: row.try_get("version")?,
+            is_default: row.try_get("is_default")?,
+            execution_config: json(row, "execution_config")?,
+            distributions: json(row, "distributions")?,
+            meta: json(row, "meta")?,
+        },
+        is_declared: source == "declared",
+        available: row.try_get("available")?,
+        verified_at: row.try_get("verified_at")?,
+    })
+}

@@ -1,0 +1,41 @@
+//! Workers: who has which installations, and who runs what.
+
+use serde::Serialize;
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::{Result, Store, now};
+
+/// A worker's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkerId(pub(super) Uuid);
+
+impl Store {
+    /// The worker called `name`, registered if it is new; its heartbeat is now.
+    pub async fn register_worker(&self, name: &str, host: &str) -> Result<WorkerId> {
+        let known = sqlx::query("select id from worker where name = $1 and host = $2 and version = $3")
+            .bind(name)
+            .bind(host)
+            .bind(env!("CARGO_PKG_VERSION"))
+            .fetch_optional(&self.pool)
+            .await?;
+        if let Some(row) = known {
+            return Ok(WorkerId(row.try_get("id")?));
+        }
+        let row = sqlx::query(
+            "insert into worker (id, name, host, labels, status, capacity, version, started_at, heartbeat_at)
+             values ($1, $2, $3, '{}', 'active', 1, $4, $5, $5)
+             on conflict (name) do update set
+                 host = excluded.host, version = excluded.version, heartbeat_at = excluded.heartbeat_at
+             returning id",
+        )
+        .bind(Uuid::now_v7())
+        .bind(name)
+        .bind(host)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .bind(now())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(WorkerId(row.try_get("id")?))
+    }
+}

@@ -1,0 +1,248 @@
+//! A process that runs executions on one machine: its settings, its database, its components.
+//!
+//! Every command that does more than look at the database opens one. Opening it installs the packs that
+//! the binary carries, if they are not installed yet, and sweeps what a killed predecessor left.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::detection::DetectionError;
+use crate::pack::embedded;
+use crate::pack::install::{self, Approve, InstallError};
+use crate::pack::{Grants, Runtime};
+use crate::plugin::{
+    ComponentSource, Limits, PluginError, PluginSettings, Plugins, RuntimePlugin, RuntimeScope, Wasm,
+};
+use crate::reference::PackRef;
+use crate::settings::{self, Settings};
+use crate::store::runtime::RuntimeRow;
+use crate::store::worker::WorkerId;
+use crate::store::{Store, StoreError};
+
+mod sweep;
+
+/// A process that runs executions.
+#[derive(Debug)]
+pub struct Worker {
+    pub id: WorkerId,
+    pub settings: Settings,
+    pub store: Store,
+    pub plugins: Plugins,
+}
+
+/// Why a worker can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A folder of its own can't be made.
+    #[error("can't make the folder `{}`: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Components can't be used.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A pack that the binary carries can't be installed.
+    #[error("can't install the pack `{pack}` that comes with Attune")]
+    Embedded {
+        /// The pack.
+        pack: String,
+        #[source]
+        source: Box<InstallError>,
+    },
+}
+
+/// Why a text means no runtime, or no single one.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// Nothing is called that.
+    #[error("there is no runtime called `{text}`{}", .nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    Unknown {
+        /// What was asked for.
+        text: String,
+        /// What is called nearly that.
+        nearest: Option<String>,
+    },
+    /// More than one is.
+    #[error("`{text}` may mean {}: write which", .meant.join(" or "))]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// The references of those that it may mean.
+        meant: Vec<String>,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a command needs of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Also the packs that the binary carries.
+    WithPacks,
+    /// Nothing is installed: for commands that say how things are.
+    AsItIs,
+}
+
+impl Worker {
+    /// Opens the database and gets ready; `notice` is told of what takes long.
+    pub async fn open(
+        settings: Settings,
+        start: Start,
+        notice: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Self, WorkerError> {
+        for folder in [&settings.data_dir, &settings.cache_dir, &settings.runs_dir()] {
+            make_private(folder)?;
+        }
+        let store = Store::open(&settings.database()).await?;
+        let id = store.register_worker(&settings.worker_name, &settings::host_name()).await?;
+        let plugins = Plugins::new(plugin_settings(&settings));
+        let worker = Self { id, settings, store, plugins };
+        sweep::sweep(&worker).await?;
+        if start == Start::WithPacks {
+            worker.install_embedded(notice).await?;
+        }
+        Ok(worker)
+    }
+
+    /// Ends: what is left in the database's journal is written into its file.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+
+    /// The runtime that a reference, a name or an alias means; among several, the one of `pack`.
+    pub async fn runtime(&self, text: &str, pack: Option<&PackRef>) -> Result<RuntimeRow, RuntimeError> {
+        let mut meant = self.store.runtimes_called(text).await?;
+        if meant.len() > 1
+            && let Some(own) = pack.and_then(|pack| meant.iter().position(|runtime| runtime.pack() == pack))
+        {
+            meant = vec![meant.swap_remove(own)];
+        }
+        match meant.as_slice() {
+            [one] => match self.store.runtime(one).await? {
+                Some(runtime) => Ok(runtime),
+                None => Err(RuntimeError::Unknown { text: text.to_owned(), nearest: None }),
+            },
+            [] => {
+                let names = self.store.runtime_names().await?;
+                let nearest = names
+                    .into_iter()
+                    .flat_map(|(reference, aliases)| aliases.into_iter().chain([reference.to_string()]))
+                    .map(|name| (strsim::jaro_winkler(&name, text), name))
+                    .filter(|(similarity, _)| *similarity > 0.75)
+                    .max_by(|a, b| a.0.total_cmp(&b.0))
+                    .map(|(_, name)| name);
+                Err(RuntimeError::Unknown { text: text.to_owned(), nearest })
+            }
+            several => Err(RuntimeError::Ambiguous {
+                text: text.to_owned(),
+                meant: several.iter().map(|reference| format!("`{reference}`")).collect(),
+            }),
+        }
+    }
+
+    /// The component that serves a runtime, within what the operator approved.
+    pub async fn runtime_plugin(&self, runtime: &RuntimeRow) -> Result<RuntimePlugin, DetectionError> {
+        let reference = &runtime.runtime.reference;
+        let not_approved = || DetectionError::NotApproved { runtime: reference.to_string() };
+        let (Some(declaration), Some(used)) = (&runtime.runtime.plugin, &runtime.plugin) else {
+            return Err(not_approved());
+        };
+        let grants = used.approved.clone().ok_or_else(not_approved)?;
+        let source = self.component(reference.pack(), &declaration.component, &used.sha256);
+        Ok(self.bind(&source, &runtime.runtime, grants).await?)
+    }
+
+    /// A component, loaded and bound to a runtime and what it may do for it.
+    pub async fn bind(
+        &self,
+        source: &ComponentSource,
+        runtime: &Runtime,
+        grants: Grants,
+    ) -> Result<RuntimePlugin, PluginError> {
+        let plugin = self.plugins.load(source).await?;
+        let scope = RuntimeScope { runtime: runtime.reference.clone(), grants, patterns: runtime.patterns() };
+        self.plugins.runtime(&plugin, scope)
+    }
+
+    /// Where to find a component: one of `pack`, or `pack.component` of another.
+    #[must_use]
+    pub fn component(&self, pack: &PackRef, name: &str, sha256: &str) -> ComponentSource {
+        let (pack, name) = match name.split_once('.') {
+            Some((other, name)) => (other.parse().unwrap_or_else(|_| pack.clone()), name),
+            None => (pack.clone(), name),
+        };
+        ComponentSource {
+            pack,
+            name: name.to_owned(),
+            sha256: sha256.to_owned(),
+            wasm: Wasm::File(self.settings.components_dir().join(format!("{sha256}.wasm"))),
+        }
+    }
+
+    /// Whether this worker uses a runtime, as `worker_runtimes` says.
+    #[must_use]
+    pub fn serves(&self, runtime: &RuntimeRow) -> bool {
+        let Some(only) = &self.settings.worker_runtimes else { return true };
+        let reference = &runtime.runtime.reference;
+        only.iter().any(|name| {
+            *name == reference.to_string()
+                || name == reference.name().as_str()
+                || runtime.runtime.aliases.contains(name)
+        })
+    }
+
+    /// Installs the packs that the binary carries, unless they are installed already as they are.
+    async fn install_embedded(&self, notice: &(dyn Fn(&str) + Send + Sync)) -> Result<(), WorkerError> {
+        let installed = self.store.pack_sources().await?;
+        for pack in embedded::embedded() {
+            // One that the operator installed in its place stays.
+            let stays = |source: &String| *source == pack.source() || !embedded::is_embedded(source);
+            if installed.get(pack.name).is_some_and(stays) {
+                continue;
+            }
+            notice(&format!("installing the pack `{}` that comes with Attune", pack.name));
+            let failed =
+                |source| WorkerError::Embedded { pack: pack.name.to_owned(), source: Box::new(source) };
+            let bundle = pack.bundle().map_err(|error| failed(error.into()))?;
+            install::install(self, &bundle, &pack.source(), &Approve::All { by: "attune" })
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A folder that only its owner may look into.
+fn make_private(path: &Path) -> Result<(), WorkerError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| WorkerError::Folder { path: path.to_owned(), source })
+}
+
+fn plugin_settings(settings: &Settings) -> PluginSettings {
+    let variables = settings.process_variables.clone();
+    PluginSettings {
+        cache_folder: settings.cache_dir.join("components"),
+        key_file: settings.data_dir.join("component-cache.key"),
+        limits: Limits {
+            memory: settings.plugin_memory,
+            command_timeout: settings.verification_timeout,
+            detection_deadline: settings.detection_timeout,
+            ..Limits::default()
+        },
+        home: variables.get("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from),
+        path: variables.get("PATH").cloned().unwrap_or_default().into(),
+        variables,
+    }
+}

@@ -1,0 +1,63 @@
+//! Ending what a killed predecessor left: processes that go on without anybody watching, and executions
+//! that nobody is going to finish.
+//!
+//! An execution has a folder for as long as it runs, with a lock that its worker holds and the record of
+//! its process. A folder whose lock is free belongs to nobody.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::Path;
+
+use super::{Worker, WorkerError};
+use crate::execution::ExecutionId;
+use crate::execution::run_folder::{LOCK_FILE, RECORD_FILE};
+use crate::process::{self, ProcessRecord, Swept};
+
+/// Sweeps the folders of executions whose worker is gone.
+pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
+    let runs = worker.settings.runs_dir();
+    let failed = |source| WorkerError::Folder { path: runs.clone(), source };
+    for entry in fs::read_dir(&runs).map_err(failed)? {
+        let folder = entry.map_err(failed)?.path();
+        let id = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let Some(id) = id else { continue };
+        match File::options()
+            .write(true)
+            .open(folder.join(LOCK_FILE))
+            .map(|lock| lock.try_lock().map(|()| lock))
+        {
+            Ok(Ok(lock)) => {
+                sweep_one(worker, id, &folder).await?;
+                drop(lock);
+            }
+            Ok(Err(TryLockError::WouldBlock)) => {}
+            // Made a moment ago by somebody who has not locked it yet, or already being removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(Err(TryLockError::Error(error))) | Err(error) => {
+                tracing::warn!(execution.id = %id, "can't look after an execution's folder: {error}");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn sweep_one(worker: &Worker, id: ExecutionId, folder: &Path) -> Result<(), WorkerError> {
+    let swept = match fs::read(folder.join(RECORD_FILE))
+        .map(|bytes| serde_json::from_slice::<ProcessRecord>(&bytes))
+    {
+        Ok(Ok(record)) => process::sweep(&record).unwrap_or(Swept::Gone),
+        Ok(Err(_)) | Err(_) => Swept::Gone,
+    };
+    let what = match swept {
+        Swept::Killed => "its process was still running and was ended",
+        Swept::Gone | Swept::OtherBoot | Swept::Recycled => "its process is gone",
+    };
+    let reason = format!("the worker that ran it was killed; {what}");
+    if worker.store.abandon_execution(id, &reason).await? {
+        tracing::warn!(execution.id = %id, "abandoned an execution: {reason}");
+    }
+    if let Err(error) = fs::remove_dir_all(folder) {
+        tracing::warn!(execution.id = %id, "can't remove an execution's folder: {error}");
+    }
+    Ok(())
+}

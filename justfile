@@ -1,0 +1,43 @@
+# What people type; CI types the same.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# List the recipes
+default:
+    @just --list
+
+# Everything that must hold before a change lands, tests apart
+check: fmt clippy doc
+
+# Formatting
+fmt:
+    cargo fmt --all --check
+
+# Lints, for the host and for the components as they are shipped
+clippy:
+    cargo clippy --release --workspace --all-targets -- -D warnings
+    cargo clippy --release --target wasm32-wasip2 -p attune-plugin -p attune-plugin-declarative -p attune-plugin-python -p attune-plugin-node -- -D warnings
+
+# Documentation, without broken links
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --document-private-items
+
+# All tests
+test:
+    cargo test --release --workspace
+
+# Every benchmark, each figure beside its baseline
+bench: bench-plugin bench-run
+
+# One call of a component: store, instance, call, drop
+bench-plugin:
+    cargo bench --profile release --bench plugin_call
+
+# What Attune adds to a process start; detection and environments against uv and venv
+bench-run:
+    cargo build --release
+    python3 bench/run.py
+
+# The binary that a release ships: slow to build, fast to run
+dist:
+    cargo build --profile dist
