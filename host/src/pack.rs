@@ -58,7 +58,7 @@ pub struct Pack {
     pub runtimes: Vec<Runtime>,
     pub actions: Vec<Action>,
     pub sensors: Vec<Sensor>,
-    /// By the name that runtimes use: `components/python.wasm` is `python`.
+    /// By the name that runtimes use: that of the file below `components`, without `.wasm`.
     pub components: BTreeMap<String, Component>,
     /// SHA-256 of the bundle, in hexadecimal.
     pub digest: String,
@@ -216,7 +216,7 @@ pub struct Grants {
 /// Folders that one kind of installation lives in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchRoot {
-    /// `pyenv`, `debian`, …: shown to people as where an installation comes from.
+    /// `path`, `debian`, …: shown to people as where an installation comes from.
     pub source: String,
     /// `$PATH`, or folders with `~`, `${VARIABLE:-default}` and globs.
     pub folders: Vec<String>,

@@ -5,7 +5,7 @@ use super::names::{Taken, own_name};
 use super::problem::Report;
 use super::program::{self, Surroundings};
 use super::schema::{parameters_schema, schema};
-use super::yaml::Node;
+use super::yaml::Element;
 use super::{Action, Output, OutputFormat, ParameterDelivery, ParameterFormat, Parameters};
 use crate::reference::ActionRef;
 
@@ -23,15 +23,15 @@ const OUTPUT_FORMATS: &[(&str, OutputFormat)] = &[
 ];
 
 pub(crate) fn read(
-    node: &Node,
+    element: &Element,
     surroundings: Surroundings<'_>,
     taken: &mut Taken,
     report: &mut Report<'_>,
 ) -> Option<Action> {
-    let mut fields = Fields::of("an action", node, report)?;
-    let name = fields.required("ref", report, |node, report| {
-        let name = own_name(node, surroundings.pack, report)?;
-        taken.take("action", name.as_str(), &node.span, report);
+    let mut fields = Fields::of("an action", element, report)?;
+    let name = fields.required("ref", report, |element, report| {
+        let name = own_name(element, surroundings.pack, report)?;
+        taken.take("action", name.as_str(), &element.span, report);
         Some(name)
     });
     let label = fields.optional("label", report, nonempty);
@@ -69,11 +69,11 @@ pub(crate) fn read(
     })
 }
 
-fn at_least_one(node: &Node, report: &mut Report<'_>) -> Option<u32> {
-    let number = integer(node, report)?;
+fn at_least_one(element: &Element, report: &mut Report<'_>) -> Option<u32> {
+    let number = integer(element, report)?;
     if number == 0 {
         report.add(
-            &node.span,
+            &element.span,
             "with a concurrency of 0 it would never run",
             "write at least 1, leave it out for no limit, or turn it off by `enabled: false`",
         );

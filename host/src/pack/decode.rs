@@ -1,6 +1,6 @@
-//! Reading typed values from nodes, without stopping at the first thing that is wrong.
+//! Reading typed values from elements, without stopping at the first thing that is wrong.
 //!
-//! A reader takes a node, says its problems and returns None if there were any. What is None because of a
+//! A reader takes an element, says its problems and returns None if there were any. What is None because of a
 //! problem and what is None because it is absent need not be told apart: with a problem there is no pack.
 
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::problem::{Report, Span, alternatives, nearest};
-use super::yaml::{Entry, Node, Reading, Scalar, Value};
+use super::yaml::{Element, Entry, Reading, Scalar, Value};
 
 /// The longest time that can be declared; also keeps arithmetic with deadlines far from overflow.
 const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
@@ -24,13 +24,15 @@ pub(crate) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
-    pub(crate) fn of(subject: &'static str, node: &'n Node, report: &mut Report<'_>) -> Option<Self> {
-        match &node.value {
-            Value::Mapping(entries) => Some(Self { subject, entries, span: &node.span, asked: Vec::new() }),
+    pub(crate) fn of(subject: &'static str, element: &'n Element, report: &mut Report<'_>) -> Option<Self> {
+        match &element.value {
+            Value::Mapping(entries) => {
+                Some(Self { subject, entries, span: &element.span, asked: Vec::new() })
+            }
             Value::Scalar(_) | Value::Sequence(_) => {
                 report.add(
-                    &node.span,
-                    format!("{subject} is expected here, and this is {}", node.kind()),
+                    &element.span,
+                    format!("{subject} is expected here, and this is {}", element.kind()),
                     "write a mapping: lines of `key: value`",
                 );
                 None
@@ -38,9 +40,9 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// The node of a key that may be absent; a key without a value counts as absent.
-    pub(crate) fn node(&mut self, key: &'static str) -> Option<&'n Node> {
-        self.entry(key).map(|entry| &*entry.value).filter(|node| !node.is_null())
+    /// The element of a key that may be absent; a key without a value counts as absent.
+    pub(crate) fn element(&mut self, key: &'static str) -> Option<&'n Element> {
+        self.entry(key).map(|entry| &*entry.value).filter(|element| !element.is_null())
     }
 
     fn entry(&mut self, key: &'static str) -> Option<&'n Entry> {
@@ -57,19 +59,19 @@ impl<'n> Fields<'n> {
         &mut self,
         key: &'static str,
         report: &mut Report<'_>,
-        read: impl FnOnce(&'n Node, &mut Report<'_>) -> Option<T>,
+        read: impl FnOnce(&'n Element, &mut Report<'_>) -> Option<T>,
     ) -> Option<T> {
-        read(self.node(key)?, report)
+        read(self.element(key)?, report)
     }
 
     pub(crate) fn required<T>(
         &mut self,
         key: &'static str,
         report: &mut Report<'_>,
-        read: impl FnOnce(&'n Node, &mut Report<'_>) -> Option<T>,
+        read: impl FnOnce(&'n Element, &mut Report<'_>) -> Option<T>,
     ) -> Option<T> {
-        if let Some(node) = self.node(key) {
-            return read(node, report);
+        if let Some(element) = self.element(key) {
+            return read(element, report);
         }
         match self.key_span(key) {
             Some(span) => report.add(span, format!("`{key}` has no value"), "write one behind the colon"),
@@ -100,13 +102,13 @@ impl<'n> Fields<'n> {
     }
 }
 
-fn scalar<'n>(node: &'n Node, wanted: &str, report: &mut Report<'_>) -> Option<&'n Scalar> {
-    match &node.value {
+fn scalar<'n>(element: &'n Element, wanted: &str, report: &mut Report<'_>) -> Option<&'n Scalar> {
+    match &element.value {
         Value::Scalar(scalar) => Some(scalar),
         Value::Sequence(_) | Value::Mapping(_) => {
             report.add(
-                &node.span,
-                format!("{wanted} is expected here, and this is {}", node.kind()),
+                &element.span,
+                format!("{wanted} is expected here, and this is {}", element.kind()),
                 format!("write {wanted}"),
             );
             None
@@ -115,13 +117,13 @@ fn scalar<'n>(node: &'n Node, wanted: &str, report: &mut Report<'_>) -> Option<&
 }
 
 /// Text. A number or a boolean without quotes is a problem: what was meant can only be guessed.
-pub(crate) fn text(node: &Node, report: &mut Report<'_>) -> Option<String> {
-    let scalar = scalar(node, "text", report)?;
+pub(crate) fn text(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    let scalar = scalar(element, "text", report)?;
     if scalar.reading() == Reading::Text {
         return Some(scalar.text.clone());
     }
     report.add(
-        &node.span,
+        &element.span,
         format!("text is expected here, and `{}` is {}", scalar.text, scalar.reading().kind()),
         format!("put quotes around it: `\"{}\"`", scalar.text),
     );
@@ -129,20 +131,20 @@ pub(crate) fn text(node: &Node, report: &mut Report<'_>) -> Option<String> {
 }
 
 /// Text with something in it.
-pub(crate) fn nonempty(node: &Node, report: &mut Report<'_>) -> Option<String> {
-    let text = text(node, report)?;
+pub(crate) fn nonempty(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    let text = text(element, report)?;
     if text.trim().is_empty() {
-        report.add(&node.span, "the text is empty", "write something, or leave the key out");
+        report.add(&element.span, "the text is empty", "write something, or leave the key out");
         return None;
     }
     Some(text)
 }
 
 /// Any scalar, as written: for what becomes an argument or a variable, where `3.10` stays `3.10`.
-pub(crate) fn verbatim(node: &Node, report: &mut Report<'_>) -> Option<String> {
-    let scalar = scalar(node, "text", report)?;
+pub(crate) fn verbatim(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    let scalar = scalar(element, "text", report)?;
     if scalar.reading() == Reading::Null {
-        report.add(&node.span, "there is no value here", "write `\"\"` for empty text");
+        report.add(&element.span, "there is no value here", "write `\"\"` for empty text");
         return None;
     }
     Some(scalar.text.clone())
@@ -150,14 +152,14 @@ pub(crate) fn verbatim(node: &Node, report: &mut Report<'_>) -> Option<String> {
 
 /// A version or a constraint, which YAML makes a number of if it can: `3.10` becomes 3.1. Whole numbers are
 /// taken, since nothing is lost.
-pub(crate) fn version_text(node: &Node, report: &mut Report<'_>) -> Option<String> {
-    let scalar = scalar(node, "a version", report)?;
+pub(crate) fn version_text(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    let scalar = scalar(element, "a version", report)?;
     match scalar.reading() {
         Reading::Text => Some(scalar.text.clone()),
         Reading::Integer(number) if scalar.text == number.to_string() => Some(scalar.text.clone()),
         Reading::Float(number) => {
             report.add(
-                &node.span,
+                &element.span,
                 format!("`{}` without quotes is the number {number}, not a version", scalar.text),
                 format!("put quotes around it: `\"{}\"`", scalar.text),
             );
@@ -165,7 +167,7 @@ pub(crate) fn version_text(node: &Node, report: &mut Report<'_>) -> Option<Strin
         }
         Reading::Integer(_) | Reading::Boolean(_) | Reading::Null => {
             report.add(
-                &node.span,
+                &element.span,
                 format!("a version is expected here, and `{}` is {}", scalar.text, scalar.reading().kind()),
                 "write a version in quotes: `\"3.12\"`",
             );
@@ -174,8 +176,8 @@ pub(crate) fn version_text(node: &Node, report: &mut Report<'_>) -> Option<Strin
     }
 }
 
-pub(crate) fn boolean(node: &Node, report: &mut Report<'_>) -> Option<bool> {
-    let scalar = scalar(node, "`true` or `false`", report)?;
+pub(crate) fn boolean(element: &Element, report: &mut Report<'_>) -> Option<bool> {
+    let scalar = scalar(element, "`true` or `false`", report)?;
     if let Reading::Boolean(value) = scalar.reading() {
         return Some(value);
     }
@@ -184,20 +186,20 @@ pub(crate) fn boolean(node: &Node, report: &mut Report<'_>) -> Option<bool> {
         "no" | "off" | "n" | "0" | "false" => "write `false`",
         _ => "write `true` or `false`",
     };
-    report.add(&node.span, format!("`{}` is neither `true` nor `false`", scalar.text), help);
+    report.add(&element.span, format!("`{}` is neither `true` nor `false`", scalar.text), help);
     None
 }
 
 /// A whole number that fits `T`.
-pub(crate) fn integer<T: TryFrom<i64>>(node: &Node, report: &mut Report<'_>) -> Option<T> {
-    let scalar = scalar(node, "a whole number", report)?;
+pub(crate) fn integer<T: TryFrom<i64>>(element: &Element, report: &mut Report<'_>) -> Option<T> {
+    let scalar = scalar(element, "a whole number", report)?;
     if let Reading::Integer(value) = scalar.reading()
         && let Ok(value) = T::try_from(value)
     {
         return Some(value);
     }
     report.add(
-        &node.span,
+        &element.span,
         format!("`{}` is not a whole number in the range allowed here", scalar.text),
         "write a number without quotes: `3`",
     );
@@ -205,8 +207,8 @@ pub(crate) fn integer<T: TryFrom<i64>>(node: &Node, report: &mut Report<'_>) -> 
 }
 
 /// Seconds as a number, or a number with its unit.
-pub(crate) fn duration(node: &Node, report: &mut Report<'_>) -> Option<Duration> {
-    let scalar = scalar(node, "a time", report)?;
+pub(crate) fn duration(element: &Element, report: &mut Report<'_>) -> Option<Duration> {
+    let scalar = scalar(element, "a time", report)?;
     let parsed = match scalar.reading() {
         Reading::Integer(_) | Reading::Float(_) | Reading::Text => parse_duration(&scalar.text),
         Reading::Boolean(_) | Reading::Null => None,
@@ -214,7 +216,7 @@ pub(crate) fn duration(node: &Node, report: &mut Report<'_>) -> Option<Duration>
     let allowed = parsed.filter(|duration| !duration.is_zero() && *duration <= DURATION_MAX);
     if allowed.is_none() {
         report.add(
-            &node.span,
+            &element.span,
             format!("`{}` is not a time from a millisecond to a year", scalar.text),
             "write seconds as a number, or a number with `ms`, `s`, `m`, `h` or `d`: `90`, `90s`, `5m`",
         );
@@ -243,10 +245,10 @@ fn parse_duration(text: &str) -> Option<Duration> {
 
 /// Each item of a list.
 pub(crate) fn list<T>(
-    read: impl Fn(&Node, &mut Report<'_>) -> Option<T>,
-) -> impl Fn(&Node, &mut Report<'_>) -> Option<Vec<T>> {
-    move |node, report| {
-        let items = items(node, report)?;
+    read: impl Fn(&Element, &mut Report<'_>) -> Option<T>,
+) -> impl Fn(&Element, &mut Report<'_>) -> Option<Vec<T>> {
+    move |element, report| {
+        let items = items(element, report)?;
         // All are read, so that all problems are said, before any is missed.
         let read: Vec<Option<T>> = items.iter().map(|item| read(item, report)).collect();
         read.into_iter().collect()
@@ -254,13 +256,13 @@ pub(crate) fn list<T>(
 }
 
 /// The items of a list.
-pub(crate) fn items<'n>(node: &'n Node, report: &mut Report<'_>) -> Option<&'n [Rc<Node>]> {
-    match &node.value {
+pub(crate) fn items<'n>(element: &'n Element, report: &mut Report<'_>) -> Option<&'n [Rc<Element>]> {
+    match &element.value {
         Value::Sequence(items) => Some(items),
         Value::Scalar(_) | Value::Mapping(_) => {
             report.add(
-                &node.span,
-                format!("a list is expected here, and this is {}", node.kind()),
+                &element.span,
+                format!("a list is expected here, and this is {}", element.kind()),
                 "write `[…]`, or one line starting with `- ` for each item",
             );
             None
@@ -269,13 +271,13 @@ pub(crate) fn items<'n>(node: &'n Node, report: &mut Report<'_>) -> Option<&'n [
 }
 
 /// The entries of a mapping whose keys are free.
-pub(crate) fn entries<'n>(node: &'n Node, report: &mut Report<'_>) -> Option<&'n [Entry]> {
-    match &node.value {
+pub(crate) fn entries<'n>(element: &'n Element, report: &mut Report<'_>) -> Option<&'n [Entry]> {
+    match &element.value {
         Value::Mapping(entries) => Some(entries),
         Value::Scalar(_) | Value::Sequence(_) => {
             report.add(
-                &node.span,
-                format!("a mapping is expected here, and this is {}", node.kind()),
+                &element.span,
+                format!("a mapping is expected here, and this is {}", element.kind()),
                 "write lines of `name: value`",
             );
             None
@@ -284,8 +286,8 @@ pub(crate) fn entries<'n>(node: &'n Node, report: &mut Report<'_>) -> Option<&'n
 }
 
 /// Names with scalars as written.
-pub(crate) fn pairs(node: &Node, report: &mut Report<'_>) -> Option<Vec<(String, String)>> {
-    let read: Vec<_> = entries(node, report)?
+pub(crate) fn pairs(element: &Element, report: &mut Report<'_>) -> Option<Vec<(String, String)>> {
+    let read: Vec<_> = entries(element, report)?
         .iter()
         .map(|entry| Some((entry.key.to_string(), verbatim(&entry.value, report)?)))
         .collect();
@@ -295,9 +297,9 @@ pub(crate) fn pairs(node: &Node, report: &mut Report<'_>) -> Option<Vec<(String,
 /// One of some words.
 pub(crate) fn choice<T: Copy>(
     words: &'static [(&'static str, T)],
-) -> impl Fn(&Node, &mut Report<'_>) -> Option<T> {
-    move |node, report| {
-        let read = text(node, report)?;
+) -> impl Fn(&Element, &mut Report<'_>) -> Option<T> {
+    move |element, report| {
+        let read = text(element, report)?;
         let found = words.iter().find(|(word, _)| *word == read);
         if found.is_none() {
             let names = words.iter().map(|(word, _)| *word);
@@ -305,15 +307,15 @@ pub(crate) fn choice<T: Copy>(
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("write {}", alternatives(names.clone())),
             };
-            report.add(&node.span, format!("`{read}` is not {}", alternatives(names)), help);
+            report.add(&element.span, format!("`{read}` is not {}", alternatives(names)), help);
         }
         found.map(|(_, value)| *value)
     }
 }
 
-/// The node as JSON.
-pub(crate) fn json(node: &Node, report: &mut Report<'_>) -> Option<Json> {
-    match &node.value {
+/// The element as JSON.
+pub(crate) fn json(element: &Element, report: &mut Report<'_>) -> Option<Json> {
+    match &element.value {
         Value::Scalar(scalar) => match scalar.reading() {
             Reading::Null => Some(Json::Null),
             Reading::Boolean(value) => Some(Json::Bool(value)),
@@ -323,7 +325,7 @@ pub(crate) fn json(node: &Node, report: &mut Report<'_>) -> Option<Json> {
                 let number = serde_json::Number::from_f64(value);
                 if number.is_none() {
                     report.add(
-                        &node.span,
+                        &element.span,
                         format!("`{}` is a number that JSON does not have", scalar.text),
                         "write a finite number, or put quotes around text",
                     );

@@ -5,7 +5,7 @@ use super::decode::{Fields, boolean, list, nonempty, pairs};
 use super::place::{granted_folder, program_name};
 use super::problem::{Report, nearest};
 use super::variable;
-use super::yaml::Node;
+use super::yaml::Element;
 use super::{Grants, PluginDeclaration, SearchRoot};
 use crate::reference::PackRef;
 
@@ -13,16 +13,16 @@ use crate::reference::PackRef;
 const OPERATOR_PATH: &str = "$PATH";
 
 pub(crate) fn plugin(
-    node: &Node,
+    element: &Element,
     pack: Option<&PackRef>,
     bundle: &Bundle,
     report: &mut Report<'_>,
 ) -> Option<PluginDeclaration> {
-    let mut fields = Fields::of("a plugin", node, report)?;
+    let mut fields = Fields::of("a plugin", element, report)?;
     let component =
-        fields.required("component", report, |node, report| component(node, pack, bundle, report));
-    let grants = match fields.node("grants") {
-        Some(node) => grants(node, report),
+        fields.required("component", report, |element, report| component(element, pack, bundle, report));
+    let grants = match fields.element("grants") {
+        Some(element) => grants(element, report),
         None => Some(Grants::default()),
     };
     let settings = fields.optional("settings", report, pairs).unwrap_or_default();
@@ -36,12 +36,12 @@ pub(crate) fn component_file(name: &str) -> String {
 }
 
 fn component(
-    node: &Node,
+    element: &Element,
     pack: Option<&PackRef>,
     bundle: &Bundle,
     report: &mut Report<'_>,
 ) -> Option<String> {
-    let read = nonempty(node, report)?;
+    let read = nonempty(element, report)?;
     let (prefix, name) = match read.split_once('.') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, read.as_str()),
@@ -50,7 +50,7 @@ fn component(
         || name.parse::<crate::reference::Name>().is_err()
     {
         report.add(
-            &node.span,
+            &element.span,
             format!("`{read}` is not the name of a component"),
             "write the name of a file of `components` without `.wasm`, or `pack.component` of another pack",
         );
@@ -66,12 +66,12 @@ fn component(
         Some(meant) => format!("did you mean `{meant}`?"),
         None => "build it, or name a component of another pack as `pack.component`".to_owned(),
     };
-    report.add(&node.span, format!("there is no component `{}` in the pack", component_file(name)), help);
+    report.add(&element.span, format!("there is no component `{}` in the pack", component_file(name)), help);
     None
 }
 
-fn grants(node: &Node, report: &mut Report<'_>) -> Option<Grants> {
-    let mut fields = Fields::of("a grant", node, report)?;
+fn grants(element: &Element, report: &mut Report<'_>) -> Option<Grants> {
+    let mut fields = Fields::of("a grant", element, report)?;
     let tools = fields.optional("tools", report, list(program_name(true))).unwrap_or_default();
     let search = fields.optional("search", report, list(search_root)).unwrap_or_default();
     let read = fields.optional("read", report, list(granted_folder)).unwrap_or_default();
@@ -81,14 +81,14 @@ fn grants(node: &Node, report: &mut Report<'_>) -> Option<Grants> {
     Some(Grants { tools, search, read, variables, network })
 }
 
-fn search_root(node: &Node, report: &mut Report<'_>) -> Option<SearchRoot> {
-    let mut fields = Fields::of("a search root", node, report)?;
+fn search_root(element: &Element, report: &mut Report<'_>) -> Option<SearchRoot> {
+    let mut fields = Fields::of("a search root", element, report)?;
     let source = fields.required("source", report, nonempty);
-    let folders = fields.required("folders", report, |node, report| {
-        let folders = list(search_folder)(node, report)?;
+    let folders = fields.required("folders", report, |element, report| {
+        let folders = list(search_folder)(element, report)?;
         if folders.is_empty() {
             report.add(
-                &node.span,
+                &element.span,
                 "the search root has no folders",
                 "name at least one, such as `$PATH` or `~/.versions/*/bin`",
             );
@@ -100,22 +100,22 @@ fn search_root(node: &Node, report: &mut Report<'_>) -> Option<SearchRoot> {
     Some(SearchRoot { source: source?, folders: folders? })
 }
 
-fn search_folder(node: &Node, report: &mut Report<'_>) -> Option<String> {
-    if matches!(&node.value, super::yaml::Value::Scalar(scalar) if scalar.text == OPERATOR_PATH) {
+fn search_folder(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    if matches!(&element.value, super::yaml::Value::Scalar(scalar) if scalar.text == OPERATOR_PATH) {
         return Some(OPERATOR_PATH.to_owned());
     }
-    granted_folder(node, report)
+    granted_folder(element, report)
 }
 
-fn granted_variable(node: &Node, report: &mut Report<'_>) -> Option<String> {
-    let name = nonempty(node, report)?;
+fn granted_variable(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    let name = nonempty(element, report)?;
     if variable::steers_the_loader(&name) {
         report.add(
-            &node.span,
+            &element.span,
             format!("`{name}` decides what a program loads or starts, and is never granted"),
             "leave it out; to look through the search path, use `$PATH` as a folder of `search`",
         );
         return None;
     }
-    variable::check_name(&name, &node.span, report).then_some(name)
+    variable::check_name(&name, &element.span, report).then_some(name)
 }

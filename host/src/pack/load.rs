@@ -11,7 +11,7 @@ use super::bundle::{Bundle, BundleEntry, hexadecimal};
 use super::manifest::Manifest;
 use super::names::{KnownRuntime, Taken};
 use super::problem::{Problems, Report, Source};
-use super::yaml::{self, Node};
+use super::yaml::{self, Element};
 use super::{Action, COMPONENTS, Component, MANIFEST, Pack, Runtime, Sensor};
 use super::{action, manifest, program, runtime, sensor};
 use crate::reference::{Name, PackRef, RuntimeRef};
@@ -41,11 +41,11 @@ pub fn load(bundle: &Bundle, known_runtimes: &[KnownRuntime]) -> Result<Pack, Pr
     let (runtimes, found) = read_runtimes(bundle, reference.as_ref(), &others, &mut taken, &mut problems);
     let known: Vec<_> = found.into_iter().chain(others).collect();
     let surroundings = program::Surroundings { pack: reference.as_ref(), bundle, runtimes: &known };
-    let actions: Vec<Option<Action>> = each(bundle, ACTIONS, &mut problems, |_, node, report| {
-        action::read(node, surroundings, &mut taken, report)
+    let actions: Vec<Option<Action>> = each(bundle, ACTIONS, &mut problems, |_, element, report| {
+        action::read(element, surroundings, &mut taken, report)
     });
-    let sensors: Vec<Option<Sensor>> = each(bundle, SENSORS, &mut problems, |_, node, report| {
-        sensor::read(node, surroundings, &mut taken, report)
+    let sensors: Vec<Option<Sensor>> = each(bundle, SENSORS, &mut problems, |_, element, report| {
+        sensor::read(element, surroundings, &mut taken, report)
     });
     let components = components(bundle, &mut problems);
     if runtimes.is_empty() && actions.is_empty() && sensors.is_empty() && components.is_empty() {
@@ -87,8 +87,8 @@ fn read_manifest(bundle: &Bundle, problems: &mut Problems) -> (Option<PackRef>, 
         );
         return (None, None);
     };
-    let Some((source, node)) = compose(MANIFEST, entry, problems) else { return (None, None) };
-    manifest::read(&node, &mut Report::new(&source, problems))
+    let Some((source, element)) = compose(MANIFEST, entry, problems) else { return (None, None) };
+    manifest::read(&element, &mut Report::new(&source, problems))
 }
 
 /// Also all runtimes that there are, even those with problems, for what asks for one.
@@ -100,10 +100,10 @@ fn read_runtimes(
     problems: &mut Problems,
 ) -> (Vec<Option<Runtime>>, Vec<KnownRuntime>) {
     let mut found = Vec::new();
-    let runtimes = each(bundle, RUNTIMES, problems, |_, node, report| {
+    let runtimes = each(bundle, RUNTIMES, problems, |_, element, report| {
         let mut surroundings =
             runtime::Surroundings { pack, bundle, others, taken: &mut *taken, found: &mut found };
-        runtime::read(node, &mut surroundings, report)
+        runtime::read(element, &mut surroundings, report)
     });
     // A file that can't be read is most likely the runtime that it is named after.
     for (path, _) in definitions(bundle, RUNTIMES) {
@@ -123,7 +123,7 @@ fn each<T>(
     bundle: &Bundle,
     folder: &str,
     problems: &mut Problems,
-    mut read: impl FnMut(&str, &Node, &mut Report<'_>) -> Option<T>,
+    mut read: impl FnMut(&str, &Element, &mut Report<'_>) -> Option<T>,
 ) -> Vec<Option<T>> {
     for (path, _) in bundle.iter() {
         let Some(name) = path.strip_prefix(folder).filter(|name| !name.contains('/')) else { continue };
@@ -137,8 +137,8 @@ fn each<T>(
     }
     definitions(bundle, folder)
         .map(|(path, entry)| {
-            let (source, node) = compose(path, entry, problems)?;
-            read(path, &node, &mut Report::new(&source, problems))
+            let (source, element) = compose(path, entry, problems)?;
+            read(path, &element, &mut Report::new(&source, problems))
         })
         .collect()
 }
@@ -152,7 +152,7 @@ fn definitions<'a>(bundle: &'a Bundle, folder: &'a str) -> impl Iterator<Item = 
     })
 }
 
-fn compose(path: &str, entry: &BundleEntry, problems: &mut Problems) -> Option<(Source, Rc<Node>)> {
+fn compose(path: &str, entry: &BundleEntry, problems: &mut Problems) -> Option<(Source, Rc<Element>)> {
     let text = match std::str::from_utf8(&entry.bytes) {
         Ok(text) => text,
         Err(error) => {
@@ -168,8 +168,8 @@ fn compose(path: &str, entry: &BundleEntry, problems: &mut Problems) -> Option<(
     };
     // Some editors mark a file as UTF-8 with this; positions are counted without it.
     let source = Source::new(path, text.strip_prefix('\u{feff}').unwrap_or(text));
-    let node = yaml::compose(&mut Report::new(&source, problems))?;
-    Some((source, node))
+    let element = yaml::compose(&mut Report::new(&source, problems))?;
+    Some((source, element))
 }
 
 fn components(bundle: &Bundle, problems: &mut Problems) -> BTreeMap<String, Component> {

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::decode::{Fields, list, nonempty, text, version_text};
 use super::problem::Report;
 use super::schema::object_schema;
-use super::yaml::Node;
+use super::yaml::Element;
 use crate::reference::PackRef;
 
 /// What `pack.yaml` says.
@@ -20,8 +20,8 @@ pub(crate) struct Manifest {
 }
 
 /// The name of the pack, which the other files are read with even if the rest is wrong, and the rest.
-pub(crate) fn read(node: &Node, report: &mut Report<'_>) -> (Option<PackRef>, Option<Manifest>) {
-    let Some(mut fields) = Fields::of("a pack", node, report) else { return (None, None) };
+pub(crate) fn read(element: &Element, report: &mut Report<'_>) -> (Option<PackRef>, Option<Manifest>) {
+    let Some(mut fields) = Fields::of("a pack", element, report) else { return (None, None) };
     let reference = fields.required("ref", report, pack_reference);
     let label = fields.optional("label", report, nonempty);
     let description = fields.optional("description", report, text);
@@ -34,22 +34,22 @@ pub(crate) fn read(node: &Node, report: &mut Report<'_>) -> (Option<PackRef>, Op
     (reference, rest)
 }
 
-fn pack_reference(node: &Node, report: &mut Report<'_>) -> Option<PackRef> {
-    let read = nonempty(node, report)?;
+fn pack_reference(element: &Element, report: &mut Report<'_>) -> Option<PackRef> {
+    let read = nonempty(element, report)?;
     read.parse()
         .map_err(|error: crate::reference::InvalidReference| {
-            report.add(&node.span, error.to_string(), "write a name such as `examples`");
+            report.add(&element.span, error.to_string(), "write a name such as `examples`");
         })
         .ok()
 }
 
-fn version(node: &Node, report: &mut Report<'_>) -> Option<semver::Version> {
-    let read = version_text(node, report)?;
+fn version(element: &Element, report: &mut Report<'_>) -> Option<semver::Version> {
+    let read = version_text(element, report)?;
     match semver::Version::parse(&read) {
         Ok(version) => Some(version),
         Err(error) => {
             report.add(
-                &node.span,
+                &element.span,
                 format!("`{read}` is not the version of a pack: {error}"),
                 "write three numbers, as in `version: \"1.0.0\"`",
             );

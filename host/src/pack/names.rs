@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Runtime;
 use super::decode::nonempty;
 use super::problem::{Report, Span, nearest};
-use super::yaml::Node;
+use super::yaml::Element;
 use crate::reference::{InvalidReference, Name, PackRef, RuntimeRef};
 
 /// A runtime that actions can ask for: of an installed pack, or of the pack that is being loaded.
@@ -101,20 +101,20 @@ impl Taken {
 }
 
 /// A `ref` of something that the pack ships: its name, or pack and name.
-pub(crate) fn own_name(node: &Node, pack: Option<&PackRef>, report: &mut Report<'_>) -> Option<Name> {
-    let read = nonempty(node, report)?;
+pub(crate) fn own_name(element: &Element, pack: Option<&PackRef>, report: &mut Report<'_>) -> Option<Name> {
+    let read = nonempty(element, report)?;
     let (prefix, name) = match read.split_once('.') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, read.as_str()),
     };
     let name = name.parse::<Name>().map_err(|error: InvalidReference| {
-        report.add(&node.span, error.to_string(), "write a name such as `greet`");
+        report.add(&element.span, error.to_string(), "write a name such as `greet`");
     });
     if let (Some(prefix), Some(pack)) = (prefix, pack)
         && prefix != pack.as_str()
     {
         report.add(
-            &node.span,
+            &element.span,
             format!("`{read}` says that it belongs to the pack `{prefix}`, and this is `{pack}`"),
             match &name {
                 Ok(name) => format!("write `{pack}.{name}`"),
@@ -126,9 +126,9 @@ pub(crate) fn own_name(node: &Node, pack: Option<&PackRef>, report: &mut Report<
     name.ok()
 }
 
-/// `node.js` and `c++` are aliases that people expect.
-pub(crate) fn alias(node: &Node, report: &mut Report<'_>) -> Option<String> {
-    let read = nonempty(node, report)?;
+/// `element.js` and `c++` are aliases that people expect.
+pub(crate) fn alias(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    let read = nonempty(element, report)?;
     let starts_well = read.starts_with(|first: char| first.is_ascii_lowercase());
     let goes_on_well = read.bytes().all(|byte| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.' | b'+' | b'#')
@@ -137,7 +137,7 @@ pub(crate) fn alias(node: &Node, report: &mut Report<'_>) -> Option<String> {
         return Some(read);
     }
     report.add(
-        &node.span,
+        &element.span,
         format!("`{read}` can't be an alias"),
         "use a lower-case letter, then up to 63 lower-case letters, digits, `_`, `-`, `.`, `+` or `#`",
     );

@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::decode;
 use super::problem::{Report, Span};
-use super::yaml::{Node, Value};
+use super::yaml::{Element, Value};
 
 /// Bytes that a compiled pattern may take. Patterns for versions take a hundredth; nested repetitions
 /// such as `(a{1000}){1000}` would take gigabytes.
@@ -16,17 +16,17 @@ pub fn compile(pattern: &str) -> Result<Regex, regex::Error> {
 }
 
 /// A pattern that compiles.
-pub(crate) fn pattern(node: &Node, report: &mut Report<'_>) -> Option<String> {
-    let text = decode::nonempty(node, report)?;
+pub(crate) fn pattern(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    let text = decode::nonempty(element, report)?;
     let (span, message) = match compile(&text) {
         Ok(_) => return Some(text),
         Err(regex::Error::CompiledTooBig(limit)) => {
             let message = format!("the pattern needs more than {limit} bytes when it is compiled");
-            (node.span.clone(), message)
+            (element.span.clone(), message)
         }
         Err(error) => match syntax_error(&text) {
-            Some((range, message)) => (locate(node, &range, report), message),
-            None => (node.span.clone(), error.to_string()),
+            Some((range, message)) => (locate(element, &range, report), message),
+            None => (element.span.clone(), error.to_string()),
         },
     };
     report.add(
@@ -48,9 +48,9 @@ fn syntax_error(pattern: &str) -> Option<(Span, String)> {
 }
 
 /// Where a part of a scalar's text is in the file.
-pub(crate) fn locate(node: &Node, range: &Span, report: &Report<'_>) -> Span {
-    match &node.value {
-        Value::Scalar(scalar) => scalar.locate(range, &node.span, &report.source().text),
-        Value::Sequence(_) | Value::Mapping(_) => node.span.clone(),
+pub(crate) fn locate(element: &Element, range: &Span, report: &Report<'_>) -> Span {
+    match &element.value {
+        Value::Scalar(scalar) => scalar.locate(range, &element.span, &report.source().text),
+        Value::Sequence(_) | Value::Mapping(_) => element.span.clone(),
     }
 }

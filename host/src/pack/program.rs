@@ -8,7 +8,7 @@ use super::names::{KnownRuntime, Lookup, find_runtime, nearest_runtime};
 use super::pattern::locate;
 use super::place::pack_file;
 use super::problem::{Report, Span, alternatives};
-use super::yaml::{Node, Value};
+use super::yaml::{Element, Value};
 use super::{Program, SecretDeclaration, VersionPolicy, variable};
 use crate::reference::{InvalidReference, Name, PackRef};
 use crate::version::constraint::Constraint;
@@ -32,18 +32,18 @@ pub(crate) fn read(
     surroundings: Surroundings<'_>,
     report: &mut Report<'_>,
 ) -> Option<Program> {
-    let runtime = fields.required("runtime", report, |node, report| {
-        let text = nonempty(node, report)?;
-        Some((runtime(&text, node, surroundings, report), text))
+    let runtime = fields.required("runtime", report, |element, report| {
+        let text = nonempty(element, report)?;
+        Some((runtime(&text, element, surroundings, report), text))
     });
     let known = runtime.as_ref().and_then(|(known, _)| *known);
     let constraint = constraint(fields, report);
-    let variant = fields.optional("runtime_variant", report, |node, report| {
-        let variant = nonempty(node, report)?;
+    let variant = fields.optional("runtime_variant", report, |element, report| {
+        let variant = nonempty(element, report)?;
         let constrained = constraint.as_ref().and_then(Constraint::variant);
         if let Some(other) = constrained.filter(|other| *other != variant) {
             report.add(
-                &node.span,
+                &element.span,
                 format!("the variant `{variant}` is asked for, and the constraint asks for `{other}`"),
                 "keep one of the two",
             );
@@ -56,12 +56,12 @@ pub(crate) fn read(
         }
     }
     let version_policy = fields.optional("version_policy", report, choice(POLICIES)).unwrap_or_default();
-    let entry_point = fields.required("entry_point", report, |node, report| {
-        let path = pack_file(node, surroundings.bundle, report)?;
+    let entry_point = fields.required("entry_point", report, |element, report| {
+        let path = pack_file(element, surroundings.bundle, report)?;
         let executable = surroundings.bundle.get(&path).is_some_and(|entry| entry.executable);
         if known.is_some_and(|known| !known.has_versions) && !executable {
             report.add(
-                &node.span,
+                &element.span,
                 format!("`{path}` is itself the program, and is not executable"),
                 format!("run `chmod +x {path}`, or choose the runtime that reads it"),
             );
@@ -83,7 +83,7 @@ pub(crate) fn read(
 
 fn runtime<'a>(
     text: &str,
-    node: &Node,
+    element: &Element,
     surroundings: Surroundings<'a>,
     report: &mut Report<'_>,
 ) -> Option<&'a KnownRuntime> {
@@ -92,7 +92,7 @@ fn runtime<'a>(
         Lookup::Ambiguous(matching) => {
             let references: Vec<_> = matching.iter().map(|known| known.reference.to_string()).collect();
             report.add(
-                &node.span,
+                &element.span,
                 format!("`{text}` is the name of a runtime in several packs"),
                 format!("write {}", alternatives(references.iter().map(String::as_str))),
             );
@@ -110,7 +110,7 @@ fn runtime<'a>(
                     format!("install the pack that ships it first, or write {known}")
                 }
             };
-            report.add(&node.span, format!("there is no runtime `{text}`"), help);
+            report.add(&element.span, format!("there is no runtime `{text}`"), help);
         }
     }
     None
@@ -119,7 +119,7 @@ fn runtime<'a>(
 /// What asks for a version has none to choose from.
 fn refuse_choice(fields: &mut Fields<'_>, key: &'static str, known: &KnownRuntime, report: &mut Report<'_>) {
     if !known.has_versions
-        && fields.node(key).is_some()
+        && fields.element(key).is_some()
         && let Some(span) = fields.key_span(key)
     {
         report.add(
@@ -131,26 +131,27 @@ fn refuse_choice(fields: &mut Fields<'_>, key: &'static str, known: &KnownRuntim
 }
 
 fn constraint(fields: &mut Fields<'_>, report: &mut Report<'_>) -> Option<Constraint> {
-    let written: Vec<(&'static str, &Node)> =
-        CONSTRAINT_KEYS.into_iter().filter_map(|key| Some((key, fields.node(key)?))).collect();
+    let written: Vec<(&'static str, &Element)> =
+        CONSTRAINT_KEYS.into_iter().filter_map(|key| Some((key, fields.element(key)?))).collect();
     if let [(first, _), (second, _)] = written.as_slice()
         && let Some(span) = fields.key_span(second)
     {
         report.add(span, format!("`{second}` means the same as `{first}`, and both are here"), "keep one");
     }
-    let constraints: Vec<_> = written.into_iter().map(|(_, node)| read_constraint(node, report)).collect();
+    let constraints: Vec<_> =
+        written.into_iter().map(|(_, element)| read_constraint(element, report)).collect();
     constraints.into_iter().flatten().next()
 }
 
-fn read_constraint(node: &Node, report: &mut Report<'_>) -> Option<Constraint> {
-    let text = version_text(node, report)?;
+fn read_constraint(element: &Element, report: &mut Report<'_>) -> Option<Constraint> {
+    let text = version_text(element, report)?;
     if text.trim().is_empty() {
         return None;
     }
     match Constraint::parse(&text) {
         Ok(constraint) => Some(constraint),
         Err(error) => {
-            let span = locate(node, &visible(&error.span, &text), report);
+            let span = locate(element, &visible(&error.span, &text), report);
             let help = error.hint.clone().unwrap_or_else(|| {
                 "write a version such as `\"3.12\"`, or a range such as `\">=3.12,<4\"`".to_owned()
             });
@@ -169,9 +170,9 @@ fn visible(span: &Span, text: &str) -> Span {
     start.map_or(span.clone(), |(start, _)| start..span.start)
 }
 
-fn secrets(node: &Node, report: &mut Report<'_>) -> Option<Vec<SecretDeclaration>> {
+fn secrets(element: &Element, report: &mut Report<'_>) -> Option<Vec<SecretDeclaration>> {
     let mut names = BTreeSet::new();
-    let read: Vec<_> = decode::items(node, report)?
+    let read: Vec<_> = decode::items(element, report)?
         .iter()
         .map(|item| {
             let secret = secret(item, report)?;
@@ -188,28 +189,28 @@ fn secrets(node: &Node, report: &mut Report<'_>) -> Option<Vec<SecretDeclaration
     read.into_iter().collect()
 }
 
-fn secret(node: &Node, report: &mut Report<'_>) -> Option<SecretDeclaration> {
-    if let Value::Scalar(_) = node.value {
-        let name = secret_name(node, report)?;
+fn secret(element: &Element, report: &mut Report<'_>) -> Option<SecretDeclaration> {
+    if let Value::Scalar(_) = element.value {
+        let name = secret_name(element, report)?;
         return Some(SecretDeclaration { name, description: None, required: true, env: None });
     }
-    let mut fields = Fields::of("a secret", node, report)?;
+    let mut fields = Fields::of("a secret", element, report)?;
     let name = fields.required("name", report, secret_name);
     let description = fields.optional("description", report, text);
     let required = fields.optional("required", report, boolean).unwrap_or(true);
-    let env = fields.optional("env", report, |node, report| {
-        let name = nonempty(node, report)?;
-        variable::check_name(&name, &node.span, report).then_some(name)
+    let env = fields.optional("env", report, |element, report| {
+        let name = nonempty(element, report)?;
+        variable::check_name(&name, &element.span, report).then_some(name)
     });
     fields.finish(report);
     Some(SecretDeclaration { name: name?, description, required, env })
 }
 
-fn secret_name(node: &Node, report: &mut Report<'_>) -> Option<Name> {
-    let read = nonempty(node, report)?;
+fn secret_name(element: &Element, report: &mut Report<'_>) -> Option<Name> {
+    let read = nonempty(element, report)?;
     read.parse()
         .map_err(|error: InvalidReference| {
-            report.add(&node.span, error.to_string(), "write a name such as `api_token`");
+            report.add(&element.span, error.to_string(), "write a name such as `api_token`");
         })
         .ok()
 }

@@ -11,7 +11,7 @@ use super::names::{KnownRuntime, Taken, alias, own_name};
 use super::pattern::pattern;
 use super::place::{program_name, relative, relative_glob};
 use super::problem::{Report, Span};
-use super::yaml::Node;
+use super::yaml::Element;
 use super::{
     DeclaredCommand, DeclaredVersion, DependenciesConfig, Distributions, EnvironmentConfig, ExecutionConfig,
     Interpreter, Runtime, VerificationCommand, variable,
@@ -32,22 +32,22 @@ pub(crate) struct Surroundings<'a> {
 }
 
 pub(crate) fn read(
-    node: &Node,
+    element: &Element,
     surroundings: &mut Surroundings<'_>,
     report: &mut Report<'_>,
 ) -> Option<Runtime> {
-    let mut fields = Fields::of("a runtime", node, report)?;
-    let name = fields.required("ref", report, |node, report| {
-        let name = own_name(node, surroundings.pack, report)?;
-        surroundings.taken.take("runtime", name.as_str(), &node.span, report);
+    let mut fields = Fields::of("a runtime", element, report)?;
+    let name = fields.required("ref", report, |element, report| {
+        let name = own_name(element, surroundings.pack, report)?;
+        surroundings.taken.take("runtime", name.as_str(), &element.span, report);
         Some(name)
     });
     if let Some(name) = &name {
-        fields.optional("name", report, |node, report| {
-            let read = text(node, report)?;
+        fields.optional("name", report, |element, report| {
+            let read = text(element, report)?;
             if read != name.as_str() {
                 report.add(
-                    &node.span,
+                    &element.span,
                     format!("`{read}` is not the name that `ref` gives the runtime, `{name}`"),
                     "leave `name` out; what people are to read goes into `label`",
                 );
@@ -55,18 +55,20 @@ pub(crate) fn read(
             Some(())
         });
     } else {
-        fields.node("name");
+        fields.element("name");
     }
     let label = fields.optional("label", report, nonempty);
     let description = fields.optional("description", report, text);
-    let aliases = fields.optional("aliases", report, |node, report| aliases(node, surroundings, report));
-    let plugin =
-        fields.node("plugin").map(|node| plugin(node, surroundings.pack, surroundings.bundle, report));
+    let aliases =
+        fields.optional("aliases", report, |element, report| aliases(element, surroundings, report));
+    let plugin = fields
+        .element("plugin")
+        .map(|element| plugin(element, surroundings.pack, surroundings.bundle, report));
     let distributions = fields.optional("distributions", report, distributions).unwrap_or_default();
     let execution_config = fields.optional("execution_config", report, execution_config).unwrap_or_default();
-    let versions = match fields.node("versions") {
+    let versions = match fields.element("versions") {
         None => Some(Vec::new()),
-        Some(node) => versions(node, &distributions, report),
+        Some(element) => versions(element, &distributions, report),
     };
     if let Some(span) = fields.key_span("versions").filter(|_| plugin.is_none()) {
         report.add(
@@ -103,8 +105,12 @@ pub(crate) fn read(
     })
 }
 
-fn aliases(node: &Node, surroundings: &mut Surroundings<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
-    let read: Vec<_> = items(node, report)?
+fn aliases(
+    element: &Element,
+    surroundings: &mut Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Option<Vec<String>> {
+    let read: Vec<_> = items(element, report)?
         .iter()
         .map(|item| {
             let alias = alias(item, report)?;
@@ -125,10 +131,14 @@ fn aliases(node: &Node, surroundings: &mut Surroundings<'_>, report: &mut Report
     read.into_iter().collect()
 }
 
-fn versions(node: &Node, inherited: &Distributions, report: &mut Report<'_>) -> Option<Vec<DeclaredVersion>> {
+fn versions(
+    element: &Element,
+    inherited: &Distributions,
+    report: &mut Report<'_>,
+) -> Option<Vec<DeclaredVersion>> {
     let mut taken = Taken::default();
     let mut default: Option<Span> = None;
-    let read: Vec<_> = items(node, report)?
+    let read: Vec<_> = items(element, report)?
         .iter()
         .map(|item| version(item, inherited, &mut taken, &mut default, report))
         .collect();
@@ -136,34 +146,34 @@ fn versions(node: &Node, inherited: &Distributions, report: &mut Report<'_>) -> 
 }
 
 fn version(
-    node: &Node,
+    element: &Element,
     inherited: &Distributions,
     taken: &mut Taken,
     default: &mut Option<Span>,
     report: &mut Report<'_>,
 ) -> Option<DeclaredVersion> {
-    let mut fields = Fields::of("a version", node, report)?;
-    let version = fields.required("version", report, |node, report| declared(node, taken, report));
-    let is_default = fields.optional("is_default", report, |node, report| {
-        let is_default = boolean(node, report)?;
+    let mut fields = Fields::of("a version", element, report)?;
+    let version = fields.required("version", report, |element, report| declared(element, taken, report));
+    let is_default = fields.optional("is_default", report, |element, report| {
+        let is_default = boolean(element, report)?;
         match default {
             Some(first) if is_default => {
                 let line = report.source().position(first).line;
                 report.add(
-                    &node.span,
+                    &element.span,
                     format!("a second version is the default, after that of line {line}"),
                     "keep `is_default: true` at one version",
                 );
             }
-            _ if is_default => *default = Some(node.span.clone()),
+            _ if is_default => *default = Some(element.span.clone()),
             _ => {}
         }
         Some(is_default)
     });
-    let config = fields.node("execution_config").map(|node| execution_config(node, report));
+    let config = fields.element("execution_config").map(|element| execution_config(element, report));
     if config.is_none() {
         report.add(
-            &node.span,
+            &element.span,
             "the version needs an `execution_config` of its own, complete, which is missing",
             "mark the runtime's with `execution_config: &name`, and write `execution_config: *name` here",
         );
@@ -181,26 +191,26 @@ fn version(
 }
 
 /// It is what a version covers that may not be declared twice: `3.12` and `v3.12` are the same.
-fn declared(node: &Node, taken: &mut Taken, report: &mut Report<'_>) -> Option<String> {
-    let read = version_text(node, report)?;
+fn declared(element: &Element, taken: &mut Taken, report: &mut Report<'_>) -> Option<String> {
+    let read = version_text(element, report)?;
     match read.parse::<Series>() {
         Ok(series) => {
-            taken.take("version", &series.to_string(), &node.span, report);
+            taken.take("version", &series.to_string(), &element.span, report);
             Some(read.trim().to_owned())
         }
         Err(error) => {
             let help =
                 error.hint.unwrap_or_else(|| "write one to three numbers, such as `\"3.12\"`".to_owned());
-            report.add(&node.span, format!("the version `{read}` can't be read: {}", error.message), help);
+            report.add(&element.span, format!("the version `{read}` can't be read: {}", error.message), help);
             None
         }
     }
 }
 
-fn distributions(node: &Node, report: &mut Report<'_>) -> Option<Distributions> {
-    let mut fields = Fields::of("a distribution", node, report)?;
-    let verification = fields.optional("verification", report, |node, report| {
-        let mut fields = Fields::of("a verification", node, report)?;
+fn distributions(element: &Element, report: &mut Report<'_>) -> Option<Distributions> {
+    let mut fields = Fields::of("a distribution", element, report)?;
+    let verification = fields.optional("verification", report, |element, report| {
+        let mut fields = Fields::of("a verification", element, report)?;
         let commands = fields.optional("commands", report, list(verification_command));
         fields.finish(report);
         commands
@@ -212,8 +222,8 @@ fn distributions(node: &Node, report: &mut Report<'_>) -> Option<Distributions> 
     Some(Distributions { verification })
 }
 
-fn verification_command(node: &Node, report: &mut Report<'_>) -> Option<VerificationCommand> {
-    let mut fields = Fields::of("a verification command", node, report)?;
+fn verification_command(element: &Element, report: &mut Report<'_>) -> Option<VerificationCommand> {
+    let mut fields = Fields::of("a verification command", element, report)?;
     let binary = fields.required("binary", report, program_name(false));
     let args = fields.optional("args", report, list(verbatim)).unwrap_or_default();
     let exit_code = fields.optional("exit_code", report, integer).unwrap_or_default();
@@ -224,8 +234,8 @@ fn verification_command(node: &Node, report: &mut Report<'_>) -> Option<Verifica
     Some(VerificationCommand { binary: binary?, args, exit_code, pattern, priority, optional })
 }
 
-fn execution_config(node: &Node, report: &mut Report<'_>) -> Option<ExecutionConfig> {
-    let mut fields = Fields::of("an execution config", node, report)?;
+fn execution_config(element: &Element, report: &mut Report<'_>) -> Option<ExecutionConfig> {
+    let mut fields = Fields::of("an execution config", element, report)?;
     let interpreter = fields.optional("interpreter", report, interpreter).unwrap_or_default();
     let environment = fields.optional("environment", report, environment).unwrap_or_default();
     let dependencies = fields.optional("dependencies", report, dependencies).unwrap_or_default();
@@ -234,36 +244,36 @@ fn execution_config(node: &Node, report: &mut Report<'_>) -> Option<ExecutionCon
     Some(ExecutionConfig { interpreter, environment, dependencies, env_vars })
 }
 
-fn interpreter(node: &Node, report: &mut Report<'_>) -> Option<Interpreter> {
-    let mut fields = Fields::of("an interpreter", node, report)?;
+fn interpreter(element: &Element, report: &mut Report<'_>) -> Option<Interpreter> {
+    let mut fields = Fields::of("an interpreter", element, report)?;
     let binary = fields.optional("binary", report, program_name(false));
     let args = fields.optional("args", report, list(verbatim)).unwrap_or_default();
     fields.finish(report);
     Some(Interpreter { binary, args })
 }
 
-fn environment(node: &Node, report: &mut Report<'_>) -> Option<EnvironmentConfig> {
-    let mut fields = Fields::of("an environment", node, report)?;
+fn environment(element: &Element, report: &mut Report<'_>) -> Option<EnvironmentConfig> {
+    let mut fields = Fields::of("an environment", element, report)?;
     let create = fields.optional("create", report, list(command)).unwrap_or_default();
     let interpreter = fields.optional("interpreter", report, relative);
     fields.finish(report);
     Some(EnvironmentConfig { create, interpreter })
 }
 
-fn dependencies(node: &Node, report: &mut Report<'_>) -> Option<DependenciesConfig> {
-    let mut fields = Fields::of("a list of dependencies", node, report)?;
+fn dependencies(element: &Element, report: &mut Report<'_>) -> Option<DependenciesConfig> {
+    let mut fields = Fields::of("a list of dependencies", element, report)?;
     let manifests = fields.optional("manifests", report, list(relative_glob)).unwrap_or_default();
     let install = fields.optional("install", report, list(command)).unwrap_or_default();
     fields.finish(report);
     Some(DependenciesConfig { manifests, install })
 }
 
-fn command(node: &Node, report: &mut Report<'_>) -> Option<DeclaredCommand> {
-    let mut fields = Fields::of("a command", node, report)?;
-    let run = fields.required("run", report, |node, report| {
-        let run = list(verbatim)(node, report)?;
+fn command(element: &Element, report: &mut Report<'_>) -> Option<DeclaredCommand> {
+    let mut fields = Fields::of("a command", element, report)?;
+    let run = fields.required("run", report, |element, report| {
+        let run = list(verbatim)(element, report)?;
         if run.first().is_none_or(|program| program.trim().is_empty()) {
-            report.add(&node.span, "the command has no program", "write `run: [program, argument, …]`");
+            report.add(&element.span, "the command has no program", "write `run: [program, argument, …]`");
             return None;
         }
         Some(run)

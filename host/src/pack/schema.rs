@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::decode;
 use super::problem::{Report, alternatives, nearest};
-use super::yaml::Node;
+use super::yaml::Element;
 
 /// The types of JSON Schema.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
@@ -13,12 +13,12 @@ const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "obje
 const RESERVED_PROPERTY: &str = "secrets";
 
 /// A JSON Schema.
-pub(crate) fn schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
-    let schema = decode::json(node, report)?;
+pub(crate) fn schema(element: &Element, report: &mut Report<'_>) -> Option<Json> {
+    let schema = decode::json(element, report)?;
     if !schema.is_object() {
         report.add(
-            &node.span,
-            format!("a JSON Schema is expected here, and this is {}", node.kind()),
+            &element.span,
+            format!("a JSON Schema is expected here, and this is {}", element.kind()),
             "write a mapping, such as `type: object` and `properties: …`",
         );
         return None;
@@ -27,7 +27,7 @@ pub(crate) fn schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
         Ok(meta) => meta,
         Err(error) => {
             report.add(
-                &node.at_pointer("/$schema").span,
+                &element.at_pointer("/$schema").span,
                 format!("the dialect of the JSON Schema is not known: {error}"),
                 "leave `$schema` out for the current dialect",
             );
@@ -37,7 +37,7 @@ pub(crate) fn schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
     let mut valid = true;
     for error in meta.iter_errors(&schema) {
         valid = false;
-        let at = node.at_pointer(error.instance_path().as_str());
+        let at = element.at_pointer(error.instance_path().as_str());
         let (message, help) = explain(&error, at);
         report.add(&at.span, message, help);
     }
@@ -47,7 +47,7 @@ pub(crate) fn schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
     // What the schema of schemas can't see: references and patterns.
     if let Err(error) = jsonschema::validator_for(&schema) {
         report.add(
-            &node.at_pointer(error.instance_path().as_str()).span,
+            &element.at_pointer(error.instance_path().as_str()).span,
             format!("the JSON Schema can't be used: {error}"),
             "refer only to what is in the same schema, as in `$ref: \"#/$defs/name\"`",
         );
@@ -56,7 +56,7 @@ pub(crate) fn schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
     Some(schema)
 }
 
-fn explain(error: &jsonschema::ValidationError<'_>, at: &Node) -> (String, String) {
+fn explain(error: &jsonschema::ValidationError<'_>, at: &Element) -> (String, String) {
     let keyword = error.instance_path().as_str().rsplit('/').next().unwrap_or_default();
     match error.instance().as_ref() {
         Json::String(read) if keyword == "type" => {
@@ -78,12 +78,12 @@ fn explain(error: &jsonschema::ValidationError<'_>, at: &Node) -> (String, Strin
 }
 
 /// The JSON Schema of an object.
-pub(crate) fn object_schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
-    let schema = schema(node, report)?;
+pub(crate) fn object_schema(element: &Element, report: &mut Report<'_>) -> Option<Json> {
+    let schema = schema(element, report)?;
     if schema.get("type").and_then(Json::as_str) == Some("object") {
         return Some(schema);
     }
-    let at = if schema.get("type").is_some() { node.at_pointer("/type") } else { node };
+    let at = if schema.get("type").is_some() { element.at_pointer("/type") } else { element };
     report.add(
         &at.span,
         "the JSON Schema has to be that of an object",
@@ -93,13 +93,13 @@ pub(crate) fn object_schema(node: &Node, report: &mut Report<'_>) -> Option<Json
 }
 
 /// The JSON Schema of an action's parameters.
-pub(crate) fn parameters_schema(node: &Node, report: &mut Report<'_>) -> Option<Json> {
-    let schema = object_schema(node, report)?;
+pub(crate) fn parameters_schema(element: &Element, report: &mut Report<'_>) -> Option<Json> {
+    let schema = object_schema(element, report)?;
     if schema.get("properties").and_then(|properties| properties.get(RESERVED_PROPERTY)).is_none() {
         return Some(schema);
     }
     report.add(
-        &node.at_pointer(&format!("/properties/{RESERVED_PROPERTY}")).span,
+        &element.at_pointer(&format!("/properties/{RESERVED_PROPERTY}")).span,
         format!("a parameter can't be called `{RESERVED_PROPERTY}`: declared secrets arrive under that name"),
         "use another name, or declare the secret under `secrets` of the action",
     );

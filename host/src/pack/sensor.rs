@@ -6,19 +6,19 @@ use super::names::{Taken, own_name};
 use super::problem::Report;
 use super::program::{self, Surroundings};
 use super::schema::schema;
-use super::yaml::Node;
+use super::yaml::Element;
 use crate::reference::SensorRef;
 
 pub(crate) fn read(
-    node: &Node,
+    element: &Element,
     surroundings: Surroundings<'_>,
     taken: &mut Taken,
     report: &mut Report<'_>,
 ) -> Option<Sensor> {
-    let mut fields = Fields::of("a sensor", node, report)?;
-    let name = fields.required("ref", report, |node, report| {
-        let name = own_name(node, surroundings.pack, report)?;
-        taken.take("sensor", name.as_str(), &node.span, report);
+    let mut fields = Fields::of("a sensor", element, report)?;
+    let name = fields.required("ref", report, |element, report| {
+        let name = own_name(element, surroundings.pack, report)?;
+        taken.take("sensor", name.as_str(), &element.span, report);
         Some(name)
     });
     let label = fields.optional("label", report, nonempty);

@@ -3,7 +3,7 @@
 use super::VariableChange;
 use super::decode::{self, Fields};
 use super::problem::{Report, Span};
-use super::yaml::{Entry, Node, Value};
+use super::yaml::{Element, Entry, Value};
 
 /// The host's own variables.
 const RESERVED_PREFIX: &str = "ATTUNE_";
@@ -42,8 +42,8 @@ pub(crate) fn check_name(name: &str, span: &Span, report: &mut Report<'_>) -> bo
 }
 
 /// `env_vars`: a value, or a mapping that says what to do.
-pub(crate) fn changes(node: &Node, report: &mut Report<'_>) -> Option<Vec<(String, VariableChange)>> {
-    let read: Vec<_> = decode::entries(node, report)?
+pub(crate) fn changes(element: &Element, report: &mut Report<'_>) -> Option<Vec<(String, VariableChange)>> {
+    let read: Vec<_> = decode::entries(element, report)?
         .iter()
         .map(|Entry { key, key_span, value }| {
             let named = check_name(key, key_span, report);
@@ -54,11 +54,11 @@ pub(crate) fn changes(node: &Node, report: &mut Report<'_>) -> Option<Vec<(Strin
     read.into_iter().collect()
 }
 
-fn change(node: &Node, report: &mut Report<'_>) -> Option<VariableChange> {
-    if !matches!(node.value, Value::Mapping(_)) {
-        return variable_value(node, report).map(VariableChange::Set);
+fn change(element: &Element, report: &mut Report<'_>) -> Option<VariableChange> {
+    if !matches!(element.value, Value::Mapping(_)) {
+        return variable_value(element, report).map(VariableChange::Set);
     }
-    let mut fields = Fields::of("a variable", node, report)?;
+    let mut fields = Fields::of("a variable", element, report)?;
     let changes = [
         fields.optional("set", report, variable_value).map(VariableChange::Set),
         fields.optional("prepend", report, variable_value).map(VariableChange::Prepend),
@@ -66,11 +66,11 @@ fn change(node: &Node, report: &mut Report<'_>) -> Option<VariableChange> {
         fields.optional("unset", report, unset),
     ];
     let written =
-        ["set", "prepend", "append", "unset"].into_iter().filter(|key| fields.node(key).is_some()).count();
+        ["set", "prepend", "append", "unset"].into_iter().filter(|key| fields.element(key).is_some()).count();
     fields.finish(report);
     if written != 1 {
         report.add(
-            &node.span,
+            &element.span,
             format!("a variable is changed in exactly one way, and here are {written}"),
             "write one of `set`, `prepend`, `append` or `unset: true`",
         );
@@ -79,19 +79,23 @@ fn change(node: &Node, report: &mut Report<'_>) -> Option<VariableChange> {
     changes.into_iter().flatten().next()
 }
 
-fn variable_value(node: &Node, report: &mut Report<'_>) -> Option<String> {
-    let value = decode::verbatim(node, report)?;
+fn variable_value(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    let value = decode::verbatim(element, report)?;
     if value.contains('\0') {
-        report.add(&node.span, "the value has a zero byte, which no variable can hold", "leave it out");
+        report.add(&element.span, "the value has a zero byte, which no variable can hold", "leave it out");
         return None;
     }
     Some(value)
 }
 
-fn unset(node: &Node, report: &mut Report<'_>) -> Option<VariableChange> {
-    if decode::boolean(node, report)? {
+fn unset(element: &Element, report: &mut Report<'_>) -> Option<VariableChange> {
+    if decode::boolean(element, report)? {
         return Some(VariableChange::Unset);
     }
-    report.add(&node.span, "`unset: false` does nothing", "write `unset: true`, or leave the variable out");
+    report.add(
+        &element.span,
+        "`unset: false` does nothing",
+        "write `unset: true`, or leave the variable out",
+    );
     None
 }

@@ -1,6 +1,6 @@
-//! YAML as a tree of nodes that remember where and how they were written.
+//! YAML as a tree of elements that remember where and how they were written.
 //!
-//! Owns the step from text to nodes: anchors and merge keys are resolved, bounds are kept. What the nodes
+//! Owns the step from text to elements: anchors and merge keys are resolved, bounds are kept. What the elements
 //! mean is up to the readers in [`decode`](super::decode). A scalar keeps its text, because what YAML makes
 //! of `3.10` is 3.1.
 
@@ -16,18 +16,18 @@ use super::problem::Span;
 
 /// A value, and where it is.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub(crate) struct Element {
     /// A scalar: all of it. A collection: what it starts with, since problems of a whole collection would
     /// otherwise underline half a file.
     pub(crate) span: Span,
     pub(crate) value: Value,
 }
 
-/// What a node is.
+/// What an element is.
 #[derive(Debug)]
 pub(crate) enum Value {
     Scalar(Scalar),
-    Sequence(Vec<Rc<Node>>),
+    Sequence(Vec<Rc<Element>>),
     /// In the order of the file, merged entries last; no key twice.
     Mapping(Vec<Entry>),
 }
@@ -37,10 +37,10 @@ pub(crate) enum Value {
 pub(crate) struct Entry {
     pub(crate) key: Rc<str>,
     pub(crate) key_span: Span,
-    pub(crate) value: Rc<Node>,
+    pub(crate) value: Rc<Element>,
 }
 
-impl Node {
+impl Element {
     /// Whether nothing was written, or `null`.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.reading() == Reading::Null)
@@ -55,12 +55,12 @@ impl Node {
         }
     }
 
-    /// The node at a JSON pointer, or the deepest one on the way to it.
+    /// The element at a JSON pointer, or the deepest one on the way to it.
     pub(crate) fn at_pointer(&self, pointer: &str) -> &Self {
-        let mut node = self;
+        let mut element = self;
         for segment in pointer.split('/').skip(1) {
             let segment = segment.replace("~1", "/").replace("~0", "~");
-            let next = match &node.value {
+            let next = match &element.value {
                 Value::Scalar(_) => None,
                 Value::Sequence(items) => segment.parse::<usize>().ok().and_then(|index| items.get(index)),
                 Value::Mapping(entries) => {
@@ -68,10 +68,10 @@ impl Node {
                 }
             };
             match next {
-                Some(next) => node = next,
+                Some(next) => element = next,
                 None => break,
             }
         }
-        node
+        element
     }
 }

@@ -1,4 +1,4 @@
-//! From the parser's events to nodes: anchors, merge keys, duplicate keys and bounds.
+//! From the parser's events to elements: anchors, merge keys, duplicate keys and bounds.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,21 +6,21 @@ use std::rc::Rc;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
 
-use super::{Entry, Node, Scalar, Style, Value};
+use super::{Element, Entry, Scalar, Style, Value};
 use crate::pack::problem::{Report, Span};
 
 /// A page of YAML is 3 KB; what is larger than this was generated, or is not meant to be read.
 pub(crate) const BYTES_MAX: usize = 512 * 1024;
 
-/// Nodes, those behind aliases counted as often as they are used. A long runtime has about a thousand;
+/// Elements, those behind aliases counted as often as they are used. A long runtime has about a thousand;
 /// nine lines of aliases of aliases can have billions.
-const NODES_MAX: usize = 20_000;
+const ELEMENTS_MAX: usize = 20_000;
 
 /// Collections within collections, those behind aliases counted too: readers recurse.
 const DEPTH_MAX: usize = 64;
 
-/// The text as one node. None, and problems said, if it can't be read as one.
-pub(crate) fn compose(report: &mut Report<'_>) -> Option<Rc<Node>> {
+/// The text as one element. None, and problems said, if it can't be read as one.
+pub(crate) fn compose(report: &mut Report<'_>) -> Option<Rc<Element>> {
     let text = Rc::from(&*report.source().text);
     if report.source().text.len() > BYTES_MAX {
         let message =
@@ -31,11 +31,11 @@ pub(crate) fn compose(report: &mut Report<'_>) -> Option<Rc<Node>> {
     Composer { text, open: Vec::new(), anchors: HashMap::new(), root: None }.run(report)
 }
 
-/// A finished node with what bounds need to know.
+/// A finished element with what bounds need to know.
 #[derive(Clone)]
 struct Composed {
-    node: Rc<Node>,
-    /// Nodes in it, aliases expanded.
+    element: Rc<Element>,
+    /// Elements in it, aliases expanded.
     size: usize,
     depth: usize,
 }
@@ -50,8 +50,8 @@ struct Open {
 }
 
 enum Contents {
-    Sequence(Vec<Rc<Node>>),
-    Mapping { entries: Vec<Entry>, merges: Vec<Rc<Node>>, key: Option<Key> },
+    Sequence(Vec<Rc<Element>>),
+    Mapping { entries: Vec<Entry>, merges: Vec<Rc<Element>>, key: Option<Key> },
 }
 
 /// A key that waits for its value.
@@ -67,14 +67,14 @@ struct Composer {
     text: Rc<str>,
     open: Vec<Open>,
     anchors: HashMap<usize, Composed>,
-    root: Option<Rc<Node>>,
+    root: Option<Rc<Element>>,
 }
 
 /// The rest of the file can't be read; the problem has been said.
 struct GivenUp;
 
 impl Composer {
-    fn run(mut self, report: &mut Report<'_>) -> Option<Rc<Node>> {
+    fn run(mut self, report: &mut Report<'_>) -> Option<Rc<Element>> {
         let text = Rc::clone(&self.text);
         let mut options = granit_parser::options! {
             emit_unresolved_aliases: true,
@@ -120,8 +120,8 @@ impl Composer {
                     },
                     tagged_text: check_tag(tag.as_ref(), span, report),
                 };
-                let node = Node { span: bytes, value: Value::Scalar(scalar) };
-                self.finish(Composed { node: Rc::new(node), size: 1, depth: 0 }, anchor, report)
+                let element = Element { span: bytes, value: Value::Scalar(scalar) };
+                self.finish(Composed { element: Rc::new(element), size: 1, depth: 0 }, anchor, report)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 check_tag(tag.as_ref(), span, report);
@@ -150,10 +150,10 @@ impl Composer {
                 );
                 let value =
                     Value::Scalar(Scalar { text: String::new(), style: Style::Plain, tagged_text: false });
-                let node = Node { span: bytes, value };
-                self.finish(Composed { node: Rc::new(node), size: 1, depth: 0 }, 0, report)
+                let element = Element { span: bytes, value };
+                self.finish(Composed { element: Rc::new(element), size: 1, depth: 0 }, 0, report)
             }
-            // Streams, comments, and whatever a later version of the parser adds that is not a node.
+            // Streams, comments, and whatever a later version of the parser adds that is not an element.
             _ => Ok(()),
         }
     }
@@ -188,25 +188,25 @@ impl Composer {
                 Value::Mapping(entries)
             }
         };
-        self.finish(Composed { node: Rc::new(Node { span, value }), size, depth }, anchor, report)
+        self.finish(Composed { element: Rc::new(Element { span, value }), size, depth }, anchor, report)
     }
 
     fn finish(&mut self, composed: Composed, anchor: usize, report: &mut Report<'_>) -> Result<(), GivenUp> {
         if anchor != 0 {
             self.anchors.insert(anchor, composed.clone());
         }
-        let span = composed.node.span.clone();
+        let span = composed.element.span.clone();
         self.attach(composed, &span, report)
     }
 
-    /// Puts a node where it belongs: into the innermost open collection, or at the root. `span` is where
+    /// Puts an element where it belongs: into the innermost open collection, or at the root. `span` is where
     /// it is used, which for an alias is not where it was written.
     fn attach(&mut self, composed: Composed, span: &Span, report: &mut Report<'_>) -> Result<(), GivenUp> {
         let total = self.open.last().map_or(0, |open| open.size).saturating_add(composed.size);
-        if total > NODES_MAX {
+        if total > ELEMENTS_MAX {
             report.add(
                 span,
-                format!("with its aliases written out the file has more than {NODES_MAX} values"),
+                format!("with its aliases written out the file has more than {ELEMENTS_MAX} values"),
                 "use fewer aliases of aliases",
             );
             return Err(GivenUp);
@@ -221,28 +221,28 @@ impl Composer {
         }
         match self.open.last_mut() {
             None => {
-                self.root = Some(composed.node);
+                self.root = Some(composed.element);
                 Ok(())
             }
             Some(open) => {
                 open.size = total;
                 open.depth = open.depth.max(composed.depth + 1);
-                open.contents.put(composed.node, report)
+                open.contents.put(composed.element, report)
             }
         }
     }
 }
 
 impl Contents {
-    fn put(&mut self, node: Rc<Node>, report: &mut Report<'_>) -> Result<(), GivenUp> {
+    fn put(&mut self, element: Rc<Element>, report: &mut Report<'_>) -> Result<(), GivenUp> {
         match self {
-            Self::Sequence(items) => items.push(node),
+            Self::Sequence(items) => items.push(element),
             Self::Mapping { entries, merges, key } => match key.take() {
-                None => *key = Some(Key::of(&node, entries, report)?),
+                None => *key = Some(Key::of(&element, entries, report)?),
                 Some(Key { wrong: true, .. }) => {}
-                Some(Key { merge: true, .. }) => merges.push(node),
+                Some(Key { merge: true, .. }) => merges.push(element),
                 Some(Key { text, span, .. }) => {
-                    entries.push(Entry { key: text, key_span: span, value: node });
+                    entries.push(Entry { key: text, key_span: span, value: element });
                 }
             },
         }
@@ -251,23 +251,23 @@ impl Contents {
 }
 
 impl Key {
-    fn of(node: &Node, entries: &[Entry], report: &mut Report<'_>) -> Result<Self, GivenUp> {
-        let Value::Scalar(scalar) = &node.value else {
-            report.add(&node.span, "a key is a list or a mapping", "write text as the key");
+    fn of(element: &Element, entries: &[Entry], report: &mut Report<'_>) -> Result<Self, GivenUp> {
+        let Value::Scalar(scalar) = &element.value else {
+            report.add(&element.span, "a key is a list or a mapping", "write text as the key");
             return Err(GivenUp);
         };
         let first = entries.iter().find(|entry| *entry.key == *scalar.text);
         if let Some(first) = first {
             let line = report.source().position(&first.key_span).line;
             report.add(
-                &node.span,
+                &element.span,
                 format!("`{}` is written twice, first on line {line}", scalar.text),
                 "keep one of the two",
             );
         }
         Ok(Self {
             text: scalar.text.as_str().into(),
-            span: node.span.clone(),
+            span: element.span.clone(),
             merge: scalar.text == "<<" && scalar.style == Style::Plain,
             wrong: first.is_some(),
         })
@@ -275,7 +275,7 @@ impl Key {
 }
 
 /// Keys that are there already win, whether they were written or merged before.
-fn merge_into(entries: &mut Vec<Entry>, merge: &Node, report: &mut Report<'_>) {
+fn merge_into(entries: &mut Vec<Entry>, merge: &Element, report: &mut Report<'_>) {
     match &merge.value {
         Value::Mapping(merged) => {
             for entry in merged {
