@@ -42,7 +42,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    const COOL_DOWN: Duration = Duration::from_secs(60);
+    const COOL_DOWN: Duration = Duration::from_mins(1);
 
     /// `F`: a failure, `S`: a success, a digit: minutes pass. Then: is the next call admitted?
     fn check(history: &str, admitted: bool) {

@@ -77,6 +77,8 @@ struct Shared {
 #[derive(Default)]
 struct TickerState {
     calls: usize,
+    /// Whether the thread waits until it is told of a call, rather than for the next tick.
+    asleep: bool,
     stopped: bool,
 }
 
@@ -85,16 +87,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// After a call it stays awake for the rest of the tick, so that one call after another wakes nobody.
     fn run(&self, engine: &Engine) {
         let mut state = self.state();
         while !state.stopped {
-            state = if state.calls == 0 {
-                self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+            if state.calls == 0 {
+                state.asleep = true;
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             } else {
-                let waited = self.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
+                state.asleep = false;
+                let waited = self.changed.wait_timeout(state, TICK);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 engine.increment_epoch();
-                waited.0
-            };
+            }
         }
     }
 }
@@ -115,12 +120,12 @@ impl Ticker {
                 drop(second);
             }
         }
-        let first = {
+        let wakes = {
             let mut state = self.shared.state();
             state.calls += 1;
-            state.calls == 1
+            std::mem::take(&mut state.asleep)
         };
-        if first {
+        if wakes {
             self.shared.changed.notify_all();
         }
         Ok(Ticking(&self.shared))

@@ -195,15 +195,15 @@ mod tests {
         MemoKey::new(component, Path::new("/bin/x"), &identity, &invocation(arguments))
     }
 
-    fn completion(ending: Ending) -> Result<Completion, Failure> {
-        Ok(Completion { ending, stdout: vec![0, 255], stderr: Vec::new(), truncated: false })
+    fn completion(ending: Ending) -> Completion {
+        Completion { ending, stdout: vec![0, 255], stderr: Vec::new(), truncated: false }
     }
 
     #[test]
     fn an_answer_holds_for_its_key_only() {
         let memo = Memo::default();
-        memo.remember(key("a", 5, &["-V"]), &completion(Ending::Exited(0)));
-        assert_eq!(memo.recall(&key("a", 5, &["-V"])), Some(completion(Ending::Exited(0))));
+        memo.remember(key("a", 5, &["-V"]), &Ok(completion(Ending::Exited(0))));
+        assert_eq!(memo.recall(&key("a", 5, &["-V"])), Some(Ok(completion(Ending::Exited(0)))));
         for other in [key("b", 5, &["-V"]), key("a", 6, &["-V"]), key("a", 5, &["-v"]), key("a", 5, &[])] {
             assert_eq!(memo.recall(&other), None, "{other:?}");
         }
@@ -212,14 +212,14 @@ mod tests {
     #[test]
     fn entries_survive_being_stored() {
         let memo = Memo::default();
-        memo.remember(key("a", 5, &[]), &completion(Ending::Signalled(9)));
+        memo.remember(key("a", 5, &[]), &Ok(completion(Ending::Signalled(9))));
         memo.remember(key("a", 6, &[]), &Err(Failure::new(FailureClass::Timeout, "too slow")));
         let new = memo.take_new();
         assert_eq!(memo.take_new(), []);
         assert!(new.iter().all(MemoEntry::is_failure));
         let text = serde_json::to_string(&new).expect("JSON");
         let memo = Memo::from_entries(serde_json::from_str(&text).expect("the same"));
-        assert_eq!(memo.recall(&key("a", 5, &[])), Some(completion(Ending::Signalled(9))));
+        assert_eq!(memo.recall(&key("a", 5, &[])), Some(Ok(completion(Ending::Signalled(9)))));
         assert_eq!(memo.take_new(), []);
     }
 
