@@ -152,24 +152,23 @@ fn failed(verdict: &Verdict) -> Vec<&str> {
 
 #[test]
 fn a_false_claim_fails_by_name() {
-    let machine = machine(&[]);
-    let base = some_installation();
     #[track_caller]
-    fn check(machine: &Local, claim: Installation, expected: &[&str]) {
-        assert_eq!(failed(&verify(machine, claim, Vec::new())), expected);
+    fn check(claim: Installation, expected: &[&str]) {
+        assert_eq!(failed(&verify(&machine(&[]), claim, Vec::new())), expected);
     }
-    check(&machine, base.clone(), &[]);
+    let base = some_installation();
+    check(base.clone(), &[]);
     let mut other = base.clone();
     other.version.semver = "3.99.0".to_owned();
     other.version.variant = Some("freethreaded".to_owned());
-    check(&machine, other, &["version", "variant"]);
+    check(other, &["version", "variant"]);
     let mut other = base;
     for (name, value) in &mut other.attributes {
         if ["implementation", "arch", "bits"].contains(&name.as_str()) {
             "other".clone_into(value);
         }
     }
-    check(&machine, other, &["implementation", "arch", "bits"]);
+    check(other, &["implementation", "arch", "bits"]);
 }
 
 #[test]
@@ -261,6 +260,9 @@ fn every_installation_of_this_machine() {
     }
 }
 
+/// What is done to an environment.
+type Damage = fn(&Path);
+
 #[test]
 fn damage_is_noticed() {
     let base = some_installation();
@@ -271,7 +273,7 @@ fn damage_is_noticed() {
         machine(&[]).execute(&skeleton, &path, &path, &base.path).expect("an environment");
         path
     };
-    let damage: [(&str, fn(&Path), &str); 5] = [
+    let damages: [(&str, Damage, &str); 5] = [
         ("configuration", |path| fs::remove_file(path.join("pyvenv.cfg")).expect("removed"), "pyvenv.cfg"),
         (
             "home",
@@ -289,7 +291,7 @@ fn damage_is_noticed() {
         ),
         ("packages", |path| fs::remove_dir_all(path.join("lib")).expect("removed"), "site-packages"),
     ];
-    for (name, damage, words) in damage {
+    for (name, damage, words) in damages {
         let path = rebuild(name);
         check(&path, &base, false).expect("healthy");
         damage(&path);
