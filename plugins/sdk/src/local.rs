@@ -26,6 +26,8 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 pub struct Local {
     /// Source and folder, in search order.
     pub roots: Vec<(String, PathBuf)>,
+    /// What the operator sets for the steps of plans.
+    pub variables: Vec<(String, String)>,
     /// How many programs were started.
     pub started: RefCell<usize>,
 }
@@ -38,7 +40,7 @@ impl Local {
             .iter()
             .map(|folder| (file_name(&folder.to_string_lossy()).to_owned(), folder.to_path_buf()))
             .collect();
-        Self { roots, started: RefCell::new(0) }
+        Self { roots, ..Self::default() }
     }
 
     /// Executes a plan as the host would, below `environment`.
@@ -72,6 +74,7 @@ impl Local {
                     command.args(run.arguments.iter().map(|argument| replace(argument)));
                     command.envs(run.variables.iter().map(|(name, value)| (name, replace(value))));
                     command.env("HOME", environment.join("home"));
+                    command.envs(self.variables.iter().cloned());
                     command.current_dir(environment.join(&run.folder));
                     let completion = self.complete(command, TIMEOUT)?;
                     match unexpected_exit(&completion, 0) {
