@@ -1,5 +1,8 @@
 //! Real builds, with the machine's shell as the interpreter.
 
+mod escape;
+mod killed;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::future::ready;
@@ -18,9 +21,6 @@ use crate::environment::{PlannedProgram, RunStep, Step, StepAction};
 use crate::installation::FailureClass;
 use crate::process::Ending;
 use crate::version::Version;
-
-/// Tells the test binary, started anew, in which folder to build until it is killed.
-const KILLED_IN: &str = "ATTUNE_TEST_BUILD_UNTIL_KILLED_IN";
 
 /// A folder for environments, a copy of the shell, and a plan.
 struct Fixture {
@@ -307,53 +307,6 @@ async fn steps_fail_for_their_reasons() {
 }
 
 #[tokio::test]
-async fn nothing_leads_out_of_the_environment() {
-    type Expected = fn(&StepError) -> bool;
-    const RELATIVE: Expected = |error| matches!(error, StepError::Path(PathError::NotRelative { .. }));
-    const THROUGH: Expected = |error| matches!(error, StepError::Path(PathError::NotFolder { .. }));
-    const TARGET: Expected = |error| matches!(error, StepError::Path(PathError::Target { .. }));
-    const OUTSIDE: Expected = |error| matches!(error, StepError::Outside { .. });
-
-    let mut cases: Vec<(Vec<StepAction>, Expected)> = Vec::new();
-    for path in ["../x", "/tmp/x", "a/../../x", "..", ""] {
-        cases.push((vec![StepAction::MakeDir { path: path.to_owned() }], RELATIVE));
-        cases.push((vec![file(path, "x")], RELATIVE));
-        cases.push((vec![link(path, "x")], RELATIVE));
-    }
-    cases.push((vec![StepAction::Verify { path: "/etc/passwd".to_owned() }], RELATIVE));
-    cases.push((vec![file(".attune-environment.json", "{}")], RELATIVE));
-    cases.push((vec![link(".attune-environment.json", "x")], RELATIVE));
-    cases.push((vec![run_with(|step| step.folder = "..".to_owned())], RELATIVE));
-    for program in ["/bin/sh", "../../../../bin/sh"] {
-        let program = PlannedProgram::Environment(program.to_owned());
-        cases.push((vec![run_with(|step| step.program = program)], RELATIVE));
-    }
-    // What a program left is no way out either.
-    cases.push((vec![run("ln -s .. out"), file("out/x", "x")], THROUGH));
-    cases.push((vec![run("ln -s /tmp out"), link("out/x", "y")], THROUGH));
-    cases.push((vec![run("ln -s /tmp out"), run_with(|step| step.folder = "out".to_owned())], THROUGH));
-    let program = PlannedProgram::Environment("tool".to_owned());
-    cases.push((vec![run("ln -s /bin/cat tool"), run_with(|step| step.program = program)], OUTSIDE));
-    for target in ["..", "../x", "/etc/passwd", "/", "", "a/../../../x", "a/../x", "/no/such", "x\0y"] {
-        cases.push((vec![link("tool", target)], TARGET));
-    }
-    cases.push((vec![link("a/b", "../../x")], TARGET));
-
-    for (steps, expected) in cases {
-        let what = format!("{steps:?}");
-        let fixture = Fixture::new(steps);
-        let before = fs::read_dir(&fixture.root).expect("listed").count();
-        let error = fixture.build().await.expect_err(&what);
-        let BuildError::Step { source, .. } = &error else { panic!("{what}: {error}") };
-        assert!(expected(source), "{what}: {error}");
-        fixture.assert_clean();
-        // `envs` is new, and nothing else.
-        assert_eq!(fs::read_dir(&fixture.root).expect("listed").count(), before + 1, "{what}");
-        assert_eq!(fs::read_dir(fixture.layout.built_folder()).expect("listed").count(), 0, "{what}");
-    }
-}
-
-#[tokio::test]
 async fn links_lead_to_what_the_host_knows() {
     let mut fixture = Fixture::new([link("a/b", "../c"), link("tool", "/bin/cat"), link("d", "a/b")]);
     let path = PathBuf::from("/bin/cat").canonicalize().expect("it is there");
@@ -463,78 +416,6 @@ async fn a_dropped_build_can_be_built_again() {
     assert_eq!(fixture.inspect(), State::Unfinished);
     fs::write(fixture.cache().join("go"), "").expect("written");
     assert!(fixture.build().await.expect("built").fresh);
-}
-
-/// Not a test, but what [`a_killed_build_is_rubbish`] starts in a process of its own.
-#[tokio::test]
-#[ignore = "started by another test, to be killed"]
-async fn build_until_killed() {
-    let root = std::env::var_os(KILLED_IN).expect("the folder to build in");
-    let built = slow(root.into()).build().await;
-    panic!("it was not killed: {built:?}");
-}
-
-fn slow(root: PathBuf) -> Fixture {
-    Fixture::within(
-        root,
-        [
-            file("half", "half"),
-            run(
-                "echo $$ > '${cache}/pid'; test -e '${cache}/go' || { sleep 1000; touch '${environment}/late'; }",
-            ),
-        ],
-    )
-}
-
-/// A builder that is killed with SIGKILL in the middle of a step, whose process lives on.
-async fn killed_builder() -> (tempfile::TempDir, Fixture, String) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let fixture = slow(folder.path().to_owned());
-    let mut builder = std::process::Command::new(std::env::current_exe().expect("the test binary"))
-        .args(["--ignored", "--exact", "environment::build::tests::build_until_killed"])
-        .env(KILLED_IN, folder.path())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("started");
-    let pid = fixture.cache().join("pid");
-    let lock = fixture.layout.lock(fixture.key().as_str());
-    eventually("the step runs and is noted", || {
-        let noted = Note::read(&lock).and_then(|note| note.process).map(|process| process.pid.to_string());
-        noted.is_some() && fs::read_to_string(&pid).ok().map(|pid| pid.trim().to_owned()) == noted
-    })
-    .await;
-    builder.kill().expect("killed");
-    builder.wait().expect("reaped");
-    let pid = fs::read_to_string(&pid).expect("read").trim().to_owned();
-    assert!(is_alive(&pid), "a step outlives its builder");
-    assert_eq!(fixture.inspect(), State::Unfinished);
-    (folder, fixture, pid)
-}
-
-#[tokio::test]
-async fn a_killed_build_is_rubbish() {
-    let (_folder, fixture, pid) = killed_builder().await;
-    let aside = fixture.root.join("envs/examples/.aside-1");
-    fs::create_dir_all(aside.parent().expect("it has one")).expect("made");
-    symlink("../.built/x", &aside).expect("linked");
-    fs::create_dir_all(fixture.layout.broken_folder().join("half removed")).expect("made");
-
-    let removed = remove_rubbish(&fixture.layout).expect("removed");
-    assert!(removed.contains(&fixture.layout.built(&fixture.key())), "{removed:?}");
-    assert!(removed.contains(&aside), "{removed:?}");
-    eventually("the step is killed", || !is_alive(&pid)).await;
-    fixture.assert_clean();
-    assert_eq!(fs::read_dir(fixture.layout.locks_folder()).expect("listed").count(), 0);
-    assert_eq!(remove_rubbish(&fixture.layout).expect("nothing left"), Vec::<PathBuf>::new());
-}
-
-#[tokio::test]
-async fn a_killed_build_is_built_again() {
-    let (_folder, fixture, pid) = killed_builder().await;
-    fs::write(fixture.cache().join("go"), "").expect("written");
-    let built = fixture.build().await.expect("built");
-    assert!(built.fresh && !is_alive(&pid), "the step of the killed builder no longer writes there");
 }
 
 #[tokio::test]
