@@ -4,11 +4,9 @@
 //! folders it listed, the files it saw, what it was asked) is kept with what it found: while none of it
 //! has changed, neither has the answer, and nothing is run or loaded.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
+use crate::digest;
 use crate::installation::{Candidate, Identity, Installation};
 use crate::pack::{DeclaredVersion, Distributions};
 use crate::plugin::{DetectionRequest, Memo, MemoEntry, PluginError, RuntimePlugin, Scanned};
@@ -280,7 +278,7 @@ fn detected_against(worker: &Worker, runtime: &RuntimeRow) -> String {
         .iter()
         .map(|version| (&version.version, version.is_default, &version.meta, &version.distributions))
         .collect::<Vec<_>>();
-    digest(&(
+    digest::of_json(&(
         plugin.map(|plugin| &plugin.sha256),
         granted,
         visible,
@@ -293,23 +291,11 @@ fn detected_against(worker: &Worker, runtime: &RuntimeRow) -> String {
 /// Digest of everything but the file that a verdict depends on.
 fn verified_against(worker: &Worker, runtime: &RuntimeRow, distributions: &Distributions) -> String {
     let plugin = runtime.plugin.as_ref();
-    digest(&(
+    digest::of_json(&(
         plugin.map(|plugin| &plugin.sha256),
         plugin.and_then(|plugin| plugin.approved.as_ref()),
         runtime.runtime.plugin.as_ref().map(|declaration| &declaration.settings),
         distributions,
         worker.settings.verification_timeout,
     ))
-}
-
-/// SHA-256 over a value's JSON, in hexadecimal.
-fn digest<T: serde::Serialize>(value: &T) -> String {
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether the program at `path` still is what was verified.
-#[must_use]
-pub fn is_unchanged(path: &Path, identity: Option<&Identity>) -> bool {
-    identity.is_some_and(|identity| Identity::of(path).is_ok_and(|now| now == *identity))
 }

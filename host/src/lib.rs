@@ -7,6 +7,7 @@
 //! [`store`] keeps all of it.
 
 pub mod reference;
+mod digest;
 pub mod version;
 
 pub mod pack;

@@ -28,7 +28,6 @@ mod tools;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -200,12 +199,4 @@ impl Shared {
         let sandbox = self.sandbox.get_or_init(|| Sandbox::start().map_err(|error| format!("{error:#}")));
         sandbox.as_ref().map_err(|reason| Cause::Engine { reason: reason.clone() })
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

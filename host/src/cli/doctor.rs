@@ -49,7 +49,6 @@ impl Finding {
 }
 
 impl Doctor {
-    #[expect(clippy::unused_self, reason = "the command takes no arguments of its own yet")]
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         let worker = open_worker(options, output).await?;
         let progress = Progress::begin(output);
@@ -209,5 +208,6 @@ fn text(output: &Output, findings: &[Finding]) -> String {
                 .unwrap_or_default();
             format!("{}  {:width$}  {}\n{mend}", output.data_tone(tone, mark), finding.what, finding.seen)
         })
-        .collect()
+        .collect::<Vec<_>>()
+        .concat()
 }

@@ -230,8 +230,9 @@ async fn prune(worker: &Worker, policy: Policy, output: &Output) -> Result<(), F
             .iter()
             .flat_map(|removed| removed.links.iter().chain([&removed.path]))
             .map(|path| format!("removed {}\n", path.display()))
-            .collect::<String>();
-        text.push_str(&format!("{} environments removed, {} freed\n", removed.len(), size_text(freed)));
+            .collect::<Vec<_>>()
+            .concat();
+        let _ = writeln!(text, "{} environments removed, {} freed", removed.len(), size_text(freed));
         text
     })?;
     Ok(())

@@ -10,6 +10,10 @@ use super::options::{Options, When};
 
 /// Where and how a command prints.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own, from an option or a terminal"
+)]
 pub(super) struct Output {
     /// Data as JSON.
     pub json: bool,

@@ -130,14 +130,14 @@ fn show(selection: &Selection, output: &Output) -> Result<Exit, Failed> {
 
 /// Reads a constraint of the command line; a mistake is shown with a caret below it.
 pub(super) fn parse(text: &str) -> Result<Constraint, Failed> {
-    Constraint::parse(text).map_err(constraint_failed)
+    Constraint::parse(text).map_err(|error| constraint_failed(&error))
 }
 
-fn constraint_failed(error: ConstraintError) -> Failed {
+fn constraint_failed(error: &ConstraintError) -> Failed {
     let hint = error.hint.clone();
     let failed = Failed::message(Exit::Input, format!("`{}` is not a constraint", error.text))
         .report(error.rendered());
-    with_hint(failed, hint.filter(|hint| !failed_says(&error, hint)))
+    with_hint(failed, hint.filter(|hint| !failed_says(error, hint)))
 }
 
 /// Whether the rendered error already says what a hint says.

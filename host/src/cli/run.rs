@@ -1,7 +1,8 @@
 //! `attune run`: an action, under the version that it asks for.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub(super) struct Run {
     secrets: Option<PathBuf>,
     /// Show what would be chosen, built and started, and do none of it
     #[arg(long)]
+    #[expect(clippy::struct_field_names, reason = "the option is called that")]
     dry_run: bool,
 }
 
@@ -434,21 +436,19 @@ fn preview_text(preview: &Preview) -> String {
     }
     text.push_str("environment\n");
     text.push_str(&preview.environment.as_ref().map_or_else(|| "  none is needed\n".to_owned(), plan_text));
-    text.push_str("command\n");
-    match &preview.launch {
-        Some(launch) => text.push_str(&format!("  {}\n", command_text(launch))),
-        None => text.push_str("  known when the environment is built\n"),
-    }
-    text.push_str(&format!(
-        "parameters\n  {}\n",
-        serde_json::Value::Object(preview.asked.parameters.clone())
-    ));
+    let command = preview
+        .launch
+        .as_ref()
+        .map_or_else(|| "known when the environment is built".to_owned(), command_text);
+    let parameters = serde_json::Value::Object(preview.asked.parameters.clone());
+    // Writing to a string can't fail.
+    let _ = writeln!(text, "command\n  {command}\nparameters\n  {parameters}");
     text
 }
 
 fn command_text(launch: &Launch) -> String {
-    let arguments = launch.arguments.iter().map(|argument| format!(" {argument}")).collect::<String>();
-    format!("{}{arguments}", launch.program.display())
+    let program = [launch.program.display().to_string()];
+    program.iter().chain(&launch.arguments).map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 fn plan_text(planned: &Planned) -> String {
@@ -469,7 +469,7 @@ fn plan_text(planned: &Planned) -> String {
             StepAction::Run(run) => format!("run {} {}", program_text(&run.program), run.arguments.join(" ")),
             StepAction::Verify { path } => format!("verify that {path} exists"),
         };
-        text.push_str(&format!("  {number:>3}. {}: {what}\n", step.title));
+        let _ = writeln!(text, "  {number:>3}. {}: {what}", step.title);
     }
     text
 }
@@ -483,5 +483,5 @@ fn program_text(program: &crate::environment::PlannedProgram) -> String {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    text.lines().map(|line| format!("  {line}\n")).collect::<Vec<_>>().concat()
 }

@@ -1,13 +1,13 @@
 //! The name of an environment: a digest of everything that two environments must share to be the same.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Manifest, Plan};
+use crate::digest::hexadecimal;
 use crate::installation::{Identity, Installation};
 
 /// Grows when what is hashed, or what a builder makes of it, changes.
@@ -112,15 +112,6 @@ impl Hash {
     fn finish(self) -> String {
         hexadecimal(&self.0.finalize())
     }
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 impl TryFrom<String> for Key {

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::key::{Key, hexadecimal};
+use super::key::Key;
 use super::scope::Scope;
+use crate::digest::hexadecimal;
 use crate::reference::{Name, PackRef, RuntimeRef};
 
 /// The longest text that goes into a file name as it is; most file systems allow names of 255 bytes.

@@ -6,8 +6,6 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::build::{self, BuildError, Built, Progress, Tool, build};
 use super::key::{Ingredients, InvalidKey, Key, UnhashablePlan, plan_digest};
 use super::layout::Layout;
@@ -16,6 +14,7 @@ use super::scope::{self, Dependencies, Scope, ScopeError};
 use super::stage::{self, StageError, stage};
 use super::{Manifest, Plan, Stage, collect};
 use crate::detection::DetectionError;
+use crate::digest;
 use crate::execution::choice::Choice;
 use crate::installation::{Failure, FailureClass, Identity, Installation};
 use crate::plugin::{Answer, CheckRequest, Function, Health, PlanRequest, PluginError, RuntimePlugin};
@@ -246,7 +245,7 @@ impl<'a> Question<'a> {
         let link = layout.link(need.pack, runtime.reference.name(), need.choice.label.as_deref(), &scope);
         let contents =
             manifests.iter().map(|manifest| (&manifest.name, &manifest.contents)).collect::<Vec<_>>();
-        let asked = digest(&(
+        let asked = digest::of_json(&(
             plugin.plugin().sha256(),
             need.runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref()),
             need.runtime.settings(),
@@ -459,10 +458,4 @@ fn link_roots(installation: &Installation) -> Vec<PathBuf> {
         .map(Path::to_owned)
         .into_iter()
         .collect()
-}
-
-/// SHA-256 over a value's JSON, in hexadecimal.
-fn digest<T: serde::Serialize>(value: &T) -> String {
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

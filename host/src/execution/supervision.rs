@@ -58,14 +58,14 @@ pub(super) async fn supervise(
         take_in(stream, &masker(&mut maskers, stream).push(bytes));
     };
     let finished = {
-        let mut waiting = pin!(running.wait(on_chunk, cancel));
+        let mut ended = pin!(running.wait(on_chunk, cancel));
         let mut flush = interval(FLUSH);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         flush.reset();
         let mut writing: Option<JoinHandle<Result<(), StoreError>>> = None;
         let finished = loop {
             tokio::select! {
-                finished = &mut waiting => break finished,
+                finished = &mut ended => break finished,
                 _ = flush.tick() => {
                     if writing.as_ref().is_none_or(JoinHandle::is_finished) {
                         settle(asked, writing.take()).await;

@@ -10,10 +10,11 @@ mod unpack;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
+
+use crate::digest::hexadecimal;
 
 /// A large pack has hundreds of files; with its dependencies checked in by mistake it has 100,000.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -254,15 +255,6 @@ impl Bundle {
             Some(Place { folder: false, .. }) => Err(BundleError::Duplicate { path: place.path }),
         }
     }
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -5,15 +5,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use sha2::{Digest, Sha256};
-
-use super::bundle::{Bundle, BundleEntry, hexadecimal};
+use super::bundle::{Bundle, BundleEntry};
 use super::manifest::Manifest;
 use super::names::{KnownRuntime, Taken};
 use super::problem::{Problems, Report, Source};
 use super::yaml::{self, Element};
 use super::{Action, COMPONENTS, Component, MANIFEST, Pack, Runtime, Sensor};
 use super::{action, manifest, program, runtime, sensor};
+use crate::digest;
 use crate::reference::{Name, PackRef, RuntimeRef};
 
 const RUNTIMES: &str = "runtimes/";
@@ -192,11 +191,7 @@ fn components(bundle: &Bundle, problems: &mut Problems) -> BTreeMap<String, Comp
         }
         components.insert(
             name.to_owned(),
-            Component {
-                name: name.to_owned(),
-                sha256: hexadecimal(&Sha256::digest(bytes)),
-                wasm: bytes.to_vec(),
-            },
+            Component { name: name.to_owned(), sha256: digest::of_bytes(bytes), wasm: bytes.to_vec() },
         );
     }
     components

@@ -120,7 +120,7 @@ fn file_name(engine: &Engine, sha256: &str) -> String {
     }
     let mut feed = Feed(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut feed);
-    format!("{sha256}-{}.compiled", &super::hexadecimal(&feed.0.finalize())[..16])
+    format!("{sha256}-{}.compiled", &crate::digest::hexadecimal(&feed.0.finalize())[..16])
 }
 
 fn mac(key: &Key, name: &str, compiled: &[u8]) -> Hmac<Sha256> {

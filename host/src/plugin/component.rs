@@ -209,7 +209,7 @@ fn compile(shared: &Shared, sandbox: &Sandbox, source: &ComponentSource) -> Resu
         ),
     };
     // What is cached under a digest is that digest's.
-    let actual = super::hexadecimal(&Sha256::digest(&wasm));
+    let actual = crate::digest::hexadecimal(&Sha256::digest(&wasm));
     if actual != source.sha256 {
         return Err(Cause::DigestMismatch { actual });
     }

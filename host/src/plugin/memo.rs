@@ -57,7 +57,7 @@ fn digest(invocation: &Invocation) -> String {
     }
     part(&invocation.stdin);
     part(&invocation.timeout.as_millis().to_le_bytes());
-    super::hexadecimal(&hash.finalize())
+    crate::digest::hexadecimal(&hash.finalize())
 }
 
 /// A remembered answer.

@@ -99,7 +99,7 @@ fn quantities() {
         assert_eq!(value::bytes(text), Ok(bytes), "{text}");
     }
     assert!(value::bytes("10MB").is_err());
-    assert_eq!(value::show_duration(Duration::from_secs(600)), "10m");
+    assert_eq!(value::show_duration(Duration::from_mins(10)), "10m");
     assert_eq!(value::show_bytes(10 << 30), "10GiB");
     assert_eq!(value::show_bytes(1500), "1500B");
 }

@@ -29,13 +29,13 @@ impl Store {
     }
 
     /// Remembers answers; a program's newer answer to the same invocation replaces the older.
-    pub async fn remember_probes<'a, T: Serialize>(
+    pub async fn remember_probes<'a, T>(
         &self,
         worker: WorkerId,
         probes: impl IntoIterator<Item = (ProbeKey<'a>, &'a T)>,
     ) -> Result<()>
     where
-        T: 'a,
+        T: Serialize + 'a,
     {
         let mut transaction = self.begin().await?;
         for (key, entry) in probes {
