@@ -26,7 +26,16 @@ const PROFILE: &str = "plugin";
 /// A folder of components that are built already, for editors and offline builds.
 const PREBUILT: &str = "ATTUNE_PLUGINS_DIR";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() {
+    if let Err(error) = run() {
+        // Cargo shows these lines as errors of its own, without the rest of what a build script says.
+        for line in error.to_string().lines() {
+            println!("cargo::error={line}");
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let workspace = manifest.parent().ok_or("the host is not in a workspace")?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
