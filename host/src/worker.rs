@@ -9,12 +9,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::detection::DetectionError;
+use crate::environment::layout::Layout;
+use crate::environment::rubbish::remove_rubbish;
 use crate::pack::embedded;
 use crate::pack::install::{self, Approve, InstallError};
 use crate::pack::{Grants, Runtime};
 use crate::plugin::{
     ComponentSource, Limits, PluginError, PluginSettings, Plugins, RuntimePlugin, RuntimeScope, Wasm,
 };
+use crate::process;
 use crate::reference::PackRef;
 use crate::settings::{self, Settings};
 use crate::store::runtime::RuntimeRow;
@@ -99,6 +102,10 @@ impl Worker {
         start: Start,
         notice: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Self, WorkerError> {
+        // Actions run as the same user: they must not read this process's memory or variables.
+        if let Err(error) = process::harden() {
+            tracing::warn!("actions may be able to look into this process: {error}");
+        }
         for folder in [&settings.data_dir, &settings.cache_dir, &settings.runs_dir()] {
             make_private(folder)?;
         }
@@ -107,6 +114,9 @@ impl Worker {
         let plugins = Plugins::new(plugin_settings(&settings));
         let worker = Self { id, settings, store, plugins };
         sweep::sweep(&worker).await?;
+        if let Err(error) = remove_rubbish(&Layout::new(&worker.settings.runtime_envs_dir)) {
+            tracing::warn!("can't remove what builders of environments left: {error}");
+        }
         if start == Start::WithPacks {
             worker.install_embedded(notice).await?;
         }

@@ -257,8 +257,9 @@ fn summarise(output: &Output, request: &Request, outcome: &Outcome) {
     if let Some(choice) = &outcome.choice {
         let found = &choice.installation;
         output.say(&format!(
-            "   {} {} at {} ({})",
+            "   {} {} {} at {} ({})",
             dim("ran by "),
+            outcome.runtime,
             choice.version,
             found.path.display(),
             found.source

@@ -64,7 +64,7 @@ impl Runtime {
             Self::List => list(&worker, output).await?,
             Self::Show { runtime } => {
                 let runtime = worker.runtime(&runtime, None).await.map_err(unknown_runtime)?;
-                show(&worker, &runtime, output).await?;
+                show(&worker, runtime, output).await?;
             }
             Self::Detect { runtime } => look(&worker, runtime.as_deref(), Freshness::Again, output).await?,
             Self::Verify { runtime } => look(&worker, runtime.as_deref(), Freshness::Anew, output).await?,
@@ -121,12 +121,34 @@ impl Listed {
     }
 }
 
+/// A runtime and what is installed of it, looked for again if anything changed. If that fails, what is
+/// known from before.
+async fn current(
+    worker: &Worker,
+    runtime: RuntimeRow,
+    output: &Output,
+) -> Result<(RuntimeRow, Vec<FoundInstallation>), Failed> {
+    let found = match detection::detect(worker, &runtime, Freshness::IfChanged).await {
+        Ok(detected) => detected.installations,
+        Err(error) => {
+            output.warn(&format!("can't look for {}: {error}", runtime.runtime.reference));
+            worker.store.installations(worker.id, runtime.id).await?
+        }
+    };
+    // A detection changes which versions are available.
+    let runtime = worker.store.runtime(&runtime.runtime.reference).await?.unwrap_or(runtime);
+    Ok((runtime, found))
+}
+
 async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
     let mut listed = Vec::new();
+    let progress = Progress::begin(output);
     for runtime in worker.store.runtimes().await? {
-        let installations = worker.store.installations(worker.id, runtime.id).await?;
+        progress.say(format!("looking for {}", runtime.runtime.label));
+        let (runtime, installations) = current(worker, runtime, output).await?;
         listed.push(Listed::new(&runtime, &installations));
     }
+    progress.end();
     output.data(&listed, || {
         table(
             ["RUNTIME", "LABEL", "ALIASES", "VERSIONS", "INSTALLED"],
@@ -160,10 +182,10 @@ struct Shown<'a> {
     found: &'a [FoundInstallation],
 }
 
-async fn show(worker: &Worker, runtime: &RuntimeRow, output: &Output) -> Result<(), Failed> {
-    let found = worker.store.installations(worker.id, runtime.id).await?;
+async fn show(worker: &Worker, runtime: RuntimeRow, output: &Output) -> Result<(), Failed> {
+    let (runtime, found) = current(worker, runtime, output).await?;
     let shown = Shown {
-        listed: Listed::new(runtime, &found),
+        listed: Listed::new(&runtime, &found),
         description: runtime.runtime.description.as_deref(),
         constraint_aliases: runtime
             .constraint_aliases

@@ -104,6 +104,8 @@ pub struct Outcome {
     pub error: Option<(String, String)>,
     /// What went wrong before the process was there.
     pub cause: Option<ExecutionError>,
+    /// Label of the runtime.
+    pub runtime: String,
     pub choice: Option<Choice>,
     /// Whether an environment was built for it.
     pub built: bool,

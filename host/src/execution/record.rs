@@ -128,6 +128,7 @@ impl Record {
             output_incomplete: ending.output_incomplete,
             error: ending.error,
             cause: ending.cause,
+            runtime: asked.runtime.runtime.label.clone(),
             choice: self.choice,
             built: self.built,
             warnings: self.decided.warnings,
