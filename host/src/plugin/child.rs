@@ -310,7 +310,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_leaves_its_group_does_not_hold_up_the_answer() {
-        let done = shell("exec setsid sh -c 'sleep 3 & exit 0'").await.expect("it ran");
+        let script =
+            "setsid sh -c 'echo > $HOME/left; exec sleep 3' & until [ -e $HOME/left ]; do sleep 0.01; done";
+        let done = shell(script).await.expect("it ran");
         assert!(done.truncated, "the pipe was still open");
     }
 
