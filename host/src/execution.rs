@@ -19,6 +19,7 @@ mod timing;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use crate::environment::prepare::{self, Need, Planned, Prepared};
@@ -81,6 +82,7 @@ pub async fn run(
     let mut record = Record::accept(worker, &asked).await?;
     observe(Event::Accepted(asked.id));
     timings.end("ask");
+    let cancel = pin!(cancel);
     let ending = carry_out(worker, &asked, (&folder, &mut record, &mut timings), observe, cancel).await;
     let outcome = record.end(worker, &asked, ending, timings.stages()).await?;
     // Only now: while its folder is there, an execution that nobody ended can be told from one that goes on.
@@ -94,9 +96,14 @@ async fn carry_out(
     asked: &Asked,
     (folder, record, timings): (&RunFolder, &mut Record, &mut Timings),
     observe: Observer<'_>,
-    cancel: impl Future<Output = ()> + Send,
+    mut cancel: Pin<&mut (impl Future<Output = ()> + Send)>,
 ) -> Ending {
-    let launch = match stages_before_launch(worker, asked, record, timings, observe).await {
+    let launch = tokio::select! {
+        launch = stages_before_launch(worker, asked, record, timings, observe) => launch,
+        // Dropping the stages ends what they started: probes, and steps that build.
+        () = cancel.as_mut() => return Ending::cancelled_before_start(),
+    };
+    let launch = match launch {
         Ok(launch) => launch,
         Err(error) => return error.into(),
     };
@@ -126,18 +133,25 @@ async fn stages_before_launch(
     observe: Observer<'_>,
 ) -> Result<Launch, ExecutionError> {
     let program = &asked.action.program;
-    if asked.runtime.plugin.is_none() {
+    if asked.is_direct() {
         return Ok(launch::direct(&asked.runtime, &asked.pack_folder, program));
     }
     observe(Event::Doing("looking for installations"));
-    let choice = choose(worker, &asked.runtime, asked.wanted()).await?;
+    let choice = match choose(worker, &asked.runtime, asked.wanted()).await {
+        Ok(choice) => choice,
+        Err(error) => {
+            record.not_chosen(&error);
+            timings.end("select");
+            return Err(error.into());
+        }
+    };
     record.chosen(asked, &choice);
     timings.end(if choice.looked { "detect" } else { "select" });
     let prepared =
-        prepare::prepare(worker, need(asked, &choice), |progress| observe(Event::Building(&progress)))
-            .await?;
-    record.prepared(&prepared);
+        prepare::prepare(worker, need(asked, &choice), |progress| observe(Event::Building(&progress))).await;
     timings.end("environment");
+    let prepared = prepared?;
+    record.prepared(&prepared);
     Ok(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
 }
 
@@ -168,7 +182,7 @@ pub struct Preview {
 pub async fn preview(worker: &Worker, request: &Request) -> Result<Preview, ExecutionError> {
     let asked = asked::ask(worker, request).await?;
     let program = &asked.action.program;
-    if asked.runtime.plugin.is_none() {
+    if asked.is_direct() {
         let launch = launch::direct(&asked.runtime, &asked.pack_folder, program);
         return Ok(Preview { choice: None, environment: None, launch: Some(launch), asked });
     }

@@ -15,6 +15,7 @@ pub mod worker;
 mod migration;
 mod row;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -93,7 +94,11 @@ impl Store {
     /// Opens the database file, made and migrated if need be.
     pub async fn open(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
+            // What is in it is nobody else's business, whichever command is the first to need it.
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
                 .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
         }
         let options = SqliteConnectOptions::new()

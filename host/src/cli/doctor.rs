@@ -163,7 +163,7 @@ async fn examine(worker: &Worker, runtime: &RuntimeRow) -> Finding {
             name,
             format!(
                 "no working installation{}",
-                if failed > 0 { format!(", {failed} that don't work") } else { String::new() }
+                if failed > 0 { format!(", {}", not_working(failed)) } else { String::new() }
             ),
             format!("install {}{wanted}; {look}", runtime.runtime.label),
         );
@@ -185,10 +185,14 @@ async fn examine(worker: &Worker, runtime: &RuntimeRow) -> Finding {
             ),
         ),
         _ if failed > 0 => {
-            Finding::new(State::Warning, name, format!("{versions}; {failed} that don't work"), look)
+            Finding::new(State::Warning, name, format!("{versions}; {}", not_working(failed)), look)
         }
         _ => Finding::good(name, versions),
     }
+}
+
+fn not_working(count: usize) -> String {
+    if count == 1 { "1 that does not work".to_owned() } else { format!("{count} that don't work") }
 }
 
 fn text(output: &Output, findings: &[Finding]) -> String {

@@ -5,7 +5,7 @@ use clap::Args;
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone};
-use super::runtime::open_worker;
+use super::runtime::{detection_failed, open_worker};
 use crate::execution::choice::{Asked, ChoiceError, choose};
 use crate::reference::ActionRef;
 use crate::selection::{Candidate, Selection, SelectionView, Wanted, select, table};
@@ -185,6 +185,6 @@ pub(super) fn choice_failed(error: ChoiceError) -> Failed {
             with_hint(Failed::new(Exit::Input, unknown), hint)
         }
         ChoiceError::Direct { .. } | ChoiceError::NotServed { .. } => Failed::new(Exit::Input, error),
-        ChoiceError::Detection(_) => Failed::new(Exit::Failure, error),
+        ChoiceError::Detection(error) => detection_failed(error),
     }
 }

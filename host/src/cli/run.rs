@@ -20,7 +20,7 @@ use super::runtime::{detection_failed, open_worker};
 use crate::environment::StepAction;
 use crate::environment::build::{BuildError, Progress as BuildProgress};
 use crate::environment::prepare::{Planned, PrepareError};
-use crate::execution::choice::Choice;
+use crate::execution::choice::{Choice, ChoiceError};
 use crate::execution::launch::{Launch, LaunchError};
 use crate::execution::{self, AskError, Event, ExecutionError, Given, Outcome, Preview, Request, Status};
 use crate::process::Stream;
@@ -224,7 +224,15 @@ impl<'a> Shown<'a> {
             }),
             runtime_version: choice.and_then(|choice| choice.label.as_deref()),
             installation: choice.map(|choice| &choice.installation),
-            selection: choice.map(|choice| SelectionView::from(&choice.selection)),
+            selection: choice
+                .map(|choice| &choice.selection)
+                .or(match &outcome.cause {
+                    Some(ExecutionError::Choice(ChoiceError::NoMatch { selection, .. })) => {
+                        Some(&**selection)
+                    }
+                    Some(_) | None => None,
+                })
+                .map(SelectionView::from),
             environment_built: outcome.built,
             output_incomplete: outcome.output_incomplete,
             warnings: &outcome.warnings,
@@ -272,6 +280,9 @@ fn summarise(output: &Output, request: &Request, outcome: &Outcome) {
 /// Why this installation.
 fn because(request: &Request, choice: &Choice) -> String {
     let all = choice.selection.judged.len();
+    if choice.is_fallback {
+        return format!("nothing satisfies what was asked for: it is the base runtime, of {all} installed");
+    }
     let constraint = request.constraint.as_ref().or(choice.asked.as_ref()).map(ToString::to_string);
     let matching = choice.selection.judged.iter().filter(|judged| would_do(&judged.reason)).count();
     match constraint.filter(|text| !text.is_empty()) {

@@ -99,6 +99,13 @@ pub enum AskError {
 }
 
 impl Asked {
+    /// Whether the entry point is itself the program. One of which a version is asked all the same is
+    /// not: choosing says that there are none.
+    pub(super) fn is_direct(&self) -> bool {
+        let asks = self.constraint.as_ref().is_some_and(|constraint| !constraint.to_string().is_empty());
+        self.runtime.plugin.is_none() && !asks
+    }
+
     /// What is wanted of the runtime.
     pub(super) fn wanted(&self) -> choice::Asked<'_> {
         choice::Asked {

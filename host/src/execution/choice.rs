@@ -36,6 +36,8 @@ pub struct Choice {
     /// The version's own, or the runtime's.
     pub config: ExecutionConfig,
     pub selection: Selection,
+    /// Whether nothing satisfies what was asked, and the action allows the base runtime then.
+    pub is_fallback: bool,
     pub warnings: Vec<String>,
     /// Whether installations had to be looked for.
     pub looked: bool,
@@ -162,7 +164,8 @@ fn from_installations(
                 asked_text(asked),
                 chosen.version
             );
-            return choice(runtime, installations, (&chosen, None), fallback, vec![warning]);
+            let choice = choice(runtime, installations, (&chosen, None), fallback, vec![warning])?;
+            return Ok(Choice { is_fallback: true, ..choice });
         }
     }
     Err(selection)
@@ -189,6 +192,7 @@ fn choice(
         label: row.map(|row| row.declared.version.clone()),
         config: row.map_or(&runtime.runtime.execution_config, |row| &row.declared.execution_config).clone(),
         selection,
+        is_fallback: false,
         warnings,
         looked: false,
     })

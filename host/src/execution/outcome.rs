@@ -79,6 +79,21 @@ pub struct Ending {
     pub cause: Option<ExecutionError>,
 }
 
+impl Ending {
+    /// Somebody asked for the end while there was no process yet.
+    pub(super) fn cancelled_before_start() -> Self {
+        let message = "the action was cancelled before it was started".to_owned();
+        Self {
+            status: Status::Cancelled,
+            result: None,
+            exit_code: None,
+            output_incomplete: false,
+            error: Some(("cancelled".to_owned(), message)),
+            cause: None,
+        }
+    }
+}
+
 impl From<ExecutionError> for Ending {
     fn from(error: ExecutionError) -> Self {
         Self {

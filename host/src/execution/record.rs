@@ -6,7 +6,7 @@ use crate::store::StoreError;
 use crate::store::execution::{Decided, Ended, LogChunk, NewExecution};
 use crate::worker::Worker;
 
-use super::choice::Choice;
+use super::choice::{Choice, ChoiceError};
 use super::outcome::{Ending, ExecutionError, Outcome};
 use super::{Asked, ExecutionId};
 
@@ -18,6 +18,8 @@ const SANDBOX: &str = "T0";
 pub(super) struct Record {
     id: ExecutionId,
     decided: Decided,
+    /// Whether `decided` is in the database.
+    is_decided: bool,
     choice: Option<Choice>,
     built: bool,
     /// The rest of the log, from this number on.
@@ -45,7 +47,14 @@ impl Record {
             sandbox: SANDBOX.to_owned(),
             ..Decided::default()
         };
-        Ok(Self { id: asked.id, decided, choice: None, built: false, rest: (0, Vec::new()) })
+        Ok(Self {
+            id: asked.id,
+            decided,
+            is_decided: false,
+            choice: None,
+            built: false,
+            rest: (0, Vec::new()),
+        })
     }
 
     pub(super) fn chosen(&mut self, asked: &Asked, choice: &Choice) {
@@ -66,6 +75,13 @@ impl Record {
         self.choice = Some(choice.clone());
     }
 
+    /// What was judged is as telling when none of it was chosen.
+    pub(super) fn not_chosen(&mut self, error: &ChoiceError) {
+        if let ChoiceError::NoMatch { selection, .. } = error {
+            self.decided.selection = serde_json::to_value(SelectionView::from(&**selection)).ok();
+        }
+    }
+
     pub(super) fn prepared(&mut self, prepared: &Prepared) {
         self.built = prepared.fresh;
         if let Some(ready) = &prepared.environment {
@@ -75,8 +91,10 @@ impl Record {
     }
 
     /// Before the process starts: from here on, what runs with what is on the disk.
-    pub(super) async fn decided(&self, worker: &Worker) -> Result<(), ExecutionError> {
-        Ok(worker.store.decide_execution(self.id, &self.decided).await?)
+    pub(super) async fn decided(&mut self, worker: &Worker) -> Result<(), ExecutionError> {
+        worker.store.decide_execution(self.id, &self.decided).await?;
+        self.is_decided = true;
+        Ok(())
     }
 
     /// The exact version that was selected, for messages.
@@ -108,8 +126,8 @@ impl Record {
             timings: timings.clone(),
         };
         let (sequence, rest) = std::mem::take(&mut self.rest);
-        if ending.cause.is_some() {
-            // What was decided so far was not recorded yet.
+        if !self.is_decided {
+            // It ended before there was a process: what was decided so far is not on record yet.
             worker.store.decide_execution(self.id, &self.decided).await?;
         }
         worker.store.finish_execution(self.id, &ended, sequence, &rest).await?;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::ExecutionId;
@@ -24,14 +24,13 @@ impl RunFolder {
     /// Makes the folder, locked, so that no sweep takes it for a dead one's.
     pub(crate) fn create(runs: &Path, id: ExecutionId) -> io::Result<Self> {
         let path = runs.join(id.to_string());
-        DirBuilder::new().mode(0o700).create(&path)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(path.join(LOCK_FILE))?;
-        lock.lock()?;
+        let lock = loop {
+            match locked(&path) {
+                // A sweep was faster than the lock, and has removed the folder.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && runs.is_dir() => {}
+                outcome => break outcome?,
+            }
+        };
         for inner in ["home", "tmp"] {
             DirBuilder::new().mode(0o700).create(path.join(inner))?;
         }
@@ -64,6 +63,19 @@ impl RunFolder {
         fs::write(&aside, text)?;
         fs::rename(aside, self.path.join(RECORD_FILE))
     }
+}
+
+/// Makes the folder and locks it.
+fn locked(path: &Path) -> io::Result<File> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let lock =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path.join(LOCK_FILE))?;
+    lock.lock()?;
+    // Whoever held the lock a moment ago may have removed the file that is locked now.
+    if lock.metadata()?.nlink() == 0 { Err(io::ErrorKind::NotFound.into()) } else { Ok(lock) }
 }
 
 impl Drop for RunFolder {

@@ -31,8 +31,9 @@ pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
                 drop(lock);
             }
             Ok(Err(TryLockError::WouldBlock)) => {}
-            // Made a moment ago by somebody who has not locked it yet, or already being removed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Made a moment ago by somebody who has not locked it yet and makes it again if need be; or left
+            // by somebody who was killed between the two.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => drop(fs::remove_dir(&folder)),
             Ok(Err(TryLockError::Error(error))) | Err(error) => {
                 tracing::warn!(execution.id = %id, "can't look after an execution's folder: {error}");
             }
