@@ -4,6 +4,7 @@
 //! decides anything; a change that must not be seen half done is one method and one transaction.
 
 pub mod action;
+pub mod answer;
 pub mod environment;
 pub mod execution;
 pub mod installation;
@@ -29,7 +30,7 @@ use sqlx::{Sqlite, Transaction};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A longer journal is merged into the database before a process ends: reading it costs every start.
-const JOURNAL_MAX: u64 = 1 << 20;
+const JOURNAL_MAX: u64 = 512 << 10;
 
 /// Why the database could not be used.
 #[derive(Debug, thiserror::Error)]
