@@ -38,6 +38,14 @@ bench-run:
     cargo build --release
     python3 bench/run.py
 
+# Copies of the built components beside packs/core, to install it from its folder
+components:
+    cargo build --release
+    mkdir -p packs/core/components
+    for file in target/plugins/wasm32-wasip2/plugin/attune_plugin_*.wasm; do \
+        name=${file##*attune_plugin_}; cp "$file" "packs/core/components/$name"; \
+    done
+
 # The binary that a release ships: slow to build, fast to run
 dist:
     cargo build --profile dist

@@ -262,30 +262,13 @@ async fn remember(worker: &Worker, memo: &Memo) -> Result<(), DetectionError> {
 
 /// Digest of everything but the disk that a detection depends on.
 fn detected_against(worker: &Worker, runtime: &RuntimeRow) -> String {
-    let plugin = runtime.plugin.as_ref();
-    let granted = plugin.and_then(|plugin| plugin.approved.as_ref());
-    let visible = granted.map(|grants| {
-        grants
-            .variables
-            .iter()
-            .chain([&"PATH".to_owned(), &"HOME".to_owned()])
-            .map(|name| (name.clone(), worker.settings.process_variables.get(name).cloned()))
-            .collect::<Vec<_>>()
-    });
     let versions = runtime
         .runtime
         .versions
         .iter()
         .map(|version| (&version.version, version.is_default, &version.meta, &version.distributions))
         .collect::<Vec<_>>();
-    digest::of_json(&(
-        plugin.map(|plugin| &plugin.sha256),
-        granted,
-        visible,
-        &runtime.runtime.plugin,
-        &runtime.runtime.distributions,
-        versions,
-    ))
+    digest::of_json(&(worker.surroundings(runtime), &runtime.runtime.distributions, versions))
 }
 
 /// Digest of everything but the file that a verdict depends on.

@@ -188,14 +188,14 @@ pub async fn preview(worker: &Worker, request: &Request) -> Result<Preview, Exec
     }
     let choice = choose(worker, &asked.runtime, asked.wanted()).await?;
     let planned = prepare::plan(worker, need(&asked, &choice)).await?;
-    let needs_build = planned.as_ref().is_some_and(|planned| planned.key.is_some() && !planned.ready);
+    let needs_build = planned.key.is_some() && !planned.ready;
     let launch = if needs_build {
         None
     } else {
-        let environment = planned.as_ref().and_then(|planned| planned.ready_environment(worker));
+        let environment = planned.ready_environment(worker);
         let root = asked.pack_folder.clone();
         let prepared = Prepared { environment, root, fresh: false };
         Some(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
     };
-    Ok(Preview { choice: Some(choice), environment: planned, launch, asked })
+    Ok(Preview { choice: Some(choice), environment: Some(planned), launch, asked })
 }

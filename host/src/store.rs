@@ -4,6 +4,7 @@
 //! decides anything; a change that must not be seen half done is one method and one transaction.
 
 pub mod action;
+pub mod answer;
 pub mod environment;
 pub mod execution;
 pub mod installation;
@@ -27,6 +28,9 @@ use sqlx::{Sqlite, Transaction};
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A longer journal is merged into the database before a process ends: reading it costs every start.
+const JOURNAL_MAX: u64 = 512 << 10;
 
 /// Why the database could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,8 @@ pub struct Store {
     /// A commit here survives the death of every process, and is on the disk with the next one of
     /// `pool`: enough for logs and progress. Opened when first used.
     relaxed: SqlitePool,
+    /// The write-ahead log's file.
+    journal: PathBuf,
 }
 
 impl Store {
@@ -104,7 +110,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
-            .max_connections(4)
+            .max_connections(1)
             .connect_with(options.clone())
             .await
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
@@ -112,11 +118,23 @@ impl Store {
         let relaxed = SqlitePoolOptions::new()
             .max_connections(1)
             .connect_lazy_with(options.synchronous(SqliteSynchronous::Normal));
-        Ok(Self { pool, relaxed })
+        let mut journal = path.as_os_str().to_owned();
+        journal.push("-wal");
+        Ok(Self { pool, relaxed, journal: journal.into() })
     }
 
-    /// Writes what is left in the journal into the database file and closes it.
+    /// Ends the use of the database by a process that is about to end.
+    ///
+    /// Closing it properly merges the journal into the database file and waits for the disk three times, which
+    /// is longer than a short action takes. A short journal is as safe where it is, and the next one to
+    /// open the database finds it.
     pub async fn close(self) {
+        let journal = std::fs::metadata(&self.journal).map_or(0, |metadata| metadata.len());
+        if journal < JOURNAL_MAX {
+            // Dropping the last connection would close the database all the same.
+            std::mem::forget(self);
+            return;
+        }
         self.relaxed.close().await;
         self.pool.close().await;
     }

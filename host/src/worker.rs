@@ -24,7 +24,10 @@ use crate::store::runtime::RuntimeRow;
 use crate::store::worker::WorkerId;
 use crate::store::{Store, StoreError};
 
+mod answers;
 mod sweep;
+
+pub use answers::Kept;
 
 /// A process that runs executions.
 #[derive(Debug)]

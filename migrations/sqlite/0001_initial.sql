@@ -148,6 +148,17 @@ create table tool_probe (
     constraint tool_probe_unique primary key (worker, plugin, path, invocation)
 );
 
+-- What components answered, with what that depended on: while it is unchanged, so is the answer.
+create table plugin_answer (
+    worker blob not null references worker (id) on delete cascade,
+    plugin text not null,
+    function text not null,
+    asked text not null,
+    answer text not null,
+    answered_at text not null,
+    constraint plugin_answer_unique primary key (worker, plugin, function, asked)
+);
+
 create table action (
     id integer primary key,
     pack integer not null references pack (id) on delete cascade,

@@ -287,19 +287,18 @@ fn because(request: &Request, choice: &Choice) -> String {
     let matching = choice.selection.judged.iter().filter(|judged| would_do(&judged.reason)).count();
     match constraint.filter(|text| !text.is_empty()) {
         Some(text) => {
-            let matching = if matching == 1 {
-                "it is the only one".to_owned()
+            let place = if matching == 1 {
+                "it is the only one that matches".to_owned()
             } else {
-                format!("it comes first of the {matching}")
+                format!("it comes first of the {matching} that match")
             };
-            format!("`{text}` was asked for: {matching} that match, of {all} installed")
+            format!("`{text}` was asked for: {place}, of {all} installed")
         }
         None if choice.selection.chosen().is_some_and(crate::selection::Candidate::is_default) => {
             format!("no version was asked for: it is the default, of {all} installed")
         }
-        None => format!(
-            "no version was asked for and the default is not installed: it is the highest of {all} installed"
-        ),
+        None if all == 1 => "no version was asked for, and it is the only one installed".to_owned(),
+        None => format!("no version was asked for, and no default is installed: it is the highest of {all}"),
     }
 }
 

@@ -25,10 +25,13 @@ pub(super) enum Runtime {
         /// A runtime, by reference or alias
         runtime: String,
     },
-    /// Look for installations again; programs that have not changed need not answer again
+    /// Show what is installed, looked for again if anything has changed since the last time
     Detect {
         /// Only this runtime, by reference or alias
         runtime: Option<String>,
+        /// Look again in any case; programs that have not changed need not answer again
+        #[arg(long)]
+        again: bool,
     },
     /// Ask every program again and show every check
     Verify {
@@ -66,7 +69,10 @@ impl Runtime {
                 let runtime = worker.runtime(&runtime, None).await.map_err(unknown_runtime)?;
                 show(&worker, runtime, output).await?;
             }
-            Self::Detect { runtime } => look(&worker, runtime.as_deref(), Freshness::Again, output).await?,
+            Self::Detect { runtime, again } => {
+                let freshness = if again { Freshness::Again } else { Freshness::IfChanged };
+                look(&worker, runtime.as_deref(), freshness, output).await?;
+            }
             Self::Verify { runtime } => look(&worker, runtime.as_deref(), Freshness::Anew, output).await?,
         }
         worker.close().await;

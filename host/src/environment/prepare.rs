@@ -17,13 +17,13 @@ use crate::detection::DetectionError;
 use crate::digest;
 use crate::execution::choice::Choice;
 use crate::installation::{Failure, FailureClass, Identity, Installation};
-use crate::plugin::{Answer, CheckRequest, Function, Health, PlanRequest, PluginError, RuntimePlugin};
+use crate::plugin::{CheckRequest, Function, Health, PlanRequest, PluginError, RuntimePlugin};
 use crate::reference::PackRef;
 use crate::store::StoreError;
 use crate::store::environment::EnvironmentRow;
 use crate::store::now;
 use crate::store::runtime::RuntimeRow;
-use crate::worker::Worker;
+use crate::worker::{Kept, Worker};
 
 /// What an environment is for.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,8 @@ pub enum PrepareError {
 struct Question<'a> {
     worker: &'a Worker,
     need: Need<'a>,
-    plugin: RuntimePlugin,
+    /// SHA-256 of the component that plans.
+    component: String,
     layout: Layout,
     scope: Scope,
     manifests: Vec<Manifest>,
@@ -129,9 +130,7 @@ pub async fn prepare(
     progress: impl Fn(Progress<'_>) + Send + Sync,
 ) -> Result<Prepared, PrepareError> {
     let pack_folder = need.pack_folder.to_owned();
-    let Some(question) = Question::new(worker, need).await? else {
-        return Ok(Prepared { environment: None, root: pack_folder, fresh: false });
-    };
+    let question = Question::new(worker, need)?;
     if let Some((ready, stage)) = question.known().await? {
         let root = question.stage(&ready.key, stage.as_ref()).await?;
         return Ok(Prepared { environment: Some(ready), root, fresh: false });
@@ -146,15 +145,15 @@ pub async fn prepare(
 }
 
 /// What would be built for `need`, without building it.
-pub async fn plan(worker: &Worker, need: Need<'_>) -> Result<Option<Planned>, PrepareError> {
-    let Some(question) = Question::new(worker, need).await? else { return Ok(None) };
+pub async fn plan(worker: &Worker, need: Need<'_>) -> Result<Planned, PrepareError> {
+    let question = Question::new(worker, need)?;
     let plan = question.plan().await?.value;
     if plan.steps.is_empty() {
-        return Ok(Some(Planned { plan, key: None, link: question.link, ready: false }));
+        return Ok(Planned { plan, key: None, link: question.link, ready: false });
     }
     let key = question.key(&plan)?;
     let ready = matches!(inspect(&question.layout, &key, &question.identity), State::Ready(_));
-    Ok(Some(Planned { plan, key: Some(key), link: question.link, ready }))
+    Ok(Planned { plan, key: Some(key), link: question.link, ready })
 }
 
 /// What became of an environment that was looked at to be repaired.
@@ -178,7 +177,7 @@ pub async fn repair(
     need: Need<'_>,
     progress: impl Fn(Progress<'_>) + Send + Sync,
 ) -> Result<Option<(PathBuf, Repaired)>, PrepareError> {
-    let Some(question) = Question::new(worker, need).await? else { return Ok(None) };
+    let question = Question::new(worker, need)?;
     let link = question.link.clone();
     let Some(row) = worker.store.environment(worker.id, &link.to_string_lossy()).await? else {
         return Ok(Some((link, Repaired::NotBuilt)));
@@ -191,7 +190,7 @@ pub async fn repair(
         }
         State::Ready(marker) => {
             let folder = question.layout.built(&key);
-            match check(&question.plugin, need, &folder, true).await {
+            match question.check(&folder, true).await {
                 Ok(()) => return Ok(Some((link, Repaired::Healthy))),
                 Err(failure) => {
                     collect::repair(&question.layout, &marker)
@@ -223,12 +222,8 @@ impl Planned {
 }
 
 impl<'a> Question<'a> {
-    /// None if the runtime's component knows nothing of environments.
-    async fn new(worker: &'a Worker, need: Need<'a>) -> Result<Option<Self>, PrepareError> {
-        let plugin = worker.runtime_plugin(need.runtime).await?;
-        if !plugin.plugin().exports(Function::Plan) {
-            return Ok(None);
-        }
+    fn new(worker: &'a Worker, need: Need<'a>) -> Result<Self, PrepareError> {
+        let component = need.runtime.plugin.as_ref().map(|used| used.sha256.clone()).unwrap_or_default();
         let found =
             scope::find(need.pack_folder, need.entry_point, &need.choice.config.dependencies.manifests)?;
         let Dependencies { scope, manifests } =
@@ -246,7 +241,7 @@ impl<'a> Question<'a> {
         let contents =
             manifests.iter().map(|manifest| (&manifest.name, &manifest.contents)).collect::<Vec<_>>();
         let asked = digest::of_json(&(
-            plugin.plugin().sha256(),
+            &component,
             need.runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref()),
             need.runtime.settings(),
             &installation,
@@ -255,10 +250,10 @@ impl<'a> Question<'a> {
             contents,
             &variables,
         ));
-        Ok(Some(Self {
+        Ok(Self {
             worker,
             need,
-            plugin,
+            component,
             layout,
             scope,
             manifests,
@@ -267,7 +262,7 @@ impl<'a> Question<'a> {
             variables,
             link,
             asked,
-        }))
+        })
     }
 
     /// The environment that was built for the same question before, if it still works. One that does
@@ -280,7 +275,7 @@ impl<'a> Question<'a> {
         let key: Key = row.key.parse()?;
         let State::Ready(marker) = inspect(&self.layout, &key, &self.identity) else { return Ok(None) };
         let folder = self.layout.built(&key);
-        if let Err(failure) = self.check(&folder).await {
+        if let Err(failure) = self.check(&folder, false).await {
             tracing::warn!(environment.path = %self.link.display(), "an environment no longer works: {failure}");
             collect::repair(&self.layout, &marker)
                 .map_err(|source| PrepareError::Repair { path: folder.clone(), source })?;
@@ -293,25 +288,54 @@ impl<'a> Question<'a> {
         Ok(Some((Ready { key, folder, link: self.link.clone() }, row.stage)))
     }
 
-    async fn plan(&self) -> Result<Answer<Plan>, PrepareError> {
+    /// A component that knows nothing of environments plans none.
+    async fn plan(&self) -> Result<Kept<Plan>, PrepareError> {
         let request = PlanRequest {
             installation: self.installation.clone(),
             config: self.need.choice.config.clone(),
             settings: self.need.runtime.settings().to_vec(),
             manifests: self.manifests.clone(),
         };
-        Ok(self.plugin.plan(request).await?)
+        // A plan with steps is asked for once, and its outcome is kept as an environment.
+        let is_empty = |plan: &Plan| plan.steps.is_empty();
+        let ask = async |plugin: RuntimePlugin| -> Result<Kept<Plan>, PrepareError> {
+            if !plugin.plugin().exports(Function::Plan) {
+                return Ok(Kept::of(Plan::default()));
+            }
+            Ok(plugin.plan(request).await?.into())
+        };
+        self.worker.answer(self.need.runtime, (Function::Plan, &self.asked), is_empty, ask).await
     }
 
-    /// The component's word on whether an environment works.
-    async fn check(&self, folder: &Path) -> Result<(), Failure> {
-        check(&self.plugin, self.need, folder, false).await
+    /// The component's word on whether the environment in `folder` works.
+    async fn check(&self, folder: &Path, thorough: bool) -> Result<(), Failure> {
+        let request = CheckRequest {
+            environment: folder.to_owned(),
+            installation: self.installation.clone(),
+            config: self.need.choice.config.clone(),
+            settings: self.need.runtime.settings().to_vec(),
+            thorough,
+        };
+        let ask = async |plugin: RuntimePlugin| -> Result<Kept<Health>, PrepareError> {
+            if !plugin.plugin().exports(Function::Check) {
+                return Ok(Kept::of(Health::Healthy));
+            }
+            Ok(plugin.check(request).await?.into())
+        };
+        // A thorough check is there to find what a kept answer would miss.
+        let worth_keeping = |health: &Health| !thorough && *health == Health::Healthy;
+        let asked = (Function::Check, &(&self.asked, folder, thorough));
+        match self.worker.answer(self.need.runtime, asked, worth_keeping, ask).await {
+            Ok(Kept { value: Health::Healthy, .. }) => Ok(()),
+            Ok(Kept { value: Health::Unhealthy { reason }, .. }) => Err(reason),
+            Err(error) => Err(Failure::new(FailureClass::PluginFailed, error.to_string())),
+        }
     }
 
     fn key(&self, plan: &Plan) -> Result<Key, UnhashablePlan> {
         Key::of(&Ingredients {
             plan,
-            plugin: self.plugin.plugin().sha256(),
+            plugin: &self.component,
             installation: &self.installation,
             identity: &self.identity,
             manifests: &self.manifests,
@@ -321,7 +345,7 @@ impl<'a> Question<'a> {
 
     async fn build(
         &self,
-        answer: &Answer<Plan>,
+        answer: &Kept<Plan>,
         progress: impl Fn(Progress<'_>) + Send + Sync,
     ) -> Result<(Ready, Built), PrepareError> {
         let plan = &answer.value;
@@ -350,7 +374,8 @@ impl<'a> Question<'a> {
             grace: self.worker.settings.kill_grace,
         };
         self.set_aside_broken(&key).await?;
-        let outcome = build(&request, async |folder: PathBuf| self.check(&folder).await, progress).await;
+        let outcome =
+            build(&request, async |folder: PathBuf| self.check(&folder, false).await, progress).await;
         self.record(plan, &key, outcome.as_ref()).await?;
         let built = outcome?;
         Ok((Ready { key, folder: built.path.clone(), link: self.link.clone() }, built))
@@ -359,7 +384,7 @@ impl<'a> Question<'a> {
     /// A shared build that another pack made may have broken since.
     async fn set_aside_broken(&self, key: &Key) -> Result<(), PrepareError> {
         if let State::Ready(marker) = inspect(&self.layout, key, &self.identity)
-            && let Err(failure) = self.check(&self.layout.built(key)).await
+            && let Err(failure) = self.check(&self.layout.built(key), false).await
         {
             tracing::warn!(environment.key = key.as_str(), "an environment no longer works: {failure}");
             collect::repair(&self.layout, &marker)
@@ -422,30 +447,6 @@ impl<'a> Question<'a> {
             source: std::io::Error::other(error),
         };
         Ok(staged.await.map_err(failed)??)
-    }
-}
-
-/// The component's word on whether the environment in `folder` works.
-pub async fn check(
-    plugin: &RuntimePlugin,
-    need: Need<'_>,
-    folder: &Path,
-    thorough: bool,
-) -> Result<(), Failure> {
-    if !plugin.plugin().exports(Function::Check) {
-        return Ok(());
-    }
-    let request = CheckRequest {
-        environment: folder.to_owned(),
-        installation: need.choice.installed().0,
-        config: need.choice.config.clone(),
-        settings: need.runtime.settings().to_vec(),
-        thorough,
-    };
-    match plugin.check(request).await {
-        Ok(Answer { value: Health::Healthy, .. }) => Ok(()),
-        Ok(Answer { value: Health::Unhealthy { reason }, .. }) => Err(reason),
-        Err(error) => Err(Failure::new(FailureClass::PluginFailed, error.to_string())),
     }
 }
 

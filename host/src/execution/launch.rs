@@ -8,10 +8,10 @@ use crate::environment::prepare::{Prepared, Ready};
 use crate::environment::{LaunchCommand, PlannedProgram};
 use crate::installation::Identity;
 use crate::pack::{Program, VariableChange};
-use crate::plugin::{LaunchRequest, PluginError};
+use crate::plugin::{Function, LaunchRequest, PluginError, RuntimePlugin};
 use crate::process::variables::{InvalidVariable, Variables};
 use crate::store::runtime::RuntimeRow;
-use crate::worker::Worker;
+use crate::worker::{Kept, Worker};
 
 use super::choice::Choice;
 
@@ -65,18 +65,22 @@ pub(crate) async fn interpreted(
     prepared: &Prepared,
     program: &Program,
 ) -> Result<Launch, LaunchError> {
-    let plugin = worker.runtime_plugin(runtime).await?;
     let (installation, identity) = choice.installed();
     let environment = prepared.environment.as_ref();
     let request = LaunchRequest {
-        installation,
+        installation: installation.clone(),
         config: choice.config.clone(),
         settings: runtime.settings().to_vec(),
         environment: environment.map(|ready| ready.folder.clone()),
         entry_point: prepared.root.join(&program.entry_point),
         arguments: Vec::new(),
     };
-    let answer = plugin.launch(request).await?;
+    let asked =
+        (&installation, &choice.config, runtime.settings(), &request.environment, &request.entry_point);
+    let ask = async |plugin: RuntimePlugin| -> Result<Kept<LaunchCommand>, LaunchError> {
+        Ok(plugin.launch(request.clone()).await?.into())
+    };
+    let answer = worker.answer(runtime, (Function::Launch, &asked), |_| true, ask).await?;
     let LaunchCommand { program: wanted, arguments, variables } = answer.value;
     let path = match wanted {
         PlannedProgram::Installation => choice.installation.path.clone(),

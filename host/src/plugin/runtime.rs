@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 use wasmtime::component::Instance;
 use wasmtime::{Store, Trap};
@@ -102,7 +103,8 @@ pub struct LaunchRequest {
 }
 
 /// Whether an environment can be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// It can.
     Healthy,

@@ -68,7 +68,6 @@ pub fn plan(machine: &impl Machine, request: &PlanRequest) -> Result<BuildPlan, 
             "--no-update-notifier",
             "--cache=${cache}/npm",
             "--userconfig=${environment}/user.npmrc",
-            "--globalconfig=${environment}/global.npmrc",
         ],
     );
     PROJECT.clone_into(&mut install.folder);

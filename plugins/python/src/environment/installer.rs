@@ -113,7 +113,5 @@ fn pip(program: Program, start: &[&str], manifest: &str) -> RunStep {
         "--no-warn-script-location",
     ];
     let arguments: Vec<&str> = start.iter().chain(&install).copied().collect();
-    let mut step = command(program, &arguments);
-    step.variables = vec![("PIP_CONFIG_FILE".to_owned(), "/dev/null".to_owned())];
-    step
+    command(program, &arguments)
 }
