@@ -22,6 +22,8 @@ use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::environment::prepare::{self, Need, Planned, Prepared};
 use crate::process::Stream;
 use crate::reference::ActionRef;
@@ -82,9 +84,18 @@ pub async fn run(
     let mut record = Record::accept(worker, &asked).await?;
     observe(Event::Accepted(asked.id));
     timings.end("ask");
+    // Enabled even where only errors are logged: what is logged says for what, and under which version.
+    let span = tracing::error_span!(
+        "execution",
+        execution.id = %asked.id,
+        action.r#ref = %asked.action.reference,
+        runtime.version = tracing::field::Empty
+    );
     let cancel = pin!(cancel);
-    let ending = carry_out(worker, &asked, (&folder, &mut record, &mut timings), observe, cancel).await;
-    let outcome = record.end(worker, &asked, ending, timings.stages()).await?;
+    let ending = carry_out(worker, &asked, (&folder, &mut record, &mut timings), observe, cancel)
+        .instrument(span.clone())
+        .await;
+    let outcome = record.end(worker, &asked, ending, timings.stages()).instrument(span).await?;
     // Only now: while its folder is there, an execution that nobody ended can be told from one that goes on.
     drop(folder);
     Ok(outcome)
@@ -145,7 +156,7 @@ async fn stages_before_launch(
             return Err(error.into());
         }
     };
-    record.chosen(asked, &choice);
+    record.chosen(&choice);
     timings.end(if choice.looked { "detect" } else { "select" });
     let prepared =
         prepare::prepare(worker, need(asked, &choice), |progress| observe(Event::Building(&progress))).await;

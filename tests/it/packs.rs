@@ -138,7 +138,7 @@ fn every_mistake_is_reported_at_once() {
     let problems = validity["problems"].as_array().expect("a list");
     assert_eq!(problems.len(), 10, "{problems:#?}");
     for problem in problems {
-        for key in ["file", "line", "column", "message", "help"] {
+        for key in ["path", "line", "column", "message", "help"] {
             assert_ne!(problem[key], Json::Null, "`{key}` of {problem}");
         }
     }

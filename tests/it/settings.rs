@@ -134,7 +134,7 @@ fn help_and_completions() {
     assert_eq!(help.stderr, "");
     machine.runs(0, &["run", "--help"]).prints(&["--dry-run", "--constraint", "--params"]);
     machine.runs(0, &["--version"]).prints(&[env!("CARGO_PKG_VERSION")]);
-    machine.runs(2, &["rnu"]).says(&["run"]);
+    machine.runs(2, &["resolv"]).says(&["'resolve'"]);
     for shell in ["bash", "zsh", "fish"] {
         machine.runs(0, &["completions", shell]).prints(&["attune", "resolve"]);
     }

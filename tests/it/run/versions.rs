@@ -56,6 +56,22 @@ fn the_selected_versions_execution_config_is_what_counts() {
 }
 
 #[test]
+fn every_line_of_the_log_says_for_what_and_under_which_version() {
+    let machine = machine().and("ATTUNE_LOG_FORMAT", "json");
+    let output = machine.runs(0, &["run", "tools.old", "-vv"]);
+    let lines = output.stderr.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    let mut lines =
+        lines.skip_while(|line| line["fields"]["message"] != "selected an installation").peekable();
+    let id = machine.last()["id"].clone();
+    assert!(lines.peek().is_some(), "{output}");
+    for line in lines {
+        let span = line["spans"].as_array().and_then(|spans| spans.first()).expect("a span");
+        assert_eq!((&span["execution.id"], &span["action.ref"]), (&id, &json!("tools.old")), "{line}");
+        assert_eq!(span["runtime.version"], "3.9.18", "{line}");
+    }
+}
+
+#[test]
 fn what_nothing_satisfies_does_not_run() {
     let machine = machine();
     let output = machine.runs(3, &["run", "tools.none"]);
