@@ -83,7 +83,11 @@ fn prefix(machine: &Machine) -> (PathBuf, bool) {
     let run = machine.json(&["run", "envs.prefix"]);
     let prefix = PathBuf::from(run["result"].as_str().expect("text"));
     let installation = run["installation"]["path"].as_str().expect("a path");
-    assert!(prefix.starts_with(machine.at("data/envs/.built")), "it ran in {prefix:?}, of {installation}");
+    assert!(
+        prefix.starts_with(machine.at("data/envs/.built")),
+        "it ran in {}, of {installation}",
+        prefix.display()
+    );
     let link = machine.last()["environment_path"].as_str().expect("a path").to_owned();
     assert_eq!(fs::canonicalize(&link).expect("a link"), fs::canonicalize(&prefix).expect("a folder"));
     let label = run["runtime_version"].as_str().expect("a label");

@@ -65,7 +65,7 @@ fn a_worker_can_be_limited_to_some_runtimes() {
 #[test]
 fn folders_can_be_put_elsewhere() {
     let machine = Machine::fresh();
-    let elsewhere = |name: &str| machine.at("elsewhere").join(name).display().to_string();
+    let elsewhere = |name: &str| machine.at("elsewhere").join(name);
     let (packs, envs, cache) = (elsewhere("packs"), elsewhere("envs"), elsewhere("cache"));
     let machine = machine
         .and("ATTUNE_PACKS_DIR", packs)
@@ -84,7 +84,7 @@ fn folders_can_be_put_elsewhere() {
 fn a_data_folder_that_cannot_be_used() {
     let machine = Machine::fresh();
     let file = machine.write("file", "");
-    let machine = machine.and("ATTUNE_DATA_DIR", file.join("below").display());
+    let machine = machine.and("ATTUNE_DATA_DIR", file.join("below"));
     for arguments in [&["run", "examples.greet"][..], &["execution", "list"], &["doctor"]] {
         let output = machine.runs(1, arguments);
         output.says(&["file/below", "error: can't"]);

@@ -41,13 +41,13 @@ struct Source {
 }
 
 fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_owned()
 }
 
 fn sources(folders: &[&str]) -> Vec<Source> {
     fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
             if path.is_dir() {
                 if path.file_name().is_none_or(|name| name != "target") {
                     collect(&path, files);
@@ -65,9 +65,9 @@ fn sources(folders: &[&str]) -> Vec<Source> {
     let sources: Vec<Source> = files
         .into_iter()
         .map(|path| {
-            let text = fs::read_to_string(&path).unwrap();
+            let text = fs::read_to_string(&path).expect("text");
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
-            let name = path.strip_prefix(project()).unwrap().to_str().unwrap().to_owned();
+            let name = path.strip_prefix(project()).expect("below").to_str().expect("text").to_owned();
             Source { name, code, lines: text.lines().count() }
         })
         .collect();

@@ -58,7 +58,7 @@ fn they_arrive_and_only_those_that_are_declared() {
     let output = machine.runs(0, &["run", "vault.echo", "--secrets", "secrets.yaml", "-p", "a=b"]);
     assert_eq!(output.stdout, "{\"a\":\"b\"}\n");
     let file = machine.at("secrets.yaml");
-    let machine = machine.and("ATTUNE_SECRETS_FILE", file.display());
+    let machine = machine.and("ATTUNE_SECRETS_FILE", file);
     assert_eq!(machine.json(&["run", "vault.length"])["result"], SECRET.len().to_string());
 }
 

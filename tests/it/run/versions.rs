@@ -48,6 +48,39 @@ fn the_version_that_is_asked_for_runs() {
     check(&["tools.none", "--constraint", "*"], "3.13.0", json!("3.13.0"));
 }
 
+/// On the interpreters that this machine has: which that is, is for the listing to say.
+#[test]
+fn what_was_selected_is_what_runs() {
+    let machine = Machine::new();
+    let script = "import platform\nprint(platform.python_version())\n";
+    Pack::new("real").action("version.py", "runtime: python", script).install(&machine);
+    let looked = machine.json(&["runtime", "detect", "python"]);
+    let found = looked[0]["installations"].as_array().expect("a list").iter();
+    let working = found.filter(|found| found["status"]["status"] == "verified");
+    let installed = working.filter_map(|found| found["version"]["semver"].as_str()).collect::<Vec<_>>();
+    for (constraint, matches) in [
+        (">=3.12", (|minor| minor >= 12) as fn(u32) -> bool),
+        ("3.9", |minor| minor == 9),
+        (">=3.10,<3.12", |minor| (10..12).contains(&minor)),
+        (">=3.4", |minor| minor >= 4),
+        (">=99", |_| false),
+    ] {
+        let fits = |version: &&str| {
+            let rest = version.strip_prefix("3.").and_then(|rest| rest.split_once('.'));
+            !version.contains('-') && rest.is_some_and(|(minor, _)| minor.parse().is_ok_and(matches))
+        };
+        let expected = i32::from(!installed.iter().any(fits)) * 3;
+        let output = machine.runs(expected, &["run", "real.version", "--constraint", constraint]);
+        let row = machine.last();
+        if expected == 0 {
+            assert!(fits(&output.stdout.trim()), "`{constraint}` ran {}", output.stdout);
+            assert_eq!(row["selected_version"], output.stdout.trim());
+        } else {
+            assert_eq!(row["error_class"], "no_match");
+        }
+    }
+}
+
 #[test]
 fn the_selected_versions_execution_config_is_what_counts() {
     let machine = machine();

@@ -1,6 +1,7 @@
 //! The program, run as people run it: on machines of their own, with variables from nothing.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -12,14 +13,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 /// What a test waits for at most, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A data folder, a home folder and variables.
 pub(crate) struct Machine {
     _folder: tempfile::TempDir,
     /// Canonical.
     pub(crate) path: PathBuf,
-    variables: BTreeMap<String, String>,
+    variables: BTreeMap<String, OsString>,
 }
 
 /// What a command came to.
@@ -45,26 +46,26 @@ impl Machine {
         copy(&template().folder.join("bare"), &machine.path.join("data"));
         let home = machine.make("home");
         let bin = machine.make("bin");
-        machine.and("HOME", home.display()).and("PATH", format_args!("{}:/usr/bin:/bin", bin.display()))
+        machine.and("HOME", home).and("PATH", format!("{}:/usr/bin:/bin", bin.display()))
     }
 
     /// A machine without so much as a data folder.
     pub(crate) fn fresh() -> Self {
         let machine = Self::with(BTreeMap::new());
         let home = machine.make("home");
-        machine.and("HOME", home.display()).and("PATH", "/usr/bin:/bin")
+        machine.and("HOME", home).and("PATH", "/usr/bin:/bin")
     }
 
-    fn with(variables: BTreeMap<String, String>) -> Self {
+    fn with(variables: BTreeMap<String, OsString>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().canonicalize().expect("a path");
         let data = path.join("data");
-        Self { _folder: folder, path, variables }.and("ATTUNE_DATA_DIR", data.display())
+        Self { _folder: folder, path, variables }.and("ATTUNE_DATA_DIR", data)
     }
 
     /// With a variable.
-    pub(crate) fn and(mut self, name: &str, value: impl ToString) -> Self {
-        self.variables.insert(name.to_owned(), value.to_string());
+    pub(crate) fn and(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.variables.insert(name.to_owned(), value.as_ref().to_owned());
         self
     }
 
@@ -188,7 +189,7 @@ impl std::fmt::Display for Output {
 struct Template {
     /// `data` with the packs and what is installed here, `bare` with the packs alone.
     folder: PathBuf,
-    variables: BTreeMap<String, String>,
+    variables: BTreeMap<String, OsString>,
     /// Another run of the tests waits for this one's end: both would use the same folder.
     _lock: File,
 }
@@ -212,19 +213,19 @@ fn template() -> &'static Template {
 }
 
 /// This machine's interpreters and no other variable of the test's own environment.
-fn variables(home: &Path) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::from([("HOME".to_owned(), home.display().to_string())]);
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+fn variables(home: &Path) -> BTreeMap<String, OsString> {
+    let mut variables = BTreeMap::from([("HOME".to_owned(), home.into())]);
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     variables.insert("PATH".to_owned(), path);
-    let outer_home = std::env::var("HOME").unwrap_or_default();
-    let manager = std::env::var("PYENV_ROOT").unwrap_or_else(|_| format!("{outer_home}/.pyenv"));
+    let outer_home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let manager = std::env::var_os("PYENV_ROOT").unwrap_or_else(|| outer_home.join(".pyenv").into());
     if Path::new(&manager).is_dir() {
         variables.insert("PYENV_ROOT".to_owned(), manager);
     }
     variables
 }
 
-fn prepare(data: &Path, variables: &BTreeMap<String, String>, arguments: &[&str]) {
+fn prepare(data: &Path, variables: &BTreeMap<String, OsString>, arguments: &[&str]) {
     let output = Command::new(env!("CARGO_BIN_EXE_attune"))
         .args(arguments)
         .env_clear()
