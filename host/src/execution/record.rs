@@ -65,12 +65,11 @@ impl Record {
         self.decided.installation_identity = Some(choice.identity.clone());
         self.decided.selection = serde_json::to_value(SelectionView::from(&choice.selection)).ok();
         self.decided.warnings.extend(choice.warnings.iter().cloned());
+        tracing::Span::current().record("runtime.version", tracing::field::display(&choice.version));
         tracing::info!(
-            execution.id = %self.id,
-            action.r#ref = %asked.action.reference,
-            runtime.version = %choice.version,
             installation.path = %found.path.display(),
-            "selected an installation"
+            "selected an installation of {}",
+            asked.runtime.runtime.reference
         );
         self.choice = Some(choice.clone());
     }
@@ -131,13 +130,7 @@ impl Record {
             worker.store.decide_execution(self.id, &self.decided).await?;
         }
         worker.store.finish_execution(self.id, &ended, sequence, &rest).await?;
-        tracing::info!(
-            execution.id = %self.id,
-            action.r#ref = %asked.action.reference,
-            runtime.version = self.version(),
-            execution.status = %ending.status,
-            "an execution ended"
-        );
+        tracing::info!(execution.status = %ending.status, "an execution ended");
         Ok(Outcome {
             id: self.id,
             status: ending.status,

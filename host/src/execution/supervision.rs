@@ -42,9 +42,9 @@ pub(super) async fn supervise(
 ) -> Result<Supervised, ExecutionError> {
     let running = process::start(command)?;
     if let Err(error) = folder.record(running.record()) {
-        tracing::warn!(execution.id = %asked.id, "can't record the process, so a sweep could not end it: {error}");
+        tracing::warn!("can't record the process, so a sweep could not end it: {error}");
     }
-    tracing::debug!(execution.id = %asked.id, runtime.version = record.version(), "started");
+    tracing::debug!(process.id = running.record().pid, "started");
     let log = LogRecorder::new(worker.settings.output_limit);
     let maskers = Mutex::new([asked.masker.stream(), asked.masker.stream()]);
     let take_in = |stream: Stream, masked: &[u8]| {
@@ -68,13 +68,13 @@ pub(super) async fn supervise(
                 finished = &mut ended => break finished,
                 _ = flush.tick() => {
                     if writing.as_ref().is_none_or(JoinHandle::is_finished) {
-                        settle(asked, writing.take()).await;
+                        settle(writing.take()).await;
                         writing = write(worker, asked, &log);
                     }
                 }
             }
         };
-        settle(asked, writing).await;
+        settle(writing).await;
         finished
     };
     let [stdout, stderr] = maskers.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -99,10 +99,10 @@ fn write(worker: &Worker, asked: &Asked, log: &LogRecorder) -> Option<JoinHandle
     Some(tokio::spawn(async move { store.append_log(id, sequence, &chunks).await }))
 }
 
-async fn settle(asked: &Asked, writing: Option<JoinHandle<Result<(), StoreError>>>) {
+async fn settle(writing: Option<JoinHandle<Result<(), StoreError>>>) {
     if let Some(writing) = writing
         && let Ok(Err(error)) = writing.await
     {
-        tracing::warn!(execution.id = %asked.id, "a piece of the log is lost: {error}");
+        tracing::warn!("a piece of the log is lost: {error}");
     }
 }
