@@ -164,7 +164,7 @@ async fn stages_before_launch(
             return Err(error.into());
         }
     };
-    record.chosen(asked, &choice);
+    record.chosen(&choice);
     timings.end(if choice.looked { "detect" } else { "select" });
     let prepared =
         prepare::prepare(worker, need(asked, &choice), |progress| observe(Event::Building(&progress))).await;

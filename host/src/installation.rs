@@ -10,7 +10,7 @@ use crate::version::Version;
 
 /// Why something could not be used. The same names everywhere: output, database, metrics, WIT.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "String", from = "String")]
 pub enum FailureClass {
     /// Nothing is at the path.
     NotFound,
@@ -90,6 +90,48 @@ impl fmt::Display for FailureClass {
             Self::Other(name) => name,
         };
         formatter.write_str(name)
+    }
+}
+
+impl From<FailureClass> for String {
+    fn from(class: FailureClass) -> Self {
+        class.to_string()
+    }
+}
+
+/// What `Display` writes; anything else is a class of its own.
+impl From<String> for FailureClass {
+    fn from(text: String) -> Self {
+        let (name, detail) = match text.strip_suffix(')').and_then(|text| text.split_once('(')) {
+            Some((name, detail)) => (name, Some(detail)),
+            None => (text.as_str(), None),
+        };
+        let number = detail.and_then(|detail| detail.parse().ok());
+        match (name, detail, number) {
+            ("not_found", None, _) => Self::NotFound,
+            ("broken_symlink", None, _) => Self::BrokenSymlink,
+            ("symlink_loop", None, _) => Self::SymlinkLoop,
+            ("is_directory", None, _) => Self::IsDirectory,
+            ("not_executable", None, _) => Self::NotExecutable,
+            ("permission_denied", None, _) => Self::PermissionDenied,
+            ("exec_format", None, _) => Self::ExecFormat,
+            ("bad_shebang", None, _) => Self::BadShebang,
+            ("shim_unresolved", None, _) => Self::ShimUnresolved,
+            ("not_base_installation", None, _) => Self::NotBaseInstallation,
+            ("timeout", None, _) => Self::Timeout,
+            ("killed_by_signal", _, Some(signal)) => Self::KilledBySignal(signal),
+            ("nonzero_exit", _, Some(code)) => Self::NonzeroExit(code),
+            ("unparsable_output", None, _) => Self::UnparsableOutput,
+            ("pattern_mismatch", None, _) => Self::PatternMismatch,
+            ("version_mismatch", None, _) => Self::VersionMismatch,
+            ("wrong_implementation", None, _) => Self::WrongImplementation,
+            ("variant_mismatch", None, _) => Self::VariantMismatch,
+            ("missing_capability", Some(capability), _) => Self::MissingCapability(capability.to_owned()),
+            ("denied", None, _) => Self::Denied,
+            ("invalid_declaration", None, _) => Self::InvalidDeclaration,
+            ("plugin_failed", None, _) => Self::PluginFailed,
+            _ => Self::Other(text),
+        }
     }
 }
 
@@ -232,5 +274,43 @@ impl Verdict {
             CheckOutcome::Failed { reason } => Some(reason),
             CheckOutcome::Passed | CheckOutcome::Warned { .. } | CheckOutcome::Skipped { .. } => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_its_name_wherever_it_is_kept() {
+        for (class, name) in [
+            (FailureClass::NotFound, "not_found"),
+            (FailureClass::BrokenSymlink, "broken_symlink"),
+            (FailureClass::SymlinkLoop, "symlink_loop"),
+            (FailureClass::IsDirectory, "is_directory"),
+            (FailureClass::NotExecutable, "not_executable"),
+            (FailureClass::PermissionDenied, "permission_denied"),
+            (FailureClass::ExecFormat, "exec_format"),
+            (FailureClass::BadShebang, "bad_shebang"),
+            (FailureClass::ShimUnresolved, "shim_unresolved"),
+            (FailureClass::NotBaseInstallation, "not_base_installation"),
+            (FailureClass::Timeout, "timeout"),
+            (FailureClass::KilledBySignal(11), "killed_by_signal(11)"),
+            (FailureClass::NonzeroExit(-1), "nonzero_exit(-1)"),
+            (FailureClass::UnparsableOutput, "unparsable_output"),
+            (FailureClass::PatternMismatch, "pattern_mismatch"),
+            (FailureClass::VersionMismatch, "version_mismatch"),
+            (FailureClass::WrongImplementation, "wrong_implementation"),
+            (FailureClass::VariantMismatch, "variant_mismatch"),
+            (FailureClass::MissingCapability("ssl".to_owned()), "missing_capability(ssl)"),
+            (FailureClass::Denied, "denied"),
+            (FailureClass::InvalidDeclaration, "invalid_declaration"),
+            (FailureClass::PluginFailed, "plugin_failed"),
+            (FailureClass::Other("damaged-environment".to_owned()), "damaged-environment"),
+            (FailureClass::Other("nonzero_exit(x)".to_owned()), "nonzero_exit(x)"),
+        ] {
+            assert_eq!(serde_json::to_value(&class).unwrap(), name);
+            assert_eq!(serde_json::from_value::<FailureClass>(name.into()).unwrap(), class);
+        }
     }
 }

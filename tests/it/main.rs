@@ -4,4 +4,13 @@
 
 mod support;
 
+mod detection;
+mod environments;
+mod executions;
+mod faults;
+mod packs;
 mod plugin;
+mod resolve;
+mod run;
+mod settings;
+mod tidy;

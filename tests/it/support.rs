@@ -1,3 +1,5 @@
 //! What the tests of several stages need.
 
+pub(crate) mod cli;
+pub(crate) mod fixture;
 pub(crate) mod guests;

@@ -8,8 +8,28 @@ const LINES_MAX: usize = 600;
 
 /// Words that name a language or its tools: the host must do without.
 const LANGUAGES: [&str; 22] = [
-    "python", "pyenv", "venv", "virtualenv", "pip", "conda", "node", "nodejs", "npm", "npx", "nvm", "ruby", "gem",
-    "bundler", "perl", "java", "golang", "php", "deno", "bun", "bash", "dotnet",
+    "python",
+    "pyenv",
+    "venv",
+    "virtualenv",
+    "pip",
+    "conda",
+    "node",
+    "nodejs",
+    "npm",
+    "npx",
+    "nvm",
+    "ruby",
+    "gem",
+    "bundler",
+    "perl",
+    "java",
+    "golang",
+    "php",
+    "deno",
+    "bun",
+    "bash",
+    "dotnet",
 ];
 
 struct Source {
@@ -100,8 +120,10 @@ fn the_host_names_no_language() {
         let comment = line.trim_start().starts_with("//");
         !comment && words(line).any(|word| LANGUAGES.contains(&word.as_str()))
     };
-    // Completion scripts are for shells by their names; the WebAssembly kind of a `gem` is none.
-    assert_none(&offences(&[], offending), "the host must not know a language by name");
+    // Variables with which a component could make a granted program run something else are refused there,
+    // and are called what they are called.
+    let allowed = ["host/src/plugin/grant.rs"];
+    assert_none(&offences(&allowed, offending), "the host must not know a language by name");
 }
 
 #[test]
@@ -114,20 +136,25 @@ fn sql_is_in_the_store() {
 fn processes_are_started_in_two_places() {
     let offending = |line: &str| line.contains("Command::new") && !line.contains("process::Command::new");
     let spawning = ["host/src/process", "host/src/plugin/child"];
-    let mut found = offences(&spawning, |line| line.contains("tokio::process") || line.contains("std::process::Command"));
+    let mut found =
+        offences(&spawning, |line| line.contains("tokio::process") || line.contains("std::process::Command"));
     found.extend(offences(&spawning, |line| offending(line) && line.contains("std::")));
     assert_none(&found, "processes are started in host/src/process and host/src/plugin/child");
 }
 
 #[test]
 fn wasmtime_is_in_the_plugin_host() {
-    assert_none(&offences(&["host/src/plugin"], |line| line.contains("wasmtime")), "wasmtime belongs in host/src/plugin");
+    assert_none(
+        &offences(&["host/src/plugin"], |line| line.contains("wasmtime")),
+        "wasmtime belongs in host/src/plugin",
+    );
 }
 
 #[test]
 fn nothing_is_left_unfinished() {
     let offending = |line: &str| {
-        ["todo!(", "unimplemented!(", "FIXME", "XXX"].iter().any(|mark| line.contains(mark)) && !line.contains("offends")
+        ["todo!(", "unimplemented!(", "FIXME", "XXX"].iter().any(|mark| line.contains(mark))
+            && !line.contains("offends")
     };
     assert_none(&offences(&[], offending), "finish these");
 }

@@ -10,14 +10,14 @@ use crate::execution::choice::{Asked, ChoiceError, choose};
 use crate::reference::ActionRef;
 use crate::selection::{Candidate, Selection, SelectionView, Wanted, select, table};
 use crate::store::runtime::RuntimeRow;
-use crate::version::constraint::{Constraint, ConstraintError};
+use crate::version::constraint::{Constraint, ConstraintError, UnknownAlias};
 use crate::worker::{RuntimeError, Worker};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   attune resolve examples.greet
-  attune resolve --runtime core.python '>=3.10,<3.13'
+  attune resolve --runtime core.shell '>=5,<6'
   attune resolve '>=3.10' --candidate 3.12.1 --candidate '3.11.7=default' --candidate '3.14=unavailable'")]
 pub(super) struct Resolve {
     /// An action; with --runtime or --candidate, a constraint
@@ -63,7 +63,7 @@ impl Resolve {
             .as_ref()
             .map(|constraint| constraint.resolve(&[]))
             .transpose()
-            .map_err(|unknown| with_hint(Failed::new(Exit::Input, unknown.clone()), unknown.hint()))?;
+            .map_err(alias_failed)?;
         let candidates = self
             .candidate
             .iter()
@@ -163,6 +163,12 @@ pub(super) fn unknown_runtime(error: RuntimeError) -> Failed {
     }
 }
 
+/// Why a word stands for no constraint, as a failed command.
+pub(super) fn alias_failed(unknown: UnknownAlias) -> Failed {
+    let hint = unknown.hint();
+    with_hint(Failed::new(Exit::Input, unknown), hint)
+}
+
 /// Why nothing was chosen, as a failed command.
 pub(super) fn choice_failed(error: ChoiceError) -> Failed {
     match error {
@@ -180,10 +186,7 @@ pub(super) fn choice_failed(error: ChoiceError) -> Failed {
                 )
             }
         }
-        ChoiceError::Alias(unknown) => {
-            let hint = unknown.hint();
-            with_hint(Failed::new(Exit::Input, unknown), hint)
-        }
+        ChoiceError::Alias(unknown) => alias_failed(unknown),
         ChoiceError::Direct { .. } | ChoiceError::NotServed { .. } => Failed::new(Exit::Input, error),
         ChoiceError::Detection(error) => detection_failed(error),
     }

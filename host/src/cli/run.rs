@@ -15,7 +15,7 @@ use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone};
 use super::progress::Progress;
-use super::resolve::{choice_failed, parse, unknown_runtime};
+use super::resolve::{alias_failed, choice_failed, parse, unknown_runtime};
 use super::runtime::{detection_failed, open_worker};
 use crate::environment::StepAction;
 use crate::environment::build::{BuildError, Progress as BuildProgress};
@@ -354,7 +354,9 @@ async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
         AskError::Store(_) => Failed::new(Exit::Failure, error),
         AskError::MissingSecrets(_) | AskError::SecretsFile(_) => Failed::new(Exit::Input, error)
             .hint("give them in a file: --secrets FILE, or the setting `secrets_file`"),
+        AskError::Alias(unknown) => alias_failed(unknown),
         AskError::Disabled { .. }
+        | AskError::NoVersions { .. }
         | AskError::Parameters(_)
         | AskError::Assignments { .. }
         | AskError::Document { .. }

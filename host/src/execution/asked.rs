@@ -10,11 +10,11 @@ use super::choice;
 use super::{ExecutionId, Request};
 use crate::pack::Action;
 use crate::parameters::{self, AssignmentError, ParametersError};
-use crate::reference::{ActionRef, PackRef};
+use crate::reference::{ActionRef, PackRef, RuntimeRef};
 use crate::secret::{Masker, MissingSecrets, Secrets, SecretsFileError};
 use crate::store::StoreError;
 use crate::store::runtime::RuntimeRow;
-use crate::version::constraint::Constraint;
+use crate::version::constraint::{Constraint, UnknownAlias};
 use crate::worker::{RuntimeError, Worker};
 
 /// Parameters as somebody gives them.
@@ -64,6 +64,15 @@ pub enum AskError {
     /// Its runtime isn't there.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// The constraint is a word that the runtime does not know.
+    #[error(transparent)]
+    Alias(#[from] UnknownAlias),
+    /// A version is asked of something that has none.
+    #[error("`{runtime}` has no versions to choose from: the entry point is itself the program")]
+    NoVersions {
+        /// The runtime.
+        runtime: RuntimeRef,
+    },
     /// The document of parameters can't be read.
     #[error("the parameters from {origin} are neither JSON nor YAML: {message}")]
     Document {
@@ -99,11 +108,9 @@ pub enum AskError {
 }
 
 impl Asked {
-    /// Whether the entry point is itself the program. One of which a version is asked all the same is
-    /// not: choosing says that there are none.
+    /// Whether the entry point is itself the program.
     pub(super) fn is_direct(&self) -> bool {
-        let asks = self.constraint.as_ref().is_some_and(|constraint| !constraint.to_string().is_empty());
-        self.runtime.plugin.is_none() && !asks
+        self.runtime.plugin.is_none()
     }
 
     /// What is wanted of the runtime.
@@ -126,6 +133,13 @@ pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, Ask
     }
     let pack = action.reference.pack().clone();
     let runtime = worker.runtime(&action.program.runtime, Some(&pack)).await?;
+    let constraint = request.constraint.clone().or_else(|| action.program.constraint.clone());
+    if let Some(constraint) = &constraint {
+        if runtime.plugin.is_none() {
+            return Err(AskError::NoVersions { runtime: runtime.runtime.reference });
+        }
+        constraint.resolve(&runtime.constraint_aliases)?;
+    }
     let schema = action.parameters.schema.as_ref();
     let parameters = parameters::complete(schema, given(schema, &request.parameters)?)?;
     let secrets = secrets(worker, request, &action)?;
@@ -138,7 +152,7 @@ pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, Ask
         id: ExecutionId::new(),
         pack_folder: pack_folder(worker, &pack, &row.pack_digest),
         pack_digest: row.pack_digest,
-        constraint: request.constraint.clone().or_else(|| action.program.constraint.clone()),
+        constraint,
         timeout: request.timeout.or(action.timeout).or(worker.settings.action_timeout),
         action,
         runtime,

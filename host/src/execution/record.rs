@@ -57,7 +57,7 @@ impl Record {
         })
     }
 
-    pub(super) fn chosen(&mut self, asked: &Asked, choice: &Choice) {
+    pub(super) fn chosen(&mut self, choice: &Choice) {
         let found = &choice.installation;
         self.decided.selected_version = Some(choice.version.to_string());
         self.decided.runtime_version.clone_from(&choice.label);

@@ -167,11 +167,15 @@ fn wrapper_lead(probe: &Probe, answer: Result<Completion, Failure>, claim: Optio
         Ok(completion) => completion,
         Err(failure) => return Lead::Done(Err(failure)),
     };
-    let Ok(report) = (probe.read)(&completion) else {
-        return Lead::Done(Err(failure(
-            FailureClass::ShimUnresolved,
-            with_excerpt("a script that started no interpreter when asked".to_owned(), &completion),
-        )));
+    let report = match (probe.read)(&completion) {
+        Ok(report) => report,
+        Err(crash @ Failure { class: FailureClass::KilledBySignal(_), .. }) => return Lead::Done(Err(crash)),
+        Err(_) => {
+            return Lead::Done(Err(failure(
+                FailureClass::ShimUnresolved,
+                with_excerpt("a script that started no interpreter when asked".to_owned(), &completion),
+            )));
+        }
     };
     if let Some(claimed) = claim.and_then(claimed_version)
         && claimed.semver != report.version.0

@@ -1,0 +1,142 @@
+//! What is on record of executions, whoever ended them.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::{Value as Json, json};
+
+use crate::support::cli::{Machine, Output, wait_for};
+use crate::support::fixture::Pack;
+
+/// A machine with an action that says its process and runs until somebody ends it.
+fn machine() -> Machine {
+    let machine = Machine::new().and("ATTUNE_KILL_GRACE", "200ms");
+    Pack::new("long").shell("sleep", "", "echo $$\nwhile :; do sleep 0.1; done").install(&machine);
+    machine
+}
+
+/// Starts it and waits until it runs.
+fn started(machine: &Machine) -> (Child, Pid) {
+    let mut child = machine.start(&["run", "long.sleep"]);
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
+    let pid = line.trim().parse().ok().and_then(Pid::from_raw).expect("a process");
+    (child, pid)
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, signal).expect("it is there");
+}
+
+fn is_gone(pid: Pid) -> Option<()> {
+    test_kill_process(pid).is_err().then_some(())
+}
+
+#[test]
+fn what_ran_is_listed_shown_and_its_output_kept() {
+    let machine = Machine::new();
+    machine.runs(0, &["execution", "list"]).prints(&["no executions yet"]);
+    Pack::new("talk")
+        .shell("both", "", "echo out; echo err >&2")
+        .shell("fail", "", "exit 3")
+        .install(&machine);
+    machine.runs(0, &["run", "talk.both"]);
+    machine.runs(1, &["run", "talk.fail"]);
+    machine.runs(0, &["run", "core.echo"]);
+    let list = |arguments: &[&str]| {
+        let listed = machine.json(&[&["execution", "list"], arguments].concat());
+        let listed = listed.as_array().expect("a list").iter();
+        listed.map(|row| row["action"].as_str().expect("an action").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(&[]), ["core.echo", "talk.fail", "talk.both"], "newest first");
+    assert_eq!(list(&["--action", "talk.both"]), ["talk.both"]);
+    assert_eq!(list(&["--status", "failed"]), ["talk.fail"]);
+    assert_eq!(list(&["-n", "2"]), ["core.echo", "talk.fail"]);
+    machine.runs(2, &["execution", "list", "--status", "asleep"]).says(&["`asleep` is not a status"]);
+
+    let listed = machine.json(&["execution", "list", "--action", "talk.both"]);
+    let id = listed[0]["id"].as_str().expect("an identifier");
+    let shown = machine.runs(0, &["execution", "show", id]);
+    shown.prints(&[id, "talk.both", "succeeded", "core.shell", "/bash", "timings", "run "]);
+    let logs = |more: &[&str]| machine.runs(0, &[&["execution", "logs", id], more].concat()).stdout;
+    let both = logs(&[]);
+    assert!(both == "out\nerr\n" || both == "err\nout\n", "{both}");
+    assert_eq!(logs(&["--stream", "stdout"]), "out\n");
+    assert_eq!(logs(&["--stream", "stderr"]), "err\n");
+    machine.runs(4, &["execution", "show", "01900000-0000-7000-8000-000000000000"]);
+    machine.runs(2, &["execution", "show", "it"]).says(&["`attune execution list` shows, or `last`"]);
+}
+
+#[test]
+fn nothing_is_there_on_a_fresh_machine() {
+    use std::os::unix::fs::PermissionsExt;
+    let machine = Machine::fresh();
+    assert_eq!(machine.json(&["execution", "list"]), json!([]));
+    machine.runs(4, &["execution", "show", "last"]).says(&["there is no such execution"]);
+    let mode = fs::metadata(machine.at("data")).expect("a folder").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "whichever command makes it, nobody else looks into it");
+}
+
+#[test]
+fn asked_to_end_it_ends_what_it_started() {
+    for asked in [Signal::INT, Signal::TERM] {
+        let machine = machine();
+        let (child, pid) = started(&machine);
+        signal(&child, asked);
+        let output = Output::new(&child.wait_with_output().expect("it ends"));
+        assert_eq!(output.code, 130, "{output}");
+        output.says(&["long.sleep cancelled"]);
+        wait_for("the end of the action", || is_gone(pid));
+        let row = machine.last();
+        assert_eq!((&row["status"], &row["error_class"]), (&json!("cancelled"), &json!("cancelled")));
+        assert!(machine.at("data/runs").read_dir().expect("a folder").next().is_none());
+    }
+}
+
+#[test]
+fn what_a_killed_worker_left_is_ended_and_abandoned_by_the_next() {
+    let machine = machine();
+    let (mut child, pid) = started(&machine);
+    signal(&child, Signal::KILL);
+    child.wait().expect("it ends");
+    assert_eq!(is_gone(pid), None, "nobody is there yet to end it");
+    assert_eq!(machine.last()["status"], "running");
+    machine.runs(0, &["run", "core.echo"]);
+    wait_for("the end of the action", || is_gone(pid));
+    let listed = machine.json(&["execution", "list", "--action", "long.sleep"]);
+    let row = &listed[0];
+    assert_eq!((&row["status"], &row["error_class"]), (&json!("abandoned"), &json!("worker_lost")));
+    assert!(row["error_message"].as_str().is_some_and(|text| text.contains("was ended")), "{row}");
+    assert_ne!(row["finished_at"], Json::Null);
+    assert!(machine.at("data/runs").read_dir().expect("a folder").next().is_none());
+}
+
+#[test]
+fn what_somebody_else_runs_is_left_alone() {
+    let machine = machine();
+    let (child, pid) = started(&machine);
+    machine.runs(0, &["run", "core.echo"]);
+    assert_eq!(is_gone(pid), None);
+    let listed = machine.json(&["execution", "list", "--action", "long.sleep"]);
+    assert_eq!(listed[0]["status"], "running");
+    signal(&child, Signal::INT);
+    assert_eq!(Output::new(&child.wait_with_output().expect("it ends")).code, 130);
+}
+
+#[test]
+fn many_at_once() {
+    let machine = Machine::new();
+    let children = (0..8)
+        .map(|number| machine.start(&["run", "core.echo", "-p", &format!("n={number}"), "--json"]))
+        .collect::<Vec<_>>();
+    for (number, child) in children.into_iter().enumerate() {
+        let output = Output::new(&child.wait_with_output().expect("it ends"));
+        assert_eq!(output.code, 0, "{output}");
+        assert_eq!(output.json()["result"], json!({"n": number.to_string()}));
+    }
+    let listed = machine.json(&["execution", "list", "--status", "succeeded"]);
+    assert_eq!(listed.as_array().map(Vec::len), Some(8));
+}

@@ -1,0 +1,261 @@
+//! `attune pack`: what is installed is all of a pack or nothing of it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value as Json, json};
+
+use crate::support::cli::{Machine, Output};
+use crate::support::fixture::{Pack, starts, tool, tools};
+
+/// The result of an action.
+#[track_caller]
+fn result(machine: &Machine, action: &str) -> Json {
+    machine.json(&["run", action])["result"].clone()
+}
+
+fn install(machine: &Machine, path: &Path) -> Output {
+    machine.run(&["pack", "install", &path.to_string_lossy()])
+}
+
+#[test]
+fn from_a_folder_and_from_an_archive() {
+    let machine = Machine::new();
+    let pack = Pack::new("mine").shell("say", "", "echo folder");
+    let output = pack.install(&machine);
+    output.prints(&["installed mine 1.0.0", "mine.say"]);
+    assert_eq!(result(&machine, "mine.say"), "folder");
+
+    let pack = Pack::new("mine").shell("say", "", "echo archive");
+    pack.write(&machine.make("other"));
+    let archive = machine.at("mine.tar.gz");
+    let tar =
+        Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(machine.at("other")).arg("mine").status();
+    assert!(tar.expect("tar").success());
+    let output = install(&machine, &archive);
+    assert_eq!(output.code, 0, "{output}");
+    output.prints(&["replaced mine 1.0.0"]);
+    assert_eq!(result(&machine, "mine.say"), "archive");
+    // What was installed stays as it was, whatever becomes of where it came from.
+    fs::remove_dir_all(machine.at("packs")).expect("removed");
+    fs::remove_file(archive).expect("removed");
+    assert_eq!(result(&machine, "mine.say"), "archive");
+}
+
+#[test]
+fn installing_says_what_the_runtimes_find() {
+    let machine = Machine::bare();
+    tool(&machine, "3.12.1");
+    tools().install(&machine).prints(&["tools.tool", "3.12.1", "home/tools/3.12.1/bin/tool"]);
+    let folder = tools().write(&machine.make("packs"));
+    let installed = machine.json(&["pack", "install", &folder.to_string_lossy()]);
+    assert_eq!(installed["runtimes"][0]["runtime"], "tools.tool");
+    assert_eq!(installed["runtimes"][0]["installations"][0]["status"]["status"], "verified");
+}
+
+#[test]
+fn installing_again_replaces_all_of_it() {
+    let machine = Machine::bare();
+    tool(&machine, "3.12.1");
+    let pack =
+        tools().action("old.sh", "runtime: tool", "echo old").action("both.sh", "runtime: tool", "echo 1");
+    pack.install(&machine);
+    let before = starts(&machine, "3.12.1");
+    assert!(before > 0);
+    let yaml = r#"
+ref: tools.tool
+plugin:
+  component: core.declarative
+  grants: { tools: [tool], search: [{ source: home, folders: ["~/tools/*/bin"] }] }
+distributions:
+  verification: { commands: [{ binary: tool, args: ["--version"], pattern: '^tool (?P<version>\S+)' }] }
+execution_config: { interpreter: { binary: tool } }
+versions:
+  - { version: "3.13", execution_config: { interpreter: { binary: tool } } }
+"#;
+    Pack::new("tools")
+        .file("runtimes/tool.yaml", yaml)
+        .action("both.sh", "runtime: tool", "echo 2")
+        .install(&machine);
+    assert_eq!(result(&machine, "tools.both"), "2");
+    machine.runs(4, &["run", "tools.old"]);
+    let shown = machine.json(&["runtime", "show", "tools.tool"]);
+    let versions = shown["versions"].as_array().expect("a list");
+    let declared = versions.iter().filter(|version| version["is_declared"] == true);
+    assert_eq!(declared.map(|version| version["version"].clone()).collect::<Vec<_>>(), [json!("3.13")]);
+    assert_eq!(shown["aliases"], json!([]), "aliases go away as well");
+    let actions = machine.json(&["pack", "show", "tools"])["actions"].as_array().map(Vec::len);
+    assert_eq!(actions, Some(1));
+}
+
+/// A pack with one mistake of every kind.
+fn mistaken() -> Pack {
+    Pack::new("wrong")
+        .file("pack.yaml", "ref: wrong\nversion: \"1.0.0\"\nlable: Wrong\n")
+        .action("a.sh", "runtime: core.shell\nruntime_version: 3.10", "true")
+        .action("b.sh", "runtime: core.shel", "true")
+        .action("c.sh", "runtime: core.shell\nruntime_version: \">=3.*.1\"", "true")
+        .action("d.sh", "runtime: core.shell\ntimout: 5s", "true")
+        .file("actions/e.yaml", "ref: wrong.e\nruntime: core.shell\nentry_point: actions/gone.sh\n")
+        .file("actions/f.yaml", "ref: wrong.f\nruntime: core.shell\nentry_point: ../../etc/passwd\n")
+        .file("actions/g.yaml", "ref: wrong.a\nruntime: core.shell\nentry_point: actions/a.sh\n")
+        .file(
+            "runtimes/r.yaml",
+            "ref: wrong.r\nplugin: { component: absent }\nexecution_config: &c {}\nversions:\n  \
+             - { version: \"1\", is_default: true, execution_config: *c }\n  \
+             - { version: \"2\", is_default: true, execution_config: *c }\n",
+        )
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let machine = Machine::new();
+    let folder = mistaken().write(&machine.make("packs"));
+    let path = folder.to_string_lossy().into_owned();
+    let output = machine.runs(2, &["pack", "validate", &path]);
+    output.says(&[
+        "pack.yaml:3:1",
+        "did you mean `label`?",
+        "actions/a.yaml:4:",
+        "put quotes around it",
+        "actions/b.yaml:3:",
+        "core.shell",
+        "actions/c.yaml:4:",
+        "actions/d.yaml:4:1",
+        "did you mean `timeout`?",
+        "actions/e.yaml:3:",
+        "actions/gone.sh",
+        "actions/f.yaml:3:",
+        "actions/g.yaml:1:",
+        "runtimes/r.yaml:2:",
+        "absent",
+        "runtimes/r.yaml:6:",
+        "error: the pack has 10 mistakes",
+    ]);
+    let validity = machine.runs(2, &["pack", "validate", &path, "--json"]).json();
+    assert_eq!(validity["valid"], false);
+    let problems = validity["problems"].as_array().expect("a list");
+    assert_eq!(problems.len(), 10, "{problems:#?}");
+    for problem in problems {
+        for key in ["path", "line", "column", "message", "help"] {
+            assert_ne!(problem[key], Json::Null, "`{key}` of {problem}");
+        }
+    }
+    assert_eq!(machine.runs(2, &["pack", "install", &path]).stderr, output.stderr);
+    machine.runs(4, &["pack", "show", "wrong"]);
+    let good = Pack::new("right").shell("say", "", "true").write(&machine.make("packs"));
+    let validity = machine.json(&["pack", "validate", &good.to_string_lossy()]);
+    assert_eq!((&validity["valid"], &validity["ref"]), (&json!(true), &json!("right")));
+    machine.runs(4, &["pack", "show", "right"]).says(&["there is no pack `right`"]);
+}
+
+#[test]
+fn a_pack_that_cannot_be_installed_leaves_the_old_one_working() {
+    let machine = Machine::new();
+    Pack::new("mine").shell("say", "", "echo one").install(&machine);
+    let before = machine.json(&["pack", "show", "mine"]);
+    let worse = Pack::new("mine").shell("say", "", "echo two").shell("bad", "timout: 5", "true");
+    assert_eq!(install(&machine, &worse.write(&machine.make("packs"))).code, 2);
+    let component = "runtimes/r.yaml";
+    let yaml = "ref: mine.r\nplugin: { component: broken, grants: { tools: [x] } }\n";
+    let worse = Pack::new("mine").shell("say", "", "echo two").file(component, yaml);
+    let worse = worse.file("components/broken.wasm", b"\0asm\x0d\0\x01\0 and no more".as_slice());
+    let output = machine.run(&[
+        "pack",
+        "install",
+        "--approve",
+        &worse.write(&machine.make("packs")).to_string_lossy(),
+    ]);
+    assert_ne!(output.code, 0, "{output}");
+    output.says(&["broken"]);
+    assert_eq!(machine.json(&["pack", "show", "mine"]), before);
+    assert_eq!(result(&machine, "mine.say"), "one");
+    machine.runs(4, &["runtime", "show", "mine.r"]);
+}
+
+#[test]
+fn archives_that_mean_no_good() {
+    let machine = Machine::new();
+    machine.write("no.tar.gz", "this is no archive");
+    assert_eq!(install(&machine, &machine.at("no.tar.gz")).code, 2);
+    assert_eq!(install(&machine, &machine.at("gone.tar.gz")).code, 4);
+    let folder = Pack::new("mine").shell("say", "", "true").write(&machine.make("packs"));
+    std::os::unix::fs::symlink("/etc/passwd", folder.join("actions/link")).expect("a link");
+    let archive = machine.at("link.tar.gz");
+    let tar = Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(folder).arg(".").status();
+    assert!(tar.expect("tar").success());
+    let output = install(&machine, &archive);
+    assert_eq!(output.code, 2, "{output}");
+    output.says(&["link"]);
+    machine.runs(4, &["pack", "show", "mine"]);
+}
+
+#[test]
+fn what_components_ask_for_has_to_be_approved() {
+    let machine = Machine::bare();
+    tool(&machine, "3.12.1");
+    let folder = tools().action("say.sh", "runtime: tool", "echo hi").write(&machine.make("packs"));
+    let output = install(&machine, &folder);
+    assert_eq!(output.code, 6, "{output}");
+    output.says(&["tools.tool asks to", "run", "tool", "look in", "~/tools/*/bin", "--approve"]);
+    machine.runs(4, &["run", "tools.say"]);
+    assert_eq!(starts(&machine, "3.12.1"), 0, "nothing was run before it was approved");
+    machine.runs(0, &["pack", "install", "--approve", &folder.to_string_lossy()]);
+    assert_eq!(result(&machine, "tools.say"), "hi");
+
+    // What was approved once need not be approved again, and nothing more.
+    assert_eq!(install(&machine, &folder).code, 0);
+    let yaml = folder.join("runtimes/tool.yaml");
+    let more = fs::read_to_string(&yaml).expect("a file").replace("tools: [tool]", "tools: [tool, rm]");
+    fs::write(yaml, more).expect("a file");
+    let output = install(&machine, &folder);
+    assert_eq!(output.code, 6, "{output}");
+    assert_eq!(result(&machine, "tools.say"), "hi", "what was approved goes on");
+}
+
+#[test]
+fn removing_one() {
+    let machine = Machine::new();
+    Pack::new("mine").shell("say", "", "echo hi").install(&machine);
+    machine.runs(0, &["run", "mine.say"]);
+    machine.runs(0, &["pack", "remove", "mine"]).says(&["removed mine"]);
+    machine.runs(4, &["run", "mine.say"]);
+    machine.runs(4, &["pack", "remove", "mine"]);
+    assert!(!machine.at("data/packs/mine").exists());
+    assert_eq!(machine.last()["action"], "mine.say", "what it ran stays on record");
+    machine.runs(0, &["execution", "logs", "last"]).prints(&["hi"]);
+    machine.runs(2, &["pack", "remove", "core"]).says(&["core"]);
+    machine.runs(2, &["pack", "remove", "examples"]).says(&["comes with Attune"]);
+    Pack::new("mine").shell("say", "", "echo again").install(&machine);
+    assert_eq!(result(&machine, "mine.say"), "again");
+}
+
+#[test]
+fn a_new_one_is_ready_to_be_installed() {
+    let machine = Machine::new();
+    let output = machine.runs(0, &["pack", "new", "mine"]);
+    output.says(&["attune pack install"]);
+    let folder = machine.at("mine").to_string_lossy().into_owned();
+    machine.runs(0, &["pack", "validate", &folder]).prints(&["mine 0.1.0 is a valid pack"]);
+    machine.runs(0, &["pack", "install", &folder]);
+    assert_eq!(machine.json(&["run", "mine.greet", "-p", "name=it's me"])["result"], "Hello, it's me!");
+    machine.runs(2, &["pack", "new", "mine"]).says(&["exists already"]);
+    machine.runs(2, &["pack", "new", "Not A Name"]);
+    machine.runs(0, &["pack", "new", "other", "--path", &machine.make("below").to_string_lossy()]);
+    assert!(machine.at("below/other/pack.yaml").is_file());
+}
+
+#[test]
+fn those_that_come_with_it() {
+    let machine = Machine::new();
+    let listed = machine.json(&["pack", "list"]);
+    let names = listed.as_array().expect("a list").iter().map(|pack| pack["ref"].clone());
+    assert_eq!(names.collect::<Vec<_>>(), [json!("core"), json!("examples")]);
+    let core = machine.json(&["pack", "show", "core"]);
+    assert_eq!(core["runtimes"], json!(["core.native", "core.node", "core.python", "core.shell"]));
+    let components =
+        core["components"].as_array().expect("a list").iter().map(|component| component["name"].clone());
+    assert_eq!(components.collect::<Vec<_>>(), [json!("declarative"), json!("node"), json!("python")]);
+    machine.runs(0, &["pack", "show", "examples"]).prints(&["examples.greet", ">=3.9", "core.python"]);
+}

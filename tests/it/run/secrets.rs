@@ -1,0 +1,80 @@
+//! Secrets reach the action that declares them, and nothing that is kept or shown.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::cli::Machine;
+use crate::support::fixture::Pack;
+
+const SECRET: &str = "correct-horse-battery";
+
+fn machine() -> Machine {
+    let machine = Machine::new();
+    let file = machine.write("secrets.yaml", format!("token: {SECRET}\nother: not-declared-anywhere\n"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let read = "secrets: [{ name: token, required: true }]";
+    let variable = "secrets: [{ name: token, env: TOKEN, required: true }]";
+    Pack::new("vault")
+        .shell("print", read, "cat; cat /proc/$$/environ | tr '\\0' '\\n' >&2")
+        .shell("spell", variable, r#"printf %s "$TOKEN" | base64; printf '%s\n' "$TOKEN"; echo "$TOKEN" >&2"#)
+        .shell("length", variable, r#"echo "${#TOKEN}""#)
+        .shell("echo", "parameters: {type: object}", "cat")
+        .install(&machine);
+    machine
+}
+
+#[test]
+fn they_are_masked_wherever_they_would_be_kept() {
+    let machine = machine();
+    for action in ["vault.print", "vault.spell"] {
+        for json in [&[][..], &["--json"]] {
+            let arguments = [&["run", action, "--secrets", "secrets.yaml", "-vv"], json].concat();
+            let output = machine.runs(0, &arguments);
+            assert!(!output.to_string().contains(SECRET), "{output}");
+            output.says(&[if action == "vault.print" { "ATTUNE_ACTION=vault.print" } else { "***" }]);
+        }
+        for command in [&["execution", "show", "last"][..], &["execution", "logs", "last"]] {
+            let output = machine.runs(0, command);
+            let shown = output.to_string();
+            let spelt = "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5";
+            assert!(!shown.contains(SECRET) && !shown.contains(spelt), "{shown}");
+            output.prints(&["***"]);
+        }
+    }
+    let secret = SECRET.as_bytes();
+    for file in ["attune.db", "attune.db-wal"] {
+        let kept = fs::read(machine.at("data").join(file)).unwrap_or_default();
+        assert!(!kept.windows(secret.len()).any(|window| window == secret), "{file} has it");
+    }
+}
+
+#[test]
+fn they_arrive_and_only_those_that_are_declared() {
+    let machine = machine();
+    let run = machine.json(&["run", "vault.length", "--secrets", "secrets.yaml"]);
+    assert_eq!(run["result"], SECRET.len().to_string());
+    let output = machine.runs(0, &["run", "vault.print", "--secrets", "secrets.yaml"]);
+    assert!(!output.to_string().contains("not-declared-anywhere"), "{output}");
+    let output = machine.runs(0, &["run", "vault.echo", "--secrets", "secrets.yaml", "-p", "a=b"]);
+    assert_eq!(output.stdout, "{\"a\":\"b\"}\n");
+    let file = machine.at("secrets.yaml");
+    let machine = machine.and("ATTUNE_SECRETS_FILE", file.display());
+    assert_eq!(machine.json(&["run", "vault.length"])["result"], SECRET.len().to_string());
+}
+
+#[test]
+fn without_them_nothing_runs() {
+    let machine = machine();
+    machine.runs(2, &["run", "vault.length"]).says(&["token", "--secrets FILE"]);
+    fs::set_permissions(machine.at("secrets.yaml"), fs::Permissions::from_mode(0o644)).expect("a mode");
+    machine.runs(2, &["run", "vault.length", "--secrets", "secrets.yaml"]).says(&["chmod 600"]);
+}
+
+#[test]
+fn the_example() {
+    let machine = machine();
+    let file = machine.write("example.json", format!("{{\"api_token\": \"{SECRET}\"}}"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let run = machine.json(&["run", "examples.secret", "--secrets", "example.json"]);
+    assert_eq!(run["result"]["length"], SECRET.len());
+}

@@ -1,0 +1,167 @@
+//! Settings, and what every command has in common.
+
+use std::fs;
+
+use serde_json::{Value as Json, json};
+
+use crate::support::cli::Machine;
+
+/// A setting as `attune config show` has it.
+fn setting(machine: &Machine, arguments: &[&str], name: &str) -> (Json, Json) {
+    let shown = machine.json(&[&["config", "show"], arguments].concat());
+    let mut all = shown.as_array().expect("a list").iter();
+    let setting = all.find(|setting| setting["name"] == name).expect("the setting");
+    (setting["value"].clone(), setting["origin"].clone())
+}
+
+#[test]
+fn flags_win_over_variables_and_variables_over_the_file() {
+    let machine = Machine::fresh();
+    let default = (json!("10s"), json!("default"));
+    assert_eq!(setting(&machine, &[], "kill_grace"), default);
+    let file = machine.write("home/.config/attune/attune.toml", "# mine\nkill_grace = \"3s\"\n");
+    let from_file = (json!("3s"), json!(format!("{}:2", file.display())));
+    assert_eq!(setting(&machine, &[], "kill_grace"), from_file);
+    let machine = machine.and("ATTUNE_KILL_GRACE", "2s");
+    assert_eq!(setting(&machine, &[], "kill_grace"), (json!("2s"), json!("$ATTUNE_KILL_GRACE")));
+    let flag = ["--set", "kill_grace=1s"];
+    assert_eq!(setting(&machine, &flag, "kill_grace"), (json!("1s"), json!("flag")));
+    assert_eq!(setting(&machine, &["--data-dir", "here"], "data_dir").0, json!(machine.at("here")));
+    let other = machine.write("other.toml", "kill_grace = 7\noutput_limit = \"1MiB\"\n");
+    let other = other.to_string_lossy();
+    assert_eq!(setting(&machine, &["--config", &other], "output_limit").0, "1MiB");
+    machine.runs(0, &["config", "show"]).prints(&["kill_grace", "$ATTUNE_KILL_GRACE", "data_dir"]);
+    assert!(!machine.at("data").exists(), "looking at settings makes nothing");
+}
+
+#[test]
+fn mistakes_in_settings_say_where_they_are() {
+    let machine = Machine::fresh();
+    machine.runs(2, &["config", "show", "--set", "kil_grace=1s"]).says(&["did you mean `kill_grace`?"]);
+    machine.runs(2, &["config", "show", "--set", "kill_grace=soon"]).says(&["`kill_grace` can't be `soon`"]);
+    machine.runs(2, &["config", "show", "--set", "kill_grace"]).says(&["--set NAME=VALUE"]);
+    machine.runs(2, &["config", "show", "--config", "/nowhere.toml"]).says(&["/nowhere.toml"]);
+    let file = machine.write("broken.toml", "a = 1\nkill_grace = \n").display().to_string();
+    machine.runs(2, &["config", "show", "--config", &file]).says(&[&format!("{file}:2:")]);
+    let machine = machine.and("ATTUNE_DATA_DIR", "relative");
+    machine.runs(2, &["run", "examples.greet"]).says(&["$ATTUNE_DATA_DIR", "absolute path"]);
+}
+
+#[test]
+fn a_worker_can_be_limited_to_some_runtimes() {
+    for names in ["bash", "core.shell", "shell,nothing"] {
+        let machine = Machine::bare().and("ATTUNE_WORKER_RUNTIMES", names);
+        let looked = machine.json(&["runtime", "detect"]);
+        for looked in looked.as_array().expect("a list") {
+            let found = looked["installations"].as_array().expect("a list");
+            assert_eq!(!found.is_empty(), looked["runtime"] == "core.shell", "{names}: {looked}");
+        }
+        machine.runs(0, &["run", "core.echo"]);
+        machine.runs(2, &["run", "examples.greet"]).says(&["this worker does not use `core.python`"]);
+        machine.runs(0, &["doctor"]).prints(&["`worker_runtimes` names only others"]);
+    }
+}
+
+#[test]
+fn folders_can_be_put_elsewhere() {
+    let machine = Machine::fresh();
+    let elsewhere = |name: &str| machine.at("elsewhere").join(name).display().to_string();
+    let (packs, envs, cache) = (elsewhere("packs"), elsewhere("envs"), elsewhere("cache"));
+    let machine = machine
+        .and("ATTUNE_PACKS_DIR", packs)
+        .and("ATTUNE_RUNTIME_ENVS_DIR", envs)
+        .and("ATTUNE_CACHE_DIR", cache);
+    machine.runs(0, &["run", "examples.greet"]);
+    for name in ["packs/examples", "envs/examples", "cache/components"] {
+        assert!(machine.at("elsewhere").join(name).is_dir(), "{name}");
+    }
+    for name in ["packs", "envs", "cache"] {
+        assert!(!machine.at("data").join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_used() {
+    let machine = Machine::fresh();
+    let file = machine.write("file", "");
+    let machine = machine.and("ATTUNE_DATA_DIR", file.join("below").display());
+    for arguments in [&["run", "examples.greet"][..], &["execution", "list"], &["doctor"]] {
+        let output = machine.runs(1, arguments);
+        output.says(&["file/below", "error: can't"]);
+        assert!(!output.stderr.contains("panicked"), "{output}");
+    }
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_and_left_alone() {
+    let machine = Machine::new();
+    let database = machine.at("data/attune.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database);
+        let pool = sqlx::sqlite::SqlitePool::connect_with(options).await.expect("a database");
+        let statement =
+            "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                         values (9999, 'later', true, x'00', 0)";
+        sqlx::query(statement).execute(&pool).await.expect("a row");
+        pool.close().await;
+    });
+    let before = fs::read(&database).expect("a database");
+    for arguments in [&["run", "core.echo"][..], &["execution", "list"]] {
+        machine.runs(1, arguments).says(&["is of a newer Attune (schema 9999", "another data folder"]);
+    }
+    assert_eq!(fs::read(&database).expect("a database"), before);
+    machine.write("data/attune.db", "this is no database at all, but long enough to look like one");
+    machine.runs(1, &["execution", "list"]).says(&["attune.db"]);
+}
+
+#[test]
+fn colour_only_where_it_is_asked_for() {
+    let machine = Machine::new();
+    let colour = |arguments: &[&str]| machine.run(arguments).stdout.contains('\x1b');
+    assert!(!colour(&["doctor"]), "not into a pipe");
+    assert!(colour(&["doctor", "--color", "always"]));
+    assert!(!colour(&["doctor", "--color", "never"]));
+    let machine = machine.and("NO_COLOR", "1");
+    assert!(!machine.run(&["doctor"]).to_string().contains('\x1b'));
+}
+
+#[test]
+fn help_and_completions() {
+    let machine = Machine::fresh();
+    let help = machine.runs(0, &["--help"]);
+    help.prints(&["Exit codes:", "  3    nothing matches", "  124  the action ran longer"]);
+    assert_eq!(help.stderr, "");
+    machine.runs(0, &["run", "--help"]).prints(&["--dry-run", "--constraint", "--params"]);
+    machine.runs(0, &["--version"]).prints(&[env!("CARGO_PKG_VERSION")]);
+    machine.runs(2, &["resolv"]).says(&["'resolve'"]);
+    for shell in ["bash", "zsh", "fish"] {
+        machine.runs(0, &["completions", shell]).prints(&["attune", "resolve"]);
+    }
+    assert!(!machine.at("data").exists());
+}
+
+#[test]
+fn the_doctor_says_what_is_there() {
+    let machine = Machine::bare();
+    let findings = machine.json(&["doctor"]);
+    let findings = findings.as_array().expect("a list");
+    let finding = |what: &str| {
+        findings.iter().find(|finding| finding["what"] == what).unwrap_or_else(|| panic!("no {what}"))
+    };
+    assert_eq!(finding("data folder")["state"], "good");
+    assert_eq!(finding("core.shell")["state"], "good");
+    assert_eq!(finding("core.native")["state"], "good");
+    for finding in findings {
+        assert_eq!(
+            finding["state"] == "good",
+            finding.get("mend").is_none(),
+            "what is not good can be mended"
+        );
+    }
+    // Where nothing is installed, it says what to install.
+    let machine = Machine::bare().and("PATH", "/nowhere").and("ATTUNE_WORKER_RUNTIMES", "tool");
+    crate::support::fixture::tools().install(&machine);
+    let output = machine.runs(0, &["doctor"]);
+    output.prints(&["tools.tool", "no working installation", "install Tool (known versions: 3.11, 3.12)"]);
+}
