@@ -66,11 +66,7 @@ impl Record {
         self.decided.selection = serde_json::to_value(SelectionView::from(&choice.selection)).ok();
         self.decided.warnings.extend(choice.warnings.iter().cloned());
         tracing::Span::current().record("runtime.version", tracing::field::display(&choice.version));
-        tracing::info!(
-            installation.path = %found.path.display(),
-            "selected an installation of {}",
-            asked.runtime.runtime.reference
-        );
+        tracing::info!(installation.path = %found.path.display(), "selected an installation");
         self.choice = Some(choice.clone());
     }
 
