@@ -77,25 +77,33 @@ pub async fn run(
     observe: Observer<'_>,
     cancel: impl Future<Output = ()> + Send,
 ) -> Result<Outcome, ExecutionError> {
-    let mut timings = Timings::begin();
+    let timings = Timings::begin();
     let asked = asked::ask(worker, request).await?;
-    let folder =
-        RunFolder::create(&worker.settings.runs_dir(), asked.id).map_err(ExecutionError::RunFolder)?;
-    let mut record = Record::accept(worker, &asked).await?;
-    observe(Event::Accepted(asked.id));
-    timings.end("ask");
-    // Enabled even where only errors are logged: what is logged says for what, and under which version.
+    // Of the highest level, so that whatever is logged while it runs says for which execution and version.
     let span = tracing::error_span!(
         "execution",
         execution.id = %asked.id,
         action.r#ref = %asked.action.reference,
-        runtime.version = tracing::field::Empty
+        runtime.version = tracing::field::Empty,
     );
+    run_accepted(worker, &asked, timings, observe, cancel).instrument(span).await
+}
+
+async fn run_accepted(
+    worker: &Worker,
+    asked: &Asked,
+    mut timings: Timings,
+    observe: Observer<'_>,
+    cancel: impl Future<Output = ()> + Send,
+) -> Result<Outcome, ExecutionError> {
+    let folder =
+        RunFolder::create(&worker.settings.runs_dir(), asked.id).map_err(ExecutionError::RunFolder)?;
+    let mut record = Record::accept(worker, asked).await?;
+    observe(Event::Accepted(asked.id));
+    timings.end("ask");
     let cancel = pin!(cancel);
-    let ending = carry_out(worker, &asked, (&folder, &mut record, &mut timings), observe, cancel)
-        .instrument(span.clone())
-        .await;
-    let outcome = record.end(worker, &asked, ending, timings.stages()).instrument(span).await?;
+    let ending = carry_out(worker, asked, (&folder, &mut record, &mut timings), observe, cancel).await;
+    let outcome = record.end(worker, asked, ending, timings.stages()).await?;
     // Only now: while its folder is there, an execution that nobody ended can be told from one that goes on.
     drop(folder);
     Ok(outcome)

@@ -26,7 +26,7 @@ pub(super) struct Resolve {
     /// Choose among this machine's installations of a runtime, by reference or alias
     #[arg(long, value_name = "RUNTIME", conflicts_with = "candidate")]
     runtime: Option<String>,
-    /// Choose among these instead: VERSION, or VERSION=FLAG[,FLAG] with the flags `default` and `unavailable`
+    /// Choose among these instead: VERSION, or VERSION=FLAGS with `default`, `unavailable` or both by a comma
     #[arg(long, value_name = "VERSION[=FLAGS]")]
     candidate: Vec<String>,
     /// Ask for a build variant

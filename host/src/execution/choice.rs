@@ -1,4 +1,4 @@
-//! Which installation runs an action: what is installed, put before the pure [`selection`].
+//! Which installation runs an action: what is installed, put before the pure [`selection`](crate::selection).
 
 use chrono::NaiveDate;
 

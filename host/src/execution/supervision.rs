@@ -44,7 +44,7 @@ pub(super) async fn supervise(
     if let Err(error) = folder.record(running.record()) {
         tracing::warn!("can't record the process, so a sweep could not end it: {error}");
     }
-    tracing::debug!("started");
+    tracing::debug!(process.id = running.record().pid, "started");
     let log = LogRecorder::new(worker.settings.output_limit);
     let maskers = Mutex::new([asked.masker.stream(), asked.masker.stream()]);
     let take_in = |stream: Stream, masked: &[u8]| {
