@@ -11,6 +11,7 @@ mod failure;
 mod options;
 mod output;
 mod pack;
+mod printer;
 mod progress;
 mod resolve;
 mod run;

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::digest;
-use crate::installation::{Candidate, Identity, Installation};
+use crate::installation::{Candidate, FailureClass, Identity, Installation};
 use crate::pack::{DeclaredVersion, Distributions};
 use crate::plugin::{DetectionRequest, Memo, MemoEntry, PluginError, RuntimePlugin, Scanned};
 use crate::store::StoreError;
@@ -18,6 +20,9 @@ use crate::store::runtime::RuntimeRow;
 use crate::verification;
 use crate::version::Series;
 use crate::worker::Worker;
+
+/// How long a failure is believed that may come out differently on another try.
+const TRANSIENT_MAX: TimeDelta = TimeDelta::minutes(5);
 
 /// How much to trust what is known already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +90,40 @@ async fn is_current(
     let Some(scan) = worker.store.scan::<Vec<Scanned>>(worker.id, runtime.id).await? else {
         return Ok(false);
     };
+    let is_stale = now() - scan.scanned_at > TRANSIENT_MAX;
     Ok(scan.detected_against == against
+        && !(is_stale && known.iter().any(is_transient))
         && scan.folders.iter().all(Scanned::is_unchanged)
         && known
             .iter()
             .all(|found| found.identity.is_none() || found.identity == Identity::of(&found.path).ok()))
+}
+
+/// Whether trying again may come out differently, though nothing has changed that can be seen.
+fn is_transient(found: &FoundInstallation) -> bool {
+    found.status.failure().is_some_and(|failure| match failure.class {
+        FailureClass::Timeout | FailureClass::KilledBySignal(_) | FailureClass::PluginFailed => true,
+        FailureClass::NotFound
+        | FailureClass::BrokenSymlink
+        | FailureClass::SymlinkLoop
+        | FailureClass::IsDirectory
+        | FailureClass::NotExecutable
+        | FailureClass::PermissionDenied
+        | FailureClass::ExecFormat
+        | FailureClass::BadShebang
+        | FailureClass::ShimUnresolved
+        | FailureClass::NotBaseInstallation
+        | FailureClass::NonzeroExit(_)
+        | FailureClass::UnparsableOutput
+        | FailureClass::PatternMismatch
+        | FailureClass::VersionMismatch
+        | FailureClass::WrongImplementation
+        | FailureClass::VariantMismatch
+        | FailureClass::MissingCapability(_)
+        | FailureClass::Denied
+        | FailureClass::InvalidDeclaration
+        | FailureClass::Other(_) => false,
+    })
 }
 
 async fn look(
@@ -125,7 +159,7 @@ async fn look(
     found.sort_by(|a, b| a.path.cmp(&b.path));
     remember(worker, &memo).await?;
     let scan = scan_now(against, answer.scanned);
-    worker.store.record_detection(worker.id, runtime.id, &scan, &found).await?;
+    worker.store.record_detection(worker.id, runtime, &scan, &found).await?;
     Ok(found)
 }
 
@@ -156,7 +190,7 @@ async fn settle(
         }
     };
     let identity = Identity::of(&installation.path).ok();
-    let (runtime_version, distributions) = covering(worker, runtime, &installation).await?;
+    let (runtime_version, distributions) = covering(runtime, &installation);
     let against = verified_against(worker, runtime, distributions);
     let still_holds = |found: &&FoundInstallation| {
         found.path == installation.path
@@ -188,12 +222,8 @@ async fn settle(
     })
 }
 
-/// The version of the runtime that an installation belongs to, and how it is to be verified.
-async fn covering<'a>(
-    worker: &Worker,
-    runtime: &'a RuntimeRow,
-    installation: &Installation,
-) -> Result<(i64, &'a Distributions), DetectionError> {
+/// The label of the version of the runtime that an installation belongs to, and how it is to be verified.
+fn covering<'a>(runtime: &'a RuntimeRow, installation: &Installation) -> (String, &'a Distributions) {
     let declared = runtime
         .versions
         .iter()
@@ -201,13 +231,13 @@ async fn covering<'a>(
         .filter_map(|version| Some((version.declared.version.parse::<Series>().ok()?, version)))
         .collect::<Vec<_>>();
     let series = declared.iter().map(|(series, _)| series);
-    if let Some(position) = Series::covering(series, &installation.version.semver) {
-        let version = declared[position].1;
-        return Ok((version.id, distributions_of(runtime, &version.declared)));
+    match Series::covering(series, &installation.version.semver) {
+        Some(position) => {
+            let version = &declared[position].1.declared;
+            (version.version.clone(), distributions_of(runtime, version))
+        }
+        None => (installation.version.to_string(), &runtime.runtime.distributions),
     }
-    let config = &runtime.runtime.execution_config;
-    let id = worker.store.detected_version(runtime, &installation.version, config).await?;
-    Ok((id, &runtime.runtime.distributions))
 }
 
 /// A version's own, or else the runtime's.
@@ -262,13 +292,8 @@ async fn remember(worker: &Worker, memo: &Memo) -> Result<(), DetectionError> {
 
 /// Digest of everything but the disk that a detection depends on.
 fn detected_against(worker: &Worker, runtime: &RuntimeRow) -> String {
-    let versions = runtime
-        .runtime
-        .versions
-        .iter()
-        .map(|version| (&version.version, version.is_default, &version.meta, &version.distributions))
-        .collect::<Vec<_>>();
-    digest::of_json(&(worker.surroundings(runtime), &runtime.runtime.distributions, versions))
+    let limits = (worker.settings.detection_timeout, worker.settings.verification_timeout);
+    digest::of_json(&(worker.surroundings(runtime), request(runtime), limits))
 }
 
 /// Digest of everything but the file that a verdict depends on.

@@ -98,14 +98,20 @@ async fn run_accepted(
 ) -> Result<Outcome, ExecutionError> {
     let folder =
         RunFolder::create(&worker.settings.runs_dir(), asked.id).map_err(ExecutionError::RunFolder)?;
-    let mut record = Record::accept(worker, asked).await?;
+    let mut record = match Record::accept(worker, asked).await {
+        Ok(record) => record,
+        Err(error) => {
+            folder.remove();
+            return Err(error.into());
+        }
+    };
     observe(Event::Accepted(asked.id));
     timings.end("ask");
     let cancel = pin!(cancel);
     let ending = carry_out(worker, asked, (&folder, &mut record, &mut timings), observe, cancel).await;
     let outcome = record.end(worker, asked, ending, timings.stages()).await?;
-    // Only now: while its folder is there, an execution that nobody ended can be told from one that goes on.
-    drop(folder);
+    // Only now: by its folder, an execution that nobody ended is found and abandoned.
+    folder.remove();
     Ok(outcome)
 }
 
@@ -134,6 +140,9 @@ async fn carry_out(
         return error.into();
     }
     timings.end("launch");
+    if let Err(error) = launch.check() {
+        return ExecutionError::from(error).into();
+    }
     let finished = supervision::supervise(worker, asked, command, folder, record, observe, cancel).await;
     timings.end("run");
     let ending = match finished {
@@ -212,8 +221,7 @@ pub async fn preview(worker: &Worker, request: &Request) -> Result<Preview, Exec
         None
     } else {
         let environment = planned.ready_environment(worker);
-        let root = asked.pack_folder.clone();
-        let prepared = Prepared { environment, root, fresh: false };
+        let prepared = Prepared { environment, root: planned.root.clone(), fresh: false };
         Some(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
     };
     Ok(Preview { choice: Some(choice), environment: Some(planned), launch, asked })

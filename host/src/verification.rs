@@ -28,6 +28,11 @@ impl Verified {
     }
 }
 
+/// Whether two texts of a version mean the same one.
+fn is_same(one: &Version, other: &Version) -> bool {
+    one.semver == other.semver && one.variant == other.variant
+}
+
 /// Has the runtime's component verify an installation. A component that fails is a failed
 /// verification, not an error: other installations and runtimes go on.
 pub async fn verify(
@@ -53,6 +58,11 @@ pub async fn verify(
     match plugin.verify(request).await {
         Ok(answer) => {
             let verdict = answer.value;
+            if verdict.failure().is_none() && !is_same(&verdict.version, &installation.version) {
+                let message = format!("detected as {}, but it is {}", installation.version, verdict.version);
+                let failure = Failure::new(FailureClass::VersionMismatch, message);
+                return Verified { checks: verdict.checks, ..Verified::failed(installation, failure) };
+            }
             Verified {
                 status: verdict.failure().map_or(InstallationStatus::Verified, |failure| {
                     InstallationStatus::Failed { failure: failure.clone() }

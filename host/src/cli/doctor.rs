@@ -171,7 +171,8 @@ async fn examine(worker: &Worker, runtime: &RuntimeRow) -> Finding {
     let default = runtime.versions.iter().find(|version| version.declared.is_default);
     let has_default = default.is_none_or(|default| {
         detected.installations.iter().any(|found| {
-            found.runtime_version == Some(default.id) && found.status == InstallationStatus::Verified
+            found.runtime_version.as_ref() == Some(&default.declared.version)
+                && found.status == InstallationStatus::Verified
         })
     });
     match default {

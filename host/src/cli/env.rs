@@ -13,18 +13,18 @@ use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::progress::Progress;
 use super::run::environment_failed;
-use super::runtime::open_worker;
+use super::runtime::{detection_failed, open_worker};
 use crate::environment::collect::{self, Entry, Policy};
 use crate::environment::key::Key;
 use crate::environment::layout::Layout;
 use crate::environment::prepare::{self, Need, Repaired};
 use crate::environment::ready::{State, inspect};
-use crate::execution::choice::{Asked, choose};
+use crate::execution::choice::{Asked, ChoiceError, choose};
 use crate::execution::pack_folder;
 use crate::installation::Identity;
 use crate::settings::{bytes, duration};
 use crate::store::environment::EnvironmentRow;
-use crate::worker::Worker;
+use crate::worker::{RuntimeError, Worker};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Env {
@@ -109,6 +109,8 @@ async fn listed(worker: &Worker) -> Result<Vec<Listed>, Failed> {
                 ("ready", None) => "missing",
                 _ => "failed",
             };
+            let used = entry.map(|entry| chrono::DateTime::from(entry.last_used));
+            let row = EnvironmentRow { last_used_at: used.unwrap_or(row.last_used_at), ..row };
             Listed { state, bytes: entry.map(|entry| entry.size), row }
         })
         .collect())
@@ -250,14 +252,22 @@ async fn repair(worker: &Worker, output: &Output) -> Result<(), Failed> {
     for row in worker.store.actions(None).await? {
         let program = &row.action.program;
         let pack = row.action.reference.pack();
-        let Ok(runtime) = worker.runtime(&program.runtime, Some(pack)).await else { continue };
+        let runtime = match worker.runtime(&program.runtime, Some(pack)).await {
+            Ok(runtime) => runtime,
+            Err(RuntimeError::Unknown { .. } | RuntimeError::Ambiguous { .. }) => continue,
+            Err(RuntimeError::Store(error)) => return Err(error.into()),
+        };
         let asked = Asked {
             constraint: program.constraint.as_ref(),
             variant: program.variant.as_deref(),
             policy: program.version_policy,
         };
         // An action that nothing can run has no environment to repair.
-        let Ok(choice) = choose(worker, &runtime, asked).await else { continue };
+        let choice = match choose(worker, &runtime, asked).await {
+            Ok(choice) => choice,
+            Err(ChoiceError::Detection(error)) => return Err(detection_failed(error)),
+            Err(_) => continue,
+        };
         progress.say(format!("checking the environment of {}", row.action.reference));
         let folder = pack_folder(worker, pack, &row.pack_digest);
         let need = Need {

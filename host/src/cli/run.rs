@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone};
+use super::printer::Printer;
 use super::progress::Progress;
 use super::resolve::{alias_failed, choice_failed, parse, unknown_runtime};
 use super::runtime::{detection_failed, open_worker};
@@ -23,7 +24,6 @@ use crate::environment::prepare::{Planned, PrepareError};
 use crate::execution::choice::{Choice, ChoiceError};
 use crate::execution::launch::{Launch, LaunchError};
 use crate::execution::{self, AskError, Event, ExecutionError, Given, Outcome, Preview, Request, Status};
-use crate::process::Stream;
 use crate::reference::ActionRef;
 use crate::selection::{Reason, SelectionView};
 use crate::settings::duration;
@@ -118,17 +118,19 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
             progress.end();
         }
     };
+    let printer = Printer::start(output);
     let observe = |event: Event<'_>| match event {
         Event::Accepted(_) => {}
         Event::Doing(what) => say(what.to_owned()),
         Event::Building(progress) => say(building(progress)),
         Event::Output(stream, bytes) => {
             end_progress();
-            pass_on(output, stream, bytes);
+            printer.push(stream, bytes);
         }
     };
     let outcome = execution::run(worker, request, &observe, interrupted()).await;
     end_progress();
+    printer.finish();
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => return Err(execution_failed(worker, error).await),
@@ -156,20 +158,16 @@ async fn interrupted() {
             Err(_) => std::future::pending().await,
         }
     };
+    let hung_up = async {
+        match signal(SignalKind::hangup()) {
+            Ok(mut hung_up) => hung_up.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminated => {}
-    }
-}
-
-/// What an action prints goes where it would go if it were started directly; with `--json`, only its
-/// complaints do.
-fn pass_on(output: &Output, stream: Stream, bytes: &[u8]) {
-    // A reader that went away is no reason to end the action.
-    match stream {
-        Stream::Stdout if output.json => {}
-        Stream::Stdout => drop(output.bytes(bytes)),
-        Stream::Stderr => drop(std::io::stderr().write_all(bytes)),
+        _ = hung_up => {}
     }
 }
 
@@ -376,6 +374,7 @@ async fn execution_failed(worker: &Worker, error: ExecutionError) -> Failed {
         | ExecutionError::Delivery(_)
         | ExecutionError::Spawn(_)
         | ExecutionError::Wait(_)
+        | ExecutionError::NotRunning { .. }
         | ExecutionError::Store(_)) => Failed::new(Exit::Failure, error),
     }
 }

@@ -67,6 +67,8 @@ pub struct Planned {
     pub link: PathBuf,
     /// Whether it is there already.
     pub ready: bool,
+    /// Where the entry point would be started from.
+    pub root: PathBuf,
 }
 
 /// Why there is no environment.
@@ -149,11 +151,16 @@ pub async fn plan(worker: &Worker, need: Need<'_>) -> Result<Planned, PrepareErr
     let question = Question::new(worker, need)?;
     let plan = question.plan().await?.value;
     if plan.steps.is_empty() {
-        return Ok(Planned { plan, key: None, link: question.link, ready: false });
+        let root = need.pack_folder.to_owned();
+        return Ok(Planned { plan, key: None, link: question.link, ready: false, root });
     }
     let key = question.key(&plan)?;
+    let root = match plan.stage {
+        Some(_) => question.layout.staged(&key, need.pack_digest, &question.scope),
+        None => need.pack_folder.to_owned(),
+    };
     let ready = matches!(inspect(&question.layout, &key, &question.identity), State::Ready(_));
-    Ok(Planned { plan, key: Some(key), link: question.link, ready })
+    Ok(Planned { plan, key: Some(key), link: question.link, ready, root })
 }
 
 /// What became of an environment that was looked at to be repaired.
@@ -190,12 +197,12 @@ pub async fn repair(
         }
         State::Ready(marker) => {
             let folder = question.layout.built(&key);
-            match question.check(&folder, true).await {
-                Ok(()) => return Ok(Some((link, Repaired::Healthy))),
-                Err(failure) => {
+            match question.check(&folder, true).await? {
+                Health::Healthy => return Ok(Some((link, Repaired::Healthy))),
+                Health::Unhealthy { reason } => {
                     collect::repair(&question.layout, &marker)
                         .map_err(|source| PrepareError::Repair { path: folder, source })?;
-                    failure
+                    reason
                 }
             }
         }
@@ -275,8 +282,8 @@ impl<'a> Question<'a> {
         let key: Key = row.key.parse()?;
         let State::Ready(marker) = inspect(&self.layout, &key, &self.identity) else { return Ok(None) };
         let folder = self.layout.built(&key);
-        if let Err(failure) = self.check(&folder, false).await {
-            tracing::warn!(environment.path = %self.link.display(), "an environment no longer works: {failure}");
+        if let Health::Unhealthy { reason } = self.check(&folder, false).await? {
+            tracing::warn!(environment.path = %self.link.display(), "an environment no longer works: {reason}");
             collect::repair(&self.layout, &marker)
                 .map_err(|source| PrepareError::Repair { path: folder.clone(), source })?;
             return Ok(None);
@@ -307,8 +314,9 @@ impl<'a> Question<'a> {
         self.worker.answer(self.need.runtime, (Function::Plan, &self.asked), is_empty, ask).await
     }
 
-    /// The component's word on whether the environment in `folder` works.
-    async fn check(&self, folder: &Path, thorough: bool) -> Result<(), Failure> {
+    /// The component's word on whether the environment in `folder` works. That it can't be asked says
+    /// nothing about the environment, and is an error.
+    async fn check(&self, folder: &Path, thorough: bool) -> Result<Health, PrepareError> {
         let request = CheckRequest {
             environment: folder.to_owned(),
             installation: self.installation.clone(),
@@ -325,9 +333,14 @@ impl<'a> Question<'a> {
         // A thorough check is there to find what a kept answer would miss.
         let worth_keeping = |health: &Health| !thorough && *health == Health::Healthy;
         let asked = (Function::Check, &(&self.asked, folder, thorough));
-        match self.worker.answer(self.need.runtime, asked, worth_keeping, ask).await {
-            Ok(Kept { value: Health::Healthy, .. }) => Ok(()),
-            Ok(Kept { value: Health::Unhealthy { reason }, .. }) => Err(reason),
+        Ok(self.worker.answer(self.need.runtime, asked, worth_keeping, ask).await?.value)
+    }
+
+    /// The same, for one that was just built and that nobody uses yet.
+    async fn check_built(&self, folder: PathBuf) -> Result<(), Failure> {
+        match self.check(&folder, false).await {
+            Ok(Health::Healthy) => Ok(()),
+            Ok(Health::Unhealthy { reason }) => Err(reason),
             Err(error) => Err(Failure::new(FailureClass::PluginFailed, error.to_string())),
         }
     }
@@ -374,8 +387,7 @@ impl<'a> Question<'a> {
             grace: self.worker.settings.kill_grace,
         };
         self.set_aside_broken(&key).await?;
-        let outcome =
-            build(&request, async |folder: PathBuf| self.check(&folder, false).await, progress).await;
+        let outcome = build(&request, |folder: PathBuf| self.check_built(folder), progress).await;
         self.record(plan, &key, outcome.as_ref()).await?;
         let built = outcome?;
         Ok((Ready { key, folder: built.path.clone(), link: self.link.clone() }, built))
@@ -384,9 +396,9 @@ impl<'a> Question<'a> {
     /// A shared build that another pack made may have broken since.
     async fn set_aside_broken(&self, key: &Key) -> Result<(), PrepareError> {
         if let State::Ready(marker) = inspect(&self.layout, key, &self.identity)
-            && let Err(failure) = self.check(&self.layout.built(key), false).await
+            && let Health::Unhealthy { reason } = self.check(&self.layout.built(key), false).await?
         {
-            tracing::warn!(environment.key = key.as_str(), "an environment no longer works: {failure}");
+            tracing::warn!(environment.key = key.as_str(), "an environment no longer works: {reason}");
             collect::repair(&self.layout, &marker)
                 .map_err(|source| PrepareError::Repair { path: self.layout.built(key), source })?;
         }

@@ -214,7 +214,10 @@ fn candidates(runtime: &RuntimeRow, installations: &[FoundInstallation]) -> Vec<
     installations
         .iter()
         .filter_map(|found| {
-            let row = runtime.versions.iter().find(|row| Some(row.id) == found.runtime_version);
+            let row = runtime
+                .versions
+                .iter()
+                .find(|row| found.runtime_version.as_deref() == Some(&row.declared.version));
             let rank = sources.iter().position(|root| root.source == found.source).unwrap_or(sources.len());
             Some(Candidate {
                 version: found.version.clone()?,

@@ -23,6 +23,36 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// On top of the clean environment, in order.
     pub changes: Vec<(String, VariableChange)>,
+    /// The interpreter, and what it was when it was verified.
+    pub interpreter: Option<(PathBuf, Identity)>,
+    /// The environment's folder, whose own programs may be started.
+    pub environment: Option<PathBuf>,
+    /// Whether the program is a tool that was granted.
+    pub tool: bool,
+}
+
+impl Launch {
+    /// Compares once more, right before the start: what was verified is what runs.
+    pub(crate) fn check(&self) -> Result<(), LaunchError> {
+        match &self.interpreter {
+            Some((path, identity)) if Identity::of(path).ok().as_ref() != Some(identity) => {
+                Err(LaunchError::Changed { path: path.clone() })
+            }
+            Some((path, _)) if !self.leads_to(path) => {
+                Err(LaunchError::Elsewhere { path: self.program.clone() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the program is the interpreter, or of an environment that was built with it: in either
+    /// case it is the interpreter's file, or lies below the folder that it is named by.
+    fn leads_to(&self, interpreter: &Path) -> bool {
+        let Ok(real) = self.program.canonicalize() else { return false };
+        real == interpreter
+            || self.environment.as_ref().is_some_and(|folder| real.starts_with(folder))
+            || self.tool
+    }
 }
 
 /// Why an action can't be started.
@@ -50,6 +80,12 @@ pub enum LaunchError {
     #[error("`{}` is not the file any more that was verified", path.display())]
     Changed {
         /// The interpreter.
+        path: PathBuf,
+    },
+    /// The program of the environment is not the interpreter's and not the environment's own.
+    #[error("`{}` leads out of its environment, and not to the interpreter that was verified", path.display())]
+    Elsewhere {
+        /// The program.
         path: PathBuf,
     },
     /// A variable can't be set.
@@ -82,6 +118,7 @@ pub(crate) async fn interpreted(
     };
     let answer = worker.answer(runtime, (Function::Launch, &asked), |_| true, ask).await?;
     let LaunchCommand { program: wanted, arguments, variables } = answer.value;
+    let tool = matches!(wanted, PlannedProgram::Tool(_));
     let path = match wanted {
         PlannedProgram::Installation => choice.installation.path.clone(),
         PlannedProgram::Environment(relative) => match environment {
@@ -91,10 +128,6 @@ pub(crate) async fn interpreted(
         PlannedProgram::Tool(path) if answer.tools.contains_key(&path) => path,
         PlannedProgram::Tool(path) => return Err(LaunchError::UnknownTool { path }),
     };
-    // What was verified is what runs.
-    if Identity::of(&choice.installation.path).ok().as_ref() != Some(&identity) {
-        return Err(LaunchError::Changed { path: choice.installation.path.clone() });
-    }
     let places = places(&choice.installation.path, environment);
     let mut changes = variables;
     changes.extend(choice.config.env_vars.clone());
@@ -103,6 +136,9 @@ pub(crate) async fn interpreted(
         program: path,
         arguments: arguments.iter().map(|argument| expand(argument, &places)).collect(),
         changes: changes.into_iter().map(|(name, change)| (name, expand_change(change, &places))).collect(),
+        interpreter: Some((choice.installation.path.clone(), identity)),
+        environment: environment.and_then(|ready| ready.folder.canonicalize().ok()),
+        tool,
     })
 }
 
@@ -110,7 +146,8 @@ pub(crate) async fn interpreted(
 pub(crate) fn direct(runtime: &RuntimeRow, pack_folder: &Path, program: &Program) -> Launch {
     let mut changes = runtime.runtime.execution_config.env_vars.clone();
     changes.extend(program.env_vars.clone());
-    Launch { program: pack_folder.join(&program.entry_point), arguments: Vec::new(), changes }
+    let program = pack_folder.join(&program.entry_point);
+    Launch { program, arguments: Vec::new(), changes, interpreter: None, environment: None, tool: false }
 }
 
 /// The complete environment of the process.

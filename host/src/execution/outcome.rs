@@ -40,6 +40,12 @@ pub enum ExecutionError {
     /// The process was lost sight of.
     #[error(transparent)]
     Wait(#[from] WaitError),
+    /// Somebody else ended its record while it ran, so its own end does not count.
+    #[error("the execution {id} was given up by somebody else while it ran")]
+    NotRunning {
+        /// The execution.
+        id: ExecutionId,
+    },
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -60,7 +66,7 @@ impl ExecutionError {
             Self::Environment(_) => "environment_failed",
             Self::Launch(_) => "launch_failed",
             Self::Spawn(_) => "spawn_failed",
-            Self::Wait(_) => "worker_lost",
+            Self::Wait(_) | Self::NotRunning { .. } => "worker_lost",
             Self::Store(_) => "store",
         }
     }

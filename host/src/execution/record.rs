@@ -125,7 +125,9 @@ impl Record {
             // It ended before there was a process: what was decided so far is not on record yet.
             worker.store.decide_execution(self.id, &self.decided).await?;
         }
-        worker.store.finish_execution(self.id, &ended, sequence, &rest).await?;
+        if !worker.store.finish_execution(self.id, &ended, sequence, &rest).await? {
+            return Err(ExecutionError::NotRunning { id: self.id });
+        }
         tracing::info!(execution.status = %ending.status, "an execution ended");
         Ok(Outcome {
             id: self.id,

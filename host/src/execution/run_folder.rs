@@ -13,7 +13,8 @@ pub(crate) const LOCK_FILE: &str = "lock";
 /// The record of the process.
 pub(crate) const RECORD_FILE: &str = "process.json";
 
-/// An execution's folder. Dropping it removes it.
+/// An execution's folder. Dropping it leaves it, unlocked: the next start sweeps it, and the execution
+/// that was not brought to its end.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
@@ -35,6 +36,13 @@ impl RunFolder {
             DirBuilder::new().mode(0o700).create(path.join(inner))?;
         }
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Removes the folder of an execution that is recorded as ended, or not recorded at all.
+    pub(crate) fn remove(self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), "can't remove an execution's folder: {error}");
+        }
     }
 
     /// `HOME` of the process.
@@ -76,12 +84,4 @@ fn locked(path: &Path) -> io::Result<File> {
     lock.lock()?;
     // Whoever held the lock a moment ago may have removed the file that is locked now.
     if lock.metadata()?.nlink() == 0 { Err(io::ErrorKind::NotFound.into()) } else { Ok(lock) }
-}
-
-impl Drop for RunFolder {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), "can't remove an execution's folder: {error}");
-        }
-    }
 }

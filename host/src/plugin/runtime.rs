@@ -32,7 +32,7 @@ use crate::installation::{Candidate, Failure, FailureClass, Identity, Installati
 use crate::pack::{DeclaredVersion, ExecutionConfig, VerificationCommand};
 
 /// What `detect` is asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct DetectionRequest {
     /// Program names that the YAML declares, most wanted first.
     pub binaries: Vec<String>,

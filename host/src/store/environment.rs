@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::row::{optional_json, to_json};
 use super::worker::WorkerId;
-use super::{Result, Store, now};
+use super::{Result, Store};
 use crate::environment::Stage;
 
 /// An environment of a worker.
@@ -90,17 +90,6 @@ impl Store {
         .bind(environment.last_used_at)
         .execute(&self.pool)
         .await?;
-        Ok(())
-    }
-
-    /// Notes that an environment is used now. Losing this in a power cut does no harm.
-    pub async fn touch_environment(&self, worker: WorkerId, path: &str) -> Result<()> {
-        sqlx::query("update environment set last_used_at = $3 where worker = $1 and path = $2")
-            .bind(worker.0)
-            .bind(path)
-            .bind(now())
-            .execute(&self.relaxed)
-            .await?;
         Ok(())
     }
 

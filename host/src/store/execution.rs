@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
-use uuid::Uuid;
 
 use super::row::{json, optional_json, parsed, to_json};
 use super::worker::WorkerId;
@@ -246,15 +245,6 @@ impl Store {
                 Ok((row.try_get("sequence")?, LogChunk { stream, bytes: row.try_get("bytes")? }))
             })
             .collect()
-    }
-
-    /// Executions that a worker has, as far as the database knows.
-    pub async fn running_executions(&self, worker: WorkerId) -> Result<Vec<ExecutionId>> {
-        let rows = sqlx::query("select id from execution where status = 'running' and worker = $1")
-            .bind(worker.0)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(|row| Ok(ExecutionId(row.try_get::<Uuid, _>("id")?))).collect()
     }
 
     /// Gives up an execution whose process died with its worker. Whether it still was running.

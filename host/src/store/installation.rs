@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::row::{json, optional_json, to_json};
+use super::runtime::RuntimeRow;
 use super::worker::WorkerId;
 use super::{Result, Store, now};
 use crate::installation::{Check, Failure, FailureClass, Identity};
@@ -29,8 +30,8 @@ pub struct FoundInstallation {
     pub checks: Vec<Check>,
     /// What the verdict depends on besides the file.
     pub verified_against: Option<String>,
-    /// The version of the runtime that covers it.
-    pub runtime_version: Option<i64>,
+    /// Label of the version of the runtime that covers it, or its own if nothing declared does.
+    pub runtime_version: Option<String>,
     pub verified_at: DateTime<Utc>,
 }
 
@@ -86,7 +87,10 @@ impl Store {
     /// What a worker found of a runtime, in order of path.
     pub async fn installations(&self, worker: WorkerId, runtime: i64) -> Result<Vec<FoundInstallation>> {
         let rows = sqlx::query(
-            "select * from runtime_installation where worker = $1 and runtime = $2 order by path",
+            "select runtime_installation.*, runtime_version.version as label from runtime_installation
+             left join runtime_version on runtime_version.id = runtime_installation.runtime_version
+             where runtime_installation.worker = $1 and runtime_installation.runtime = $2
+             order by runtime_installation.path",
         )
         .bind(worker.0)
         .bind(runtime)
@@ -120,14 +124,14 @@ impl Store {
     pub async fn record_detection<T: Serialize>(
         &self,
         worker: WorkerId,
-        runtime: i64,
+        runtime: &RuntimeRow,
         scan: &ScanRow<T>,
         found: &[FoundInstallation],
     ) -> Result<()> {
         let mut transaction = self.begin().await?;
         sqlx::query("delete from runtime_installation where worker = $1 and runtime = $2")
             .bind(worker.0)
-            .bind(runtime)
+            .bind(runtime.id)
             .execute(&mut *transaction)
             .await?;
         for installation in found {
@@ -141,13 +145,13 @@ impl Store {
                  scanned_at = excluded.scanned_at",
         )
         .bind(worker.0)
-        .bind(runtime)
+        .bind(runtime.id)
         .bind(&scan.detected_against)
         .bind(to_json(&scan.folders))
         .bind(scan.scanned_at)
         .execute(&mut *transaction)
         .await?;
-        roll_up(&mut transaction, runtime).await?;
+        roll_up(&mut transaction, runtime.id).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -156,9 +160,13 @@ impl Store {
 async fn insert(
     transaction: &mut Transaction<'static, Sqlite>,
     worker: WorkerId,
-    runtime: i64,
+    runtime: &RuntimeRow,
     found: &FoundInstallation,
 ) -> Result<()> {
+    let runtime_version = match (&found.runtime_version, &found.version) {
+        (Some(label), Some(version)) => Some(version_row(transaction, runtime, label, version).await?),
+        _ => None,
+    };
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let version = found.version.as_ref();
     let failure = found.status.failure();
@@ -171,8 +179,8 @@ async fn insert(
          on conflict (worker, runtime, path) do nothing",
     )
     .bind(worker.0)
-    .bind(runtime)
-    .bind(found.runtime_version)
+    .bind(runtime.id)
+    .bind(runtime_version)
     .bind(version.map(|version| version.semver.to_string()))
     .bind(version.map(|version| number(version.semver.major)))
     .bind(version.map(|version| number(version.semver.minor)))
@@ -193,6 +201,36 @@ async fn insert(
     .execute(&mut **transaction)
     .await?;
     Ok(())
+}
+
+/// The row of a version. One that nobody declared is made, with the runtime's own configuration.
+async fn version_row(
+    transaction: &mut Transaction<'static, Sqlite>,
+    runtime: &RuntimeRow,
+    label: &str,
+    version: &Version,
+) -> Result<i64> {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let row = sqlx::query(
+        "insert into runtime_version
+             (runtime, runtime_ref, version, version_major, version_minor, version_patch, position,
+              execution_config, distributions, is_default, source, meta)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, false, 'detected', '{}')
+         on conflict (runtime, version) do update set runtime_ref = excluded.runtime_ref
+         returning id",
+    )
+    .bind(runtime.id)
+    .bind(runtime.runtime.reference.to_string())
+    .bind(label)
+    .bind(number(version.semver.major))
+    .bind(number(version.semver.minor))
+    .bind(number(version.semver.patch))
+    .bind(i64::MAX)
+    .bind(to_json(&runtime.runtime.execution_config))
+    .bind(to_json(&runtime.runtime.distributions))
+    .fetch_one(&mut **transaction)
+    .await?;
+    Ok(row.try_get("id")?)
 }
 
 /// Availability belongs to workers; what `runtime_version` says is derived from their installations.
@@ -259,7 +297,7 @@ fn found_installation(row: &SqliteRow) -> Result<FoundInstallation> {
         },
         checks: json(row, "checks")?,
         verified_against: row.try_get("verified_against")?,
-        runtime_version: row.try_get("runtime_version")?,
+        runtime_version: row.try_get("label")?,
         verified_at: row.try_get("verified_at")?,
     })
 }

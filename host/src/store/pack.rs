@@ -306,6 +306,8 @@ async fn upsert_runtime(
     .fetch_one(&mut **transaction)
     .await?;
     let id = row.try_get("id")?;
+    // What was found was found by what the runtime was before.
+    sqlx::query("delete from detection_scan where runtime = $1").bind(id).execute(&mut **transaction).await?;
     sqlx::query("delete from plugin_grant where runtime = $1").bind(id).execute(&mut **transaction).await?;
     if let (Some(plugin), Some(declaration)) = (&found.plugin, &runtime.plugin) {
         sqlx::query(
@@ -340,10 +342,11 @@ async fn replace_aliases(transaction: &mut Tx, runtime: i64, declared: &Runtime)
 }
 
 async fn upsert_versions(transaction: &mut Tx, runtime: i64, declared: &Runtime) -> Result<()> {
-    let rows = sqlx::query("select id, version from runtime_version where runtime = $1")
-        .bind(runtime)
-        .fetch_all(&mut **transaction)
-        .await?;
+    let rows =
+        sqlx::query("select id, version from runtime_version where runtime = $1 and source = 'declared'")
+            .bind(runtime)
+            .fetch_all(&mut **transaction)
+            .await?;
     for row in rows {
         let version: String = row.try_get("version")?;
         if !declared.versions.iter().any(|declared| declared.version == version) {

@@ -4,11 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::row::{json, optional_json, parsed, to_json};
-use super::{Result, Store, now};
-use crate::pack::{DeclaredVersion, ExecutionConfig, Grants, Runtime};
+use super::row::{json, optional_json, parsed};
+use super::{Result, Store};
+use crate::pack::{DeclaredVersion, Grants, Runtime};
 use crate::reference::{PackRef, RuntimeRef};
-use crate::version::Version;
 
 /// An installed runtime, with everything that the stages need to know about it.
 #[derive(Clone, Debug)]
@@ -122,50 +121,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(|row| parsed(row, "ref")).collect()
-    }
-
-    /// The row for an installed version that nothing declared covers, made if need be.
-    pub async fn detected_version(
-        &self,
-        runtime: &RuntimeRow,
-        version: &Version,
-        config: &ExecutionConfig,
-    ) -> Result<i64> {
-        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let row = sqlx::query(
-            "insert into runtime_version
-                 (runtime, runtime_ref, version, version_major, version_minor, version_patch, position,
-                  execution_config, distributions, is_default, source, meta)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, false, 'detected', '{}')
-             on conflict (runtime, version) do update set execution_config = excluded.execution_config
-             returning id",
-        )
-        .bind(runtime.id)
-        .bind(runtime.runtime.reference.to_string())
-        .bind(version.to_string())
-        .bind(number(version.semver.major))
-        .bind(number(version.semver.minor))
-        .bind(number(version.semver.patch))
-        .bind(i64::MAX)
-        .bind(to_json(config))
-        .bind(to_json(&runtime.runtime.distributions))
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(row.try_get("id")?)
-    }
-
-    /// Records an operator's approval of what a runtime's component asks for.
-    pub async fn approve_grants(&self, runtime: i64, grants: &Grants, by: &str) -> Result<()> {
-        sqlx::query(
-            "update plugin_grant set approved = $2, approved_by = $3, approved_at = $4 where runtime = $1",
-        )
-        .bind(runtime)
-        .bind(to_json(grants))
-        .bind(by)
-        .bind(now())
-        .execute(&self.pool)
-        .await?;
-        Ok(())
     }
 
     async fn complete(&self, row: &SqliteRow) -> Result<RuntimeRow> {

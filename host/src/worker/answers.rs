@@ -14,6 +14,7 @@ use super::Worker;
 use crate::detection::DetectionError;
 use crate::digest;
 use crate::installation::Identity;
+use crate::pack::Grants;
 use crate::plugin::{Answer, Function, PluginError, RuntimePlugin, Scanned};
 use crate::store::answer::AnswerKey;
 use crate::store::runtime::RuntimeRow;
@@ -82,13 +83,45 @@ impl Worker {
         let used = runtime.plugin.as_ref();
         let grants = used.and_then(|used| used.approved.clone());
         let always = ["PATH", "HOME"].map(str::to_owned);
-        let names = grants.iter().flat_map(|grants| grants.variables.clone()).chain(always);
+        let names =
+            grants.iter().flat_map(|grants| grants.variables.clone().into_iter().chain(named(grants)));
         let visible = names
+            .chain(always)
             .map(|name| {
                 let value = self.settings.process_variables.get(&name).cloned();
                 (name, value)
             })
             .collect::<Vec<_>>();
-        (used.map(|used| used.sha256.clone()), grants, visible, runtime.settings().to_vec())
+        let patterns = runtime.runtime.patterns();
+        (used.map(|used| used.sha256.clone()), grants, visible, runtime.settings().to_vec(), patterns)
+    }
+}
+
+/// The variables that folders of grants are written with: `${NAME}` or `${NAME:-default}`.
+fn named(grants: &Grants) -> Vec<String> {
+    let searched = grants.search.iter().flat_map(|root| &root.folders);
+    searched
+        .chain(&grants.read)
+        .flat_map(|folder| folder.split("${").skip(1))
+        .map(|rest| {
+            rest.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::SearchRoot;
+
+    #[test]
+    fn variables_in_folders_are_part_of_the_surroundings() {
+        let folders = ["${A_ROOT:-~/.a}/versions/*/bin", "/opt/${B}/${C_1}/bin", "$PATH"].map(str::to_owned);
+        let grants = Grants {
+            search: vec![SearchRoot { source: "a".to_owned(), folders: folders.to_vec() }],
+            read: vec!["${D}".to_owned()],
+            ..Grants::default()
+        };
+        assert_eq!(named(&grants), ["A_ROOT", "B", "C_1", "D"]);
     }
 }

@@ -43,11 +43,16 @@ pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
 }
 
 async fn sweep_one(worker: &Worker, id: ExecutionId, folder: &Path) -> Result<(), WorkerError> {
-    let swept = match fs::read(folder.join(RECORD_FILE))
-        .map(|bytes| serde_json::from_slice::<ProcessRecord>(&bytes))
-    {
-        Ok(Ok(record)) => process::sweep(&record).unwrap_or(Swept::Gone),
-        Ok(Err(_)) | Err(_) => Swept::Gone,
+    let record = fs::read(folder.join(RECORD_FILE)).ok();
+    let record = record.and_then(|bytes| serde_json::from_slice::<ProcessRecord>(&bytes).ok());
+    let swept = match record.map(|record| process::sweep(&record)) {
+        None => Swept::Gone,
+        Some(Ok(swept)) => swept,
+        Some(Err(error)) => {
+            // The next start tries again.
+            tracing::warn!(execution.id = %id, "can't end what a killed worker left running: {error}");
+            return Ok(());
+        }
     };
     let what = match swept {
         Swept::Killed => "its process was still running and was ended",
