@@ -9,7 +9,7 @@ use std::process::Child;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
-use crate::support::cli::{Machine, Output, wait_for};
+use crate::support::cli::{Machine, Output, is_running, wait_for};
 use crate::support::fixture::{Pack, tool};
 
 /// An action that says which environment it runs in.
@@ -24,7 +24,7 @@ fn python() -> Pack {
 fn boxes(machine: &Machine) -> Pack {
     let place = machine.path.display();
     let script = format!(
-        "echo building >> {place}/builds; echo half > half; echo talking; \
+        "echo building >> {place}/builds; echo half > half; echo talking; echo $$ > {place}/builder; \
          while [ -e {place}/gate ]; do sleep 0.02; done; \
          if [ -e {place}/fail ]; then echo the mirror is down >&2; exit 3; fi; \
          mkdir -p bin; cp /bin/sh bin/box"
@@ -63,6 +63,12 @@ fn boxed() -> Machine {
 
 fn builds(machine: &Machine) -> usize {
     fs::read_to_string(machine.at("builds")).expect("a file").lines().count()
+}
+
+/// The process that builds, as soon as there is one.
+fn builder(machine: &Machine) -> String {
+    let noted = || fs::read_to_string(machine.at("builder")).ok().filter(|pid| pid.ends_with('\n'));
+    wait_for("the build", noted)
 }
 
 /// The environments that are built, or half built.
@@ -154,10 +160,14 @@ fn a_build_that_is_killed_leaves_nothing_that_is_used() {
     let machine = boxed();
     let gate = machine.write("gate", "");
     let mut child = machine.start(&["run", "boxes.say"]);
-    wait_for("the build", || (builds(&machine) == 1).then_some(()));
+    let builder = builder(&machine);
     signal(&child, Signal::KILL);
     child.wait().expect("it ends");
     assert_eq!(built(&machine).len(), 1, "it is half built");
+    assert!(is_running(&builder), "nobody is there yet to end it");
+    machine.runs(0, &["pack", "list"]);
+    assert!(built(&machine).is_empty(), "the next process to start removes it");
+    assert!(!is_running(&builder));
     fs::remove_file(gate).expect("removed");
 
     let run = machine.json(&["run", "boxes.say"]);
@@ -173,12 +183,12 @@ fn a_build_that_is_cancelled_ends_with_what_it_started() {
     let machine = boxed();
     machine.write("gate", "");
     let child = machine.start(&["run", "boxes.say"]);
-    wait_for("the build", || (builds(&machine) == 1).then_some(()));
+    let builder = builder(&machine);
     signal(&child, Signal::INT);
     let output = Output::new(&child.wait_with_output().expect("it ends"));
     assert_eq!(output.code, 130, "{output}");
     assert_eq!(machine.last()["status"], "cancelled");
-    // What it started would note a second build if it were still waiting at the gate.
+    assert!(!is_running(&builder));
     fs::remove_file(machine.at("gate")).expect("removed");
     assert_eq!(machine.json(&["run", "boxes.say"])["environment_built"], true);
     assert_eq!(builds(&machine), 2);

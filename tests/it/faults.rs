@@ -1,18 +1,11 @@
 //! Actions that misbehave: none of them hangs, lies or takes anything down.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value as Json, json};
 
-use crate::support::cli::{Machine, wait_for};
+use crate::support::cli::{Machine, is_running, wait_for};
 use crate::support::fixture::Pack;
-
-/// Whether a process is there, one that nobody has waited for apart.
-fn is_running(pid: &str) -> bool {
-    let status = std::fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat"));
-    status.is_ok_and(|status| status.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z')))
-}
 
 #[test]
 fn a_hundred_megabytes_pass_and_head_and_tail_are_kept() {

@@ -19,6 +19,7 @@ use crate::environment::key::Key;
 use crate::environment::layout::Layout;
 use crate::environment::prepare::{self, Need, Repaired};
 use crate::environment::ready::{State, inspect};
+use crate::environment::rubbish::remove_rubbish;
 use crate::execution::choice::{Asked, ChoiceError, choose};
 use crate::execution::pack_folder;
 use crate::installation::Identity;
@@ -207,11 +208,13 @@ async fn prune(worker: &Worker, policy: Policy, output: &Output) -> Result<(), F
         links: Vec<PathBuf>,
         bytes: u64,
     }
+    let failed = |error: std::io::Error| {
+        Failed::new(Exit::Failure, anyhow::Error::new(error).context("can't remove environments"))
+    };
+    remove_rubbish(&layout(worker)).map_err(failed)?;
     let in_use = worker.store.environment_keys_in_use(worker.id).await?;
     let in_use = in_use.iter().filter_map(|key| key.parse::<Key>().ok()).collect::<BTreeSet<_>>();
-    let removed = collect::prune(&layout(worker), &in_use, policy, SystemTime::now()).map_err(|error| {
-        Failed::new(Exit::Failure, anyhow::Error::new(error).context("can't remove environments"))
-    })?;
+    let removed = collect::prune(&layout(worker), &in_use, policy, SystemTime::now()).map_err(failed)?;
     for row in worker.store.environments(worker.id).await? {
         if row.status == "failed" || removed.iter().any(|entry| entry.key.as_str() == row.key) {
             worker.store.forget_environment(worker.id, &row.path).await?;

@@ -1,5 +1,5 @@
-//! Ending what a killed predecessor left: processes that go on without anybody watching, and executions
-//! that nobody is going to finish.
+//! Ending what a killed predecessor left: processes that go on without anybody watching, executions that
+//! nobody is going to finish, and what it was building.
 //!
 //! An execution has a folder for as long as it runs, with a lock that its worker holds and the record of
 //! its process. A folder whose lock is free belongs to nobody.
@@ -9,6 +9,8 @@ use std::io;
 use std::path::Path;
 
 use super::{Worker, WorkerError};
+use crate::environment::layout::Layout;
+use crate::environment::rubbish::remove_rubbish;
 use crate::execution::ExecutionId;
 use crate::execution::run_folder::{LOCK_FILE, RECORD_FILE};
 use crate::process::{self, ProcessRecord, Swept};
@@ -17,6 +19,7 @@ use crate::process::{self, ProcessRecord, Swept};
 pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
     let runs = worker.settings.runs_dir();
     let failed = |source| WorkerError::Folder { path: runs.clone(), source };
+    let mut swept = false;
     for entry in fs::read_dir(&runs).map_err(failed)? {
         let folder = entry.map_err(failed)?.path();
         let id = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
@@ -29,6 +32,7 @@ pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
             Ok(Ok(lock)) => {
                 sweep_one(worker, id, &folder).await?;
                 drop(lock);
+                swept = true;
             }
             Ok(Err(TryLockError::WouldBlock)) => {}
             // Made a moment ago by somebody who has not locked it yet and makes it again if need be; or left
@@ -39,7 +43,24 @@ pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
             }
         }
     }
+    if swept {
+        remove_unfinished(worker).await;
+    }
     Ok(())
+}
+
+/// What cannot be removed now is in nobody's way: only a marker makes an environment one.
+async fn remove_unfinished(worker: &Worker) {
+    let layout = Layout::new(&worker.settings.runtime_envs_dir);
+    let removed = tokio::task::spawn_blocking(move || remove_rubbish(&layout)).await;
+    match removed.map_err(io::Error::other).flatten() {
+        Ok(removed) => {
+            for path in removed {
+                tracing::info!(path = %path.display(), "removed what a killed process left");
+            }
+        }
+        Err(error) => tracing::warn!("can't remove what a killed process was building: {error}"),
+    }
 }
 
 async fn sweep_one(worker: &Worker, id: ExecutionId, folder: &Path) -> Result<(), WorkerError> {

@@ -255,6 +255,12 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
     }
 }
 
+/// Whether a process is there, one that nobody has waited for apart.
+pub(crate) fn is_running(pid: &str) -> bool {
+    let status = fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat"));
+    status.is_ok_and(|status| status.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z')))
+}
+
 /// Says that a test did nothing: what it needs is not there.
 pub(crate) fn skip(reason: &str) {
     // Not through the macro, whose output the test harness keeps to itself while tests pass.
