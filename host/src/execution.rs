@@ -20,7 +20,7 @@ mod timing;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 
@@ -51,6 +51,8 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// Instead of the settings' own.
     pub secrets_file: Option<PathBuf>,
+    /// When whoever asks began to get ready for it.
+    pub since: Instant,
 }
 
 /// What happens while an execution runs.
@@ -77,7 +79,8 @@ pub async fn run(
     observe: Observer<'_>,
     cancel: impl Future<Output = ()> + Send,
 ) -> Result<Outcome, ExecutionError> {
-    let timings = Timings::begin();
+    let mut timings = Timings::begin(request.since);
+    timings.end("start");
     let asked = asked::ask(worker, request).await?;
     // Of the highest level, so that whatever is logged while it runs says for which execution and version.
     let span = tracing::error_span!(
@@ -130,7 +133,10 @@ async fn carry_out(
     };
     let launch = match launch {
         Ok(launch) => launch,
-        Err(error) => return error.into(),
+        Err(error) => {
+            timings.end("failed stage");
+            return error.into();
+        }
     };
     let command = match delivery::deliver(worker, asked, &launch, folder, record.version()) {
         Ok(command) => command,

@@ -218,7 +218,10 @@ impl Worker {
         let installed = self.store.pack_sources().await?;
         for pack in embedded::embedded() {
             // One that the operator installed in its place stays.
-            let stays = |source: &String| *source == pack.source() || !embedded::is_embedded(source);
+            let stays = |(digest, source): &(String, String)| {
+                let files = self.settings.packs_dir.join(pack.name).join(digest);
+                !embedded::is_embedded(source) || (*source == pack.source() && files.is_dir())
+            };
             if installed.get(pack.name).is_some_and(stays) {
                 continue;
             }

@@ -88,7 +88,7 @@ fn exit_codes_of_what_went_wrong() {
         (4, &["run", "examples.gret"], "did you mean `examples.greet`?"),
         (4, &["run", "nothing.here"], "there is no action `nothing.here`"),
         (124, &["run", "codes.slow"], "timeout: the action ran longer than 300ms"),
-        (124, &["run", "codes.seven", "--timeout", "0ms"], "timeout"),
+        (124, &["run", "codes.seven", "--timeout", "1ms"], "timeout"),
     ] {
         machine.runs(code, arguments).says(&[words]);
     }

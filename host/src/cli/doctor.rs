@@ -12,7 +12,9 @@ use super::output::{Output, Tone};
 use super::progress::Progress;
 use super::runtime::open_worker;
 use crate::detection::{self, Freshness};
+use crate::execution::pack_folder;
 use crate::store::installation::InstallationStatus;
+use crate::store::pack::PackRow;
 use crate::store::runtime::RuntimeRow;
 use crate::worker::Worker;
 
@@ -50,7 +52,16 @@ impl Finding {
 
 impl Doctor {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        let worker = open_worker(options, output).await?;
+        let worker = match open_worker(options, output).await {
+            Ok(worker) => worker,
+            Err(failed) => {
+                let seen = format!("{:#}", failed.error);
+                let mend = "move the file away if it is damaged, or use another folder: --data-dir DIR";
+                let findings = [Finding::new(State::Bad, "data folder and database", seen, mend)];
+                output.data(&findings, || text(output, &findings))?;
+                return Ok(failed.exit);
+            }
+        };
         let progress = Progress::begin(output);
         let mut findings = vec![
             data_folder(&worker),
@@ -59,6 +70,9 @@ impl Doctor {
         findings.push(private(&worker.settings.data_dir));
         findings.extend(disk(&worker));
         findings.push(Finding::good("sandbox", "T0: clean environment, own process group, bounded output"));
+        for pack in worker.store.packs().await? {
+            findings.extend(pack_files(&worker, &pack));
+        }
         for runtime in worker.store.runtimes().await? {
             progress.say(format!("looking for {}", runtime.runtime.label));
             findings.push(examine(&worker, &runtime).await);
@@ -117,6 +131,19 @@ fn disk(worker: &Worker) -> Option<Finding> {
     })
 }
 
+/// A pack whose files are gone can't run anything.
+fn pack_files(worker: &Worker, pack: &PackRow) -> Option<Finding> {
+    let folder = pack_folder(worker, &pack.reference, &pack.digest);
+    (!folder.is_dir()).then(|| {
+        Finding::new(
+            State::Bad,
+            format!("pack {}", pack.reference),
+            format!("its files are gone from {}", folder.display()),
+            format!("attune pack install {}", pack.source),
+        )
+    })
+}
+
 async fn examine(worker: &Worker, runtime: &RuntimeRow) -> Finding {
     let name = runtime.runtime.reference.to_string();
     if runtime.plugin.is_none() {
@@ -125,6 +152,16 @@ async fn examine(worker: &Worker, runtime: &RuntimeRow) -> Finding {
     if !worker.serves(runtime) {
         return Finding::good(name, "not used: the setting `worker_runtimes` names only others");
     }
+    if let Some(used) = &runtime.plugin
+        && !worker.settings.components_dir().join(format!("{}.wasm", used.sha256)).is_file()
+    {
+        return Finding::new(
+            State::Bad,
+            name,
+            "its component is gone from the data folder",
+            "install the pack that ships it again, or start with an empty data folder",
+        );
+    }
     let detected = match detection::detect(worker, runtime, Freshness::IfChanged).await {
         Ok(detected) => detected,
         Err(error) => {
@@ -132,7 +169,7 @@ async fn examine(worker: &Worker, runtime: &RuntimeRow) -> Finding {
                 State::Bad,
                 name,
                 error.to_string(),
-                "install the runtime's pack again, or look closer with `attune -vv runtime detect`",
+                "look closer with `attune -vv runtime detect`; programs that hang can be given less time: `--set verification_timeout=1s`",
             );
         }
     };

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
 
 use super::failure::{Exit, Failed};
 use super::options::Options;
@@ -181,7 +182,7 @@ fn show(output: &Output, execution: &ExecutionRow) -> String {
         line("warning", Some(warning.clone()));
     }
     if execution.output_incomplete {
-        line("output", Some("incomplete: a process outlived the action and was ended".to_owned()));
+        line("output", Some("may be incomplete: a process of the action's outlived it".to_owned()));
     }
     line(
         "result",
@@ -193,15 +194,33 @@ fn show(output: &Output, execution: &ExecutionRow) -> String {
     text
 }
 
+/// A piece of a log, as `--json` shows it: invalid UTF-8 is replaced.
+#[derive(Serialize)]
+struct Piece {
+    sequence: i64,
+    stream: LogStream,
+    text: String,
+}
+
 async fn logs(store: &Store, output: &Output, id: ExecutionId, wanted: Option<Stream>) -> Result<(), Failed> {
-    for (_, chunk) in store.execution_log(id, 0).await? {
+    let mut pieces = Vec::new();
+    for (sequence, chunk) in store.execution_log(id, 0).await? {
         let stream = match chunk.stream {
             LogStream::Stdout => Stream::Stdout,
             LogStream::Stderr => Stream::Stderr,
         };
-        if wanted.is_none_or(|wanted| wanted == stream) {
+        if wanted.is_some_and(|wanted| wanted != stream) {
+            continue;
+        }
+        if output.json {
+            let text = String::from_utf8_lossy(&chunk.bytes).into_owned();
+            pieces.push(Piece { sequence, stream: chunk.stream, text });
+        } else {
             output.bytes(&chunk.bytes)?;
         }
+    }
+    if output.json {
+        output.data(&pieces, String::new)?;
     }
     Ok(())
 }

@@ -404,12 +404,11 @@ async fn remove(worker: &Worker, pack: &PackRef, output: &Output) -> Result<(), 
         return Err(Failed::message(Exit::Input, format!("components of `{pack}` serve {users}"))
             .hint("remove the packs of those runtimes first"));
     }
-    if embedded::embedded().iter().any(|embedded| embedded.name == pack.as_str()) {
-        return Err(Failed::message(
-            Exit::Input,
-            format!("`{pack}` comes with Attune and would be installed again"),
-        )
-        .hint("install a pack of that name in its place, if it is to be another"));
+    let installed = worker.store.pack(pack).await?.ok_or_else(|| no_pack(pack))?;
+    if embedded::is_embedded(&installed.source) {
+        let message = format!("`{pack}` comes with Attune and would be installed again");
+        return Err(Failed::message(Exit::Input, message)
+            .hint("install a pack of that name in its place, if it is to be another"));
     }
     if !worker.store.remove_pack(pack).await? {
         return Err(no_pack(pack));
@@ -423,6 +422,6 @@ async fn remove(worker: &Worker, pack: &PackRef, output: &Output) -> Result<(), 
             )
         })?;
     }
-    output.say(&format!("removed {pack}; `attune env prune` removes its environments"));
+    output.say(&format!("removed {pack}; its environments go when `attune env prune` needs their room"));
     Ok(())
 }

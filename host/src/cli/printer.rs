@@ -16,7 +16,7 @@ const BACKLOG_MAX: usize = 64 << 20;
 pub(super) struct Printer {
     sender: Sender<(Stream, Vec<u8>)>,
     backlog: Arc<Backlog>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -51,17 +51,15 @@ impl Printer {
         }
     }
 
-    /// Waits until everything is printed.
-    pub(super) fn finish(self) {
+    /// Waits until everything is printed. Whether the last line of it has no end.
+    pub(super) fn finish(self) -> bool {
         drop(self.sender);
-        if let Some(thread) = self.thread {
-            // It has nothing to say but what it printed.
-            let _ = thread.join();
-        }
+        self.thread.is_some_and(|thread| thread.join().unwrap_or(false))
     }
 }
 
-fn print(output: &Output, receiver: &Receiver<(Stream, Vec<u8>)>, backlog: &Backlog) {
+fn print(output: &Output, receiver: &Receiver<(Stream, Vec<u8>)>, backlog: &Backlog) -> bool {
+    let mut open_line = false;
     for (stream, bytes) in receiver {
         // A reader that went away is no reason to end the action.
         match stream {
@@ -69,7 +67,9 @@ fn print(output: &Output, receiver: &Receiver<(Stream, Vec<u8>)>, backlog: &Back
             Stream::Stdout => drop(output.bytes(&bytes)),
             Stream::Stderr => drop(std::io::stderr().write_all(&bytes)),
         }
+        open_line = bytes.last().is_some_and(|last| *last != b'\n');
         *backlog.bytes.lock().unwrap_or_else(PoisonError::into_inner) -= bytes.len();
         backlog.shrunk.notify_one();
     }
+    open_line
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
@@ -48,7 +48,7 @@ pub(super) struct Run {
     #[arg(long, short, value_name = "CONSTRAINT")]
     constraint: Option<String>,
     /// End it after this long: seconds, or a number with a unit
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = limit)]
     timeout: Option<Duration>,
     /// Read the secrets that the action declares from this file
     #[arg(long, value_name = "FILE")]
@@ -80,7 +80,19 @@ impl Run {
             constraint: self.constraint.as_deref().map(parse).transpose()?,
             timeout: self.timeout,
             secrets_file: self.secrets.clone(),
+            since: Instant::now(),
         })
+    }
+}
+
+/// A time that something may take.
+fn limit(text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        Ok(limit) if limit.is_zero() => {
+            Err("nothing can be done in no time; leave it out for no limit".to_owned())
+        }
+        Ok(limit) => Ok(limit),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -130,7 +142,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     };
     let outcome = execution::run(worker, request, &observe, interrupted()).await;
     end_progress();
-    printer.finish();
+    let open_line = printer.finish();
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => return Err(execution_failed(worker, error).await),
@@ -138,6 +150,9 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     if output.json {
         output.data(&Shown::new(request, &outcome), String::new)?;
     } else {
+        if open_line {
+            output.say("");
+        }
         summarise(output, request, &outcome);
     }
     match (outcome.status, outcome.cause) {
@@ -245,7 +260,7 @@ fn summarise(output: &Output, request: &Request, outcome: &Outcome) {
         output.warn(warning);
     }
     if outcome.output_incomplete {
-        output.warn("the output may be incomplete: a process outlived the action and was ended");
+        output.warn("the output may be incomplete: a process of the action's outlived it");
     }
     let tone = match outcome.status {
         Status::Succeeded => Tone::Good,
@@ -320,6 +335,9 @@ pub(super) fn timing_line(timings: &[(String, f64)]) -> String {
             format!("{milliseconds:.1} ms")
         }
     };
+    if timings.is_empty() {
+        return String::new();
+    }
     let stages = timings.iter().map(|(stage, milliseconds)| format!("{stage} {}", show(*milliseconds)));
     let sum = timings.iter().map(|(_, milliseconds)| milliseconds).sum();
     format!("{}; {} in all", stages.collect::<Vec<_>>().join(", "), show(sum))

@@ -153,11 +153,7 @@ pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, Ask
         pack_folder: pack_folder(worker, &pack, &row.pack_digest),
         pack_digest: row.pack_digest,
         constraint,
-        timeout: request
-            .timeout
-            .or(action.timeout)
-            .or(worker.settings.action_timeout)
-            .filter(|limit| !limit.is_zero()),
+        timeout: request.timeout.or(action.timeout).or(worker.settings.action_timeout),
         action,
         runtime,
         parameters,

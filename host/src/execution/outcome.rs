@@ -8,10 +8,14 @@ use super::choice::{Choice, ChoiceError};
 use super::launch::LaunchError;
 use super::supervision::Supervised;
 use super::{AskError, Asked, ExecutionId, Status};
+use crate::environment::build::BuildError;
 use crate::environment::prepare::PrepareError;
 use crate::process::{Ending as ProcessEnding, SpawnError, WaitError};
 use crate::result::{self, ResultError};
 use crate::store::StoreError;
+
+/// As much of a failing step's output as goes into the record's error.
+const STEP_LINES: usize = 20;
 
 /// Why an execution was not accepted, or could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,18 @@ pub enum ExecutionError {
 }
 
 impl ExecutionError {
+    /// The message, with the end of what a failing step printed: whoever reads it later has nothing else.
+    fn told(&self) -> String {
+        match self {
+            Self::Environment(PrepareError::Build(BuildError::Step { output, .. })) => {
+                let lines = output.trim_end().lines().collect::<Vec<_>>();
+                let last = lines[lines.len().saturating_sub(STEP_LINES)..].join("\n");
+                format!("{self}\n{last}").trim_end().to_owned()
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// The name under which it is recorded.
     #[must_use]
     pub fn class(&self) -> &'static str {
@@ -83,6 +99,7 @@ pub struct Ending {
     pub error: Option<(String, String)>,
     /// What went wrong before the process was there, for whoever asked.
     pub cause: Option<ExecutionError>,
+    pub warnings: Vec<String>,
 }
 
 impl Ending {
@@ -96,6 +113,7 @@ impl Ending {
             output_incomplete: false,
             error: Some(("cancelled".to_owned(), message)),
             cause: None,
+            warnings: Vec::new(),
         }
     }
 }
@@ -107,8 +125,9 @@ impl From<ExecutionError> for Ending {
             result: None,
             exit_code: None,
             output_incomplete: false,
-            error: Some((error.class().to_owned(), error.to_string())),
+            error: Some((error.class().to_owned(), error.told())),
             cause: Some(error),
+            warnings: Vec::new(),
         }
     }
 }
@@ -144,12 +163,19 @@ pub(super) fn conclude(asked: &Asked, Supervised { finished, printed }: &Supervi
         output_incomplete: finished.output_incomplete,
         error: None,
         cause: None,
+        warnings: Vec::new(),
     };
     match finished.ending {
         ProcessEnding::Exited(0) => {
             ending.exit_code = Some(0);
             match result::parse(&asked.action.output, finished.ending, printed) {
                 Ok(value) => {
+                    if printed.missing() > 0 {
+                        ending.warnings.push(format!(
+                            "the result is cut: {} bytes in the middle of the output were not kept (setting `output_limit`)",
+                            printed.missing()
+                        ));
+                    }
                     ending.status = Status::Succeeded;
                     ending.result = value;
                 }

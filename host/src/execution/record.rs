@@ -108,6 +108,7 @@ impl Record {
         ending: Ending,
         timings: Vec<(String, f64)>,
     ) -> Result<Outcome, ExecutionError> {
+        self.decided.warnings.extend(ending.warnings);
         let (class, message) = ending.error.clone().unzip();
         let ended = Ended {
             status: ending.status,

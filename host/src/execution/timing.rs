@@ -10,8 +10,9 @@ pub(crate) struct Timings {
 }
 
 impl Timings {
-    pub(crate) fn begin() -> Self {
-        Self { since: Instant::now(), stages: Vec::new() }
+    /// The first stage began at `since`.
+    pub(crate) fn begin(since: Instant) -> Self {
+        Self { since, stages: Vec::new() }
     }
 
     /// Ends a stage; the next one begins.

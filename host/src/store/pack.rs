@@ -75,10 +75,12 @@ pub struct Approval {
 }
 
 impl Store {
-    /// Where the installed packs come from, by reference: cheap enough for every start.
-    pub async fn pack_sources(&self) -> Result<BTreeMap<String, String>> {
-        let rows = sqlx::query("select ref, source from pack").fetch_all(&self.pool).await?;
-        rows.iter().map(|row| Ok((row.try_get("ref")?, row.try_get("source")?))).collect()
+    /// Digests of the installed packs and where they come from, by reference: cheap enough for every start.
+    pub async fn pack_sources(&self) -> Result<BTreeMap<String, (String, String)>> {
+        let rows = sqlx::query("select ref, digest, source from pack").fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("ref")?, (row.try_get("digest")?, row.try_get("source")?))))
+            .collect()
     }
 
     /// All installed packs, by reference.

@@ -273,7 +273,7 @@ fn damage_is_noticed() {
         machine(&[]).execute(&skeleton, &path, &path, &base.path).expect("an environment");
         path
     };
-    let damages: [(&str, Damage, &str); 5] = [
+    let damages: [(&str, Damage, &str); 6] = [
         ("configuration", |path| fs::remove_file(path.join("pyvenv.cfg")).expect("removed"), "pyvenv.cfg"),
         (
             "home",
@@ -290,6 +290,18 @@ fn damage_is_noticed() {
             "/bin/sh",
         ),
         ("packages", |path| fs::remove_dir_all(path.join("lib")).expect("removed"), "site-packages"),
+        (
+            "package",
+            |path| {
+                let python =
+                    fs::read_dir(path.join("lib")).expect("a folder").next().expect("one").expect("readable");
+                let information = python.path().join("site-packages/whole-1.0.dist-info");
+                fs::create_dir(&information).expect("a folder");
+                let record = "../../../bin/whole,,\nwhole/__init__.py,,\nwhole-1.0.dist-info/RECORD,,\n";
+                fs::write(information.join("RECORD"), record).expect("written");
+            },
+            "`whole` of the package whole-1.0 is gone",
+        ),
     ];
     for (name, damage, words) in damages {
         let path = rebuild(name);

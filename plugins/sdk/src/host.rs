@@ -51,6 +51,10 @@ impl Machine for Host {
         tools::run_all(&handles, invocation)
     }
 
+    fn list(&self, path: &str) -> Result<Vec<String>, Failure> {
+        Ok(files::list(path)?.into_iter().map(|entry| entry.name).collect())
+    }
+
     fn stat(&self, path: &str) -> Result<Status, Failure> {
         files::stat(path)
     }

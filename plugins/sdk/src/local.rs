@@ -202,6 +202,11 @@ impl Machine for Local {
             .collect()
     }
 
+    fn list(&self, path: &str) -> Result<Vec<String>, Failure> {
+        let entries = fs::read_dir(path).map_err(|error| of_io(&error))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
     fn stat(&self, path: &str) -> Result<Status, Failure> {
         let metadata = fs::metadata(path).map_err(|error| of_io(&error))?;
         Ok(Status {

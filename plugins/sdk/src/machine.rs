@@ -36,6 +36,8 @@ pub trait Machine {
     fn open(&self, path: &str) -> Result<Program, Failure>;
     /// Runs the same invocation on several programs and answers in their order.
     fn run_all(&self, programs: &[&Program], invocation: &Invocation) -> Vec<Result<Completion, Failure>>;
+    /// The names in a folder.
+    fn list(&self, path: &str) -> Result<Vec<String>, Failure>;
     /// What is at a path, links followed.
     fn stat(&self, path: &str) -> Result<Status, Failure>;
     /// The first `limit` bytes of a file.
