@@ -113,7 +113,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 impl Command {
     async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         match self {
-            Self::Run(command) => command.execute(options, output).await,
+            // The largest by far: the others need not carry its size.
+            Self::Run(command) => Box::pin(command.execute(options, output)).await,
             Self::Resolve(command) => command.execute(options, output).await,
             Self::Pack(command) => command.execute(options, output).await,
             Self::Runtime(command) => command.execute(options, output).await,

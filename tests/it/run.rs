@@ -73,6 +73,7 @@ fn exit_codes_of_what_went_wrong() {
         .shell("seven", "", "exit 7")
         .shell("killed", "", "kill -9 $$")
         .shell("slow", "timeout: 300ms", "sleep 60")
+        .shell("idle", "", "sleep 60")
         .shell("off", "enabled: false", "exit 0")
         .install(&machine);
     for (code, arguments, words) in [
@@ -88,7 +89,8 @@ fn exit_codes_of_what_went_wrong() {
         (4, &["run", "examples.gret"], "did you mean `examples.greet`?"),
         (4, &["run", "nothing.here"], "there is no action `nothing.here`"),
         (124, &["run", "codes.slow"], "timeout: the action ran longer than 300ms"),
-        (124, &["run", "codes.seven", "--timeout", "1ms"], "timeout"),
+        (124, &["run", "codes.idle", "--timeout", "200ms"], "timeout: the action ran longer than 200ms"),
+        (2, &["run", "codes.seven", "--timeout", "0"], "no time"),
     ] {
         machine.runs(code, arguments).says(&[words]);
     }
@@ -97,7 +99,7 @@ fn exit_codes_of_what_went_wrong() {
     let recorded = recorded.as_array().expect("a list");
     let mut seen = recorded.iter().map(|row| row["status"].as_str().expect("a status")).collect::<Vec<_>>();
     seen.sort_unstable();
-    assert_eq!(seen, ["failed", "failed", "failed", "timed_out", "timed_out"]);
+    assert_eq!(seen, ["failed", "failed", "failed", "failed", "timed_out", "timed_out"]);
 }
 
 #[test]
