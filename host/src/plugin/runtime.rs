@@ -326,10 +326,7 @@ impl RuntimePlugin {
             breaker.admit(Instant::now()).map_err(|wait| (breaker.failures(), wait))
         };
         admission.map_err(|(failures, wait)| failed(Cause::CircuitOpen { failures, wait }))?;
-        let limit = match function {
-            Function::Detect => self.scope.limits.detection_deadline,
-            _ => self.scope.limits.deadline,
-        };
+        let limit = self.scope.limits.deadline_of(function);
         let sandbox = self.plugins.sandbox().map_err(failed)?;
         let call = Call::new(Arc::clone(&self.scope), Arc::clone(&self.memo), environment);
         let deadline = Instant::now() + limit;
