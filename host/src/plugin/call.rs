@@ -16,7 +16,7 @@ use super::log::Written;
 use super::memo::Memo;
 use super::output::Tail;
 use super::patterns::Patterns;
-use super::roots::{Roots, Scanned, Surroundings};
+use super::roots::{Looks, Roots, Scanned, Surroundings};
 use crate::installation::{Failure, FailureClass, Identity};
 use crate::reference::{PackRef, RuntimeRef};
 
@@ -51,7 +51,7 @@ pub(crate) struct Call {
     pub(super) environment: Option<PathBuf>,
     roots: Option<Arc<Roots>>,
     home: Option<tempfile::TempDir>,
-    pub(super) scanned: Vec<Scanned>,
+    pub(super) looks: Looks,
     /// Programs that the component was given handles of.
     pub(super) tools: BTreeMap<PathBuf, Identity>,
     pub(super) tools_run: u32,
@@ -78,7 +78,7 @@ impl Call {
             environment,
             roots: None,
             home: None,
-            scanned: Vec::new(),
+            looks: Looks::default(),
             tools: BTreeMap::new(),
             tools_run: 0,
             tools_remembered: 0,
@@ -104,13 +104,17 @@ impl Call {
         let roots =
             tokio::task::spawn_blocking(move || Arc::new(Roots::expand(&scope.granted, &scope.surroundings)))
                 .await?;
-        self.scanned.extend_from_slice(&roots.scanned);
+        self.looks.extend(roots.looks.clone());
         self.roots = Some(Arc::clone(&roots));
         Ok(roots)
     }
 
     pub(super) async fn readable(&mut self) -> wasmtime::Result<Readable> {
-        let environment = self.environment.as_ref().and_then(|path| path.canonicalize().ok());
+        // Its links alone: what is in it is looked at when it is asked for.
+        let environment = self.environment.as_ref().and_then(|path| {
+            self.looks.follow(path);
+            path.canonicalize().ok()
+        });
         Ok(Readable { roots: self.roots().await?, environment })
     }
 
@@ -176,8 +180,9 @@ pub struct Answer<T> {
     /// Programs that the component was given handles of, by canonical path: the only ones that a plan or a
     /// launch may name as tools.
     pub tools: BTreeMap<PathBuf, Identity>,
-    /// Folders and files that the answer depends on. As long as all of them, the grants, the component,
-    /// `PATH` and the operator's variables stay the same, so does the answer.
+    /// Folders, files and links that the answer depends on. As long as all of them, the grants, the component,
+    /// `PATH` and the operator's variables stay the same, so does the answer. One that was changed just before
+    /// it was looked at never counts as unchanged: ask [`Scanned::is_unchanged`].
     pub scanned: Vec<Scanned>,
     /// What it cost.
     pub report: CallReport,

@@ -14,8 +14,8 @@ use super::bindings::attune::runtime::types;
 use super::call::Call;
 use super::convert::failure_to_wit;
 use super::program::unresolved;
-use super::roots::{Roots, Scanned};
-use crate::installation::{Failure, FailureClass, Identity};
+use super::roots::{Looks, Roots};
+use crate::installation::{Failure, FailureClass};
 
 /// Bytes of a file that can be read at a time.
 const READ_MAX: u32 = 1 << 20;
@@ -169,6 +169,17 @@ fn read_start(file: File, limit: u32) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// An answer and what it depends on. What is denied depends on the disk too: links decide where a path leads.
+fn looked<T>(
+    readable: &Readable,
+    path: &str,
+    answer: impl FnOnce(&Readable, &str) -> Result<T, Failure>,
+) -> (Result<T, Failure>, Looks) {
+    let mut looks = Looks::default();
+    looks.look(Path::new(path));
+    (answer(readable, path), looks)
+}
+
 impl Call {
     /// Answers on a thread on which waiting for a slow disk holds up nobody else.
     async fn with_files<T: Send + 'static>(
@@ -178,14 +189,8 @@ impl Call {
     ) -> wasmtime::Result<Result<T, types::Failure>> {
         let _entered = self.meter.enter(super::error::Part::Host);
         let readable = self.readable().await?;
-        let (outcome, scanned) = tokio::task::spawn_blocking(move || {
-            let outcome = answer(&readable, &path);
-            let is_denied = matches!(&outcome, Err(failure) if failure.class == FailureClass::Denied);
-            let identity = Identity::of(Path::new(&path)).ok();
-            (outcome, (!is_denied).then(|| Scanned { path: path.into(), identity }))
-        })
-        .await?;
-        self.scanned.extend(scanned);
+        let (outcome, looks) = tokio::task::spawn_blocking(move || looked(&readable, &path, answer)).await?;
+        self.looks.extend(looks);
         Ok(outcome.map_err(|failure| failure_to_wit(&self.noting(failure))))
     }
 }
@@ -217,6 +222,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    use super::super::roots::{Scanned, settle};
     use super::*;
 
     /// `inside/` is granted, `outside/` is not.
@@ -291,6 +297,58 @@ mod tests {
         ] {
             assert_eq!(failure.expect_err("a failure").class, class);
         }
+    }
+
+    #[test]
+    fn whatever_would_change_an_answer_changes_what_was_looked_at() {
+        type Change = fn(&Path) -> std::io::Result<()>;
+        let changes: [(&str, Change); 5] = [
+            ("inside/missing", |path| fs::write(path.join("inside/missing"), "")),
+            ("outside/missing", |path| fs::write(path.join("outside/missing"), "")),
+            ("inside/escape", |path| {
+                fs::remove_file(path.join("inside/escape"))?;
+                symlink("file", path.join("inside/escape"))
+            }),
+            ("inside/broken", |path| {
+                fs::remove_file(path.join("inside/broken"))?;
+                symlink("elsewhere", path.join("inside/broken"))
+            }),
+            ("alias/missing", |path| {
+                fs::remove_file(path.join("alias"))?;
+                symlink("outside", path.join("alias"))
+            }),
+        ];
+        for (name, change) in changes {
+            let (_folder, path, readable) = scene();
+            settle();
+            let asked = path.join(name).to_string_lossy().into_owned();
+            let answer = |readable: &Readable, asked: &str| {
+                Ok((readable.stat(asked).map(|status| status.size), readable.read_link(asked)))
+            };
+            let (before, looks) = looked(&readable, &asked, answer);
+            let scanned = looks.into_scanned();
+            assert!(scanned.iter().all(Scanned::is_unchanged), "before {name}");
+            change(&path).expect("a change");
+            assert!(!scanned.iter().all(Scanned::is_unchanged), "after {name}");
+            let (after, _) = looked(&readable, &asked, answer);
+            assert!(name == "outside/missing" || before != after, "{name}: {before:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_while_answering_is_seen() {
+        let (_folder, path, readable) = scene();
+        settle();
+        let asked = path.join("inside/file").to_string_lossy().into_owned();
+        let (read, looks) = looked(&readable, &asked, |readable, asked| {
+            let read = readable.read(asked, 100);
+            fs::write(asked, "changed").expect("a change");
+            // The change would be told apart later by its time alone.
+            settle();
+            read
+        });
+        assert_eq!(read.expect("bytes"), b"contents");
+        assert!(!looks.into_scanned().iter().all(Scanned::is_unchanged));
     }
 
     #[test]

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use super::error::Function;
+
+/// Commands that there must be time for while one installation is verified, each with a timeout of its own.
+const COMMANDS_OF_VERIFICATION: u32 = 4;
+
 /// Bounds on what a component may use. Each holds for one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -13,7 +18,8 @@ pub struct Limits {
     pub table_elements: usize,
     /// Core instances; components of interpreted languages consist of a dozen or more.
     pub instances: usize,
-    /// For a component's own code, for what it asks the host and for programs it has run.
+    /// For a component's own code, for what it asks the host and for programs it has run. `verify` has
+    /// more if programs may take long.
     pub deadline: Duration,
     /// The same for `detect`, which may have to run many programs.
     pub detection_deadline: Duration,
@@ -39,6 +45,19 @@ impl Default for Limits {
             command_output: 1 << 20,
             cool_down: Duration::from_mins(1),
             failures: 3,
+        }
+    }
+}
+
+impl Limits {
+    /// How long a call of this function may take.
+    pub(crate) fn deadline_of(&self, function: Function) -> Duration {
+        match function {
+            Function::Detect => self.detection_deadline,
+            Function::Verify => {
+                self.deadline.max(self.command_timeout.saturating_mul(COMMANDS_OF_VERIFICATION))
+            }
+            _ => self.deadline,
         }
     }
 }
@@ -132,6 +151,17 @@ impl ResourceLimiter for Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn verification_has_time_for_its_commands() {
+        let seconds = Duration::from_secs;
+        for (command_timeout, verify) in [(1, 30), (10, 40), (60, 240)] {
+            let limits = Limits { command_timeout: seconds(command_timeout), ..Limits::default() };
+            assert_eq!(limits.deadline_of(Function::Verify), seconds(verify));
+            assert_eq!(limits.deadline_of(Function::Detect), seconds(60));
+            assert_eq!(limits.deadline_of(Function::Check), seconds(30));
+        }
+    }
 
     #[test]
     fn memories_count_together() {

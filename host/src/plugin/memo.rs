@@ -75,7 +75,7 @@ pub enum MemoOutcome {
         /// What it complained about.
         stderr: Vec<u8>,
     },
-    /// It could not be started, or did not finish.
+    /// It could not be started.
     Failed {
         /// Why.
         failure: Failure,
@@ -91,9 +91,23 @@ pub struct MemoEntry {
     pub outcome: MemoOutcome,
 }
 
+impl MemoOutcome {
+    /// Whether it says something about the program. A timeout, a signal or a lack of memory or processes says
+    /// more about the moment: on a machine under load, the next try may well succeed.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Completed { ending, .. } => matches!(ending, Ending::Exited(_)),
+            Self::Failed { failure } => matches!(
+                failure.class,
+                FailureClass::ExecFormat | FailureClass::BadShebang | FailureClass::PermissionDenied
+            ),
+        }
+    }
+}
+
 impl MemoEntry {
-    /// Whether it may come out differently on another try: a timeout, a signal, a program that did not
-    /// start. A forced detection leaves these out.
+    /// Whether it may come out differently once something else on the machine has changed: a program that
+    /// did not start. A forced detection leaves these out.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         match &self.outcome {
@@ -117,7 +131,9 @@ impl Memo {
     /// Starts with what is known already.
     #[must_use]
     pub fn from_entries(entries: Vec<MemoEntry>) -> Self {
-        let known = entries.into_iter().map(|entry| (entry.key, entry.outcome)).collect();
+        // Whoever stored them may have been less strict.
+        let lasting = entries.into_iter().filter(|entry| entry.outcome.is_lasting());
+        let known = lasting.map(|entry| (entry.key, entry.outcome)).collect();
         Self(Mutex::new(Entries { known, new: Vec::new() }))
     }
 
@@ -135,8 +151,7 @@ impl Memo {
         })
     }
 
-    /// Remembers what says something about the program. A failure that says more about the moment (no
-    /// memory, no process left) is not remembered, and neither is half an output.
+    /// Remembers what says something about the program; half an output does not.
     pub(crate) fn remember(&self, key: MemoKey, outcome: &Result<Completion, Failure>) {
         let outcome = match outcome {
             Ok(done) if done.truncated || done.stdout.len() + done.stderr.len() > OUTPUT_MAX => return,
@@ -145,14 +160,11 @@ impl Memo {
                 stdout: done.stdout.clone(),
                 stderr: done.stderr.clone(),
             },
-            Err(failure) => match failure.class {
-                FailureClass::Timeout
-                | FailureClass::ExecFormat
-                | FailureClass::BadShebang
-                | FailureClass::PermissionDenied => MemoOutcome::Failed { failure: failure.clone() },
-                _ => return,
-            },
+            Err(failure) => MemoOutcome::Failed { failure: failure.clone() },
         };
+        if !outcome.is_lasting() {
+            return;
+        }
         let mut entries = self.entries();
         entries.new.push(MemoEntry { key: key.clone(), outcome: outcome.clone() });
         entries.known.insert(key, outcome);
@@ -212,14 +224,16 @@ mod tests {
     #[test]
     fn entries_survive_being_stored() {
         let memo = Memo::default();
-        memo.remember(key("a", 5, &[]), &Ok(completion(Ending::Signalled(9))));
-        memo.remember(key("a", 6, &[]), &Err(Failure::new(FailureClass::Timeout, "too slow")));
+        let failed = Err(Failure::new(FailureClass::ExecFormat, "no program"));
+        memo.remember(key("a", 5, &[]), &Ok(completion(Ending::Exited(9))));
+        memo.remember(key("a", 6, &[]), &failed);
         let new = memo.take_new();
         assert_eq!(memo.take_new(), []);
-        assert!(new.iter().all(MemoEntry::is_failure));
+        assert_eq!(new.iter().map(MemoEntry::is_failure).collect::<Vec<_>>(), [false, true]);
         let text = serde_json::to_string(&new).expect("JSON");
         let memo = Memo::from_entries(serde_json::from_str(&text).expect("the same"));
-        assert_eq!(memo.recall(&key("a", 5, &[])), Some(Ok(completion(Ending::Signalled(9)))));
+        assert_eq!(memo.recall(&key("a", 5, &[])), Some(Ok(completion(Ending::Exited(9)))));
+        assert_eq!(memo.recall(&key("a", 6, &[])), Some(failed));
         assert_eq!(memo.take_new(), []);
     }
 
@@ -228,12 +242,24 @@ mod tests {
         let memo = Memo::default();
         let cut = Completion { ending: Ending::Exited(0), stdout: vec![], stderr: vec![], truncated: true };
         let long = Completion { stdout: vec![0; OUTPUT_MAX + 1], truncated: false, ..cut.clone() };
-        for outcome in
-            [Ok(cut), Ok(long), Err(Failure::new(FailureClass::Other("not-started".to_owned()), "no memory"))]
-        {
+        for outcome in [
+            Ok(cut),
+            Ok(long),
+            Ok(completion(Ending::Signalled(9))),
+            Err(Failure::new(FailureClass::Timeout, "too slow")),
+            Err(Failure::new(FailureClass::Other("not-started".to_owned()), "no memory")),
+        ] {
             memo.remember(key("a", 5, &[]), &outcome);
             assert_eq!(memo.take_new(), [], "{outcome:?}");
+            assert_eq!(memo.recall(&key("a", 5, &[])), None, "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn what_was_stored_and_does_not_last_is_not_recalled() {
+        let failure = Failure::new(FailureClass::Timeout, "too slow");
+        let entry = MemoEntry { key: key("a", 5, &[]), outcome: MemoOutcome::Failed { failure } };
+        assert_eq!(Memo::from_entries(vec![entry]).recall(&key("a", 5, &[])), None);
     }
 
     proptest! {

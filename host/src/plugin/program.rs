@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
+use super::roots::Looks;
 use crate::installation::{Failure, FailureClass, Identity};
 
 /// As much of a program as is read to know its format; the kernel reads as much of a `#!` line.
@@ -38,14 +39,15 @@ pub(crate) enum Format {
 
 impl Executable {
     /// What is at `path`, links followed. Blocks.
-    pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn at(path: &Path, looks: &mut Looks) -> Result<Self, Failure> {
+        looks.look(path);
         let canonical = path.canonicalize().map_err(|error| unresolved(path, &error))?;
         let metadata = canonical.metadata().map_err(|error| unresolved(path, &error))?;
         check_kind(&canonical, &metadata)?;
         if canonical.to_str().is_none() {
             return Err(Failure::new(FailureClass::Other("not-utf-8".to_owned()), "the path is not UTF-8"));
         }
-        let format = format(&canonical)?;
+        let format = format(&canonical, looks)?;
         Ok(Self {
             names: path.to_str().map(str::to_owned).into_iter().collect(),
             path: canonical,
@@ -110,7 +112,7 @@ fn check_kind(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
     })
 }
 
-fn format(path: &Path) -> Result<Format, Failure> {
+fn format(path: &Path, looks: &mut Looks) -> Result<Format, Failure> {
     let mut head = Vec::new();
     match File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
         Ok(_) => {}
@@ -121,13 +123,14 @@ fn format(path: &Path) -> Result<Format, Failure> {
         Failure::new(FailureClass::ExecFormat, format!("{} is {reason}", path.display()))
     })?;
     if let Format::Script(line) = &format {
-        check_interpreter(path, line)?;
+        check_interpreter(path, line, looks)?;
     }
     Ok(format)
 }
 
-fn check_interpreter(path: &Path, line: &str) -> Result<(), Failure> {
+fn check_interpreter(path: &Path, line: &str, looks: &mut Looks) -> Result<(), Failure> {
     let interpreter = line.split_whitespace().next().unwrap_or_default();
+    looks.look(Path::new(interpreter));
     if Path::new(interpreter).is_absolute() && Path::new(interpreter).is_file() {
         return Ok(());
     }
@@ -197,6 +200,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::roots::{Scanned, settle};
     use super::*;
 
     fn head(path: &str) -> Vec<u8> {
@@ -250,7 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("name");
         make(&path).expect("the scene");
-        let found = Executable::at(&path);
+        let found = Executable::at(&path, &mut Looks::default());
         assert_eq!(found.as_ref().err().map(|failure| &failure.class), expected, "{found:?}");
     }
 
@@ -276,11 +280,36 @@ mod tests {
     }
 
     #[test]
+    fn an_interpreter_that_appears_or_goes_is_noticed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("name");
+        let interpreter = folder.path().join("sub/interpreter");
+        script(&path, &format!("#!{} -x\n", interpreter.display()), 0o755).expect("a script");
+        let looked = || {
+            settle();
+            let mut looks = Looks::default();
+            let class = Executable::at(&path, &mut looks).map_err(|failure| failure.class).err();
+            let scanned = looks.into_scanned();
+            assert!(scanned.iter().all(Scanned::is_unchanged));
+            (class, scanned)
+        };
+        let (class, scanned) = looked();
+        assert_eq!(class, Some(FailureClass::BadShebang));
+        fs::create_dir(folder.path().join("sub")).expect("a folder");
+        fs::copy("/bin/sh", &interpreter).expect("installed");
+        assert!(!scanned.iter().all(Scanned::is_unchanged));
+        let (class, scanned) = looked();
+        assert_eq!(class, None);
+        fs::remove_file(&interpreter).expect("removed");
+        assert!(!scanned.iter().all(Scanned::is_unchanged));
+    }
+
+    #[test]
     fn a_replaced_program_is_noticed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("name");
         script(&path, "#!/bin/sh\nexit 1\n", 0o755).expect("a script");
-        let program = Executable::at(&path).expect("a program");
+        let program = Executable::at(&path, &mut Looks::default()).expect("a program");
         assert_eq!(program.check_unchanged(), Ok(()));
         fs::remove_file(&path).expect("removed");
         assert_eq!(program.check_unchanged().map_err(|failure| failure.class), Err(FailureClass::NotFound));

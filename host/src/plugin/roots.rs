@@ -2,14 +2,18 @@
 //! folders, in order. What was looked at on the way is kept, since the answer holds only as long as all
 //! of it stays the same.
 
+mod scanned;
+
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::grant::{Granted, NamePatterns};
-use crate::installation::Identity;
+
+pub(crate) use scanned::Looks;
+pub use scanned::Scanned;
+#[cfg(test)]
+pub(crate) use scanned::tests::settle;
 
 /// Folders that one pattern may expand to; more are ignored with a warning.
 const FOLDERS_MAX: usize = 2_000;
@@ -20,23 +24,6 @@ pub(crate) struct Surroundings {
     pub(crate) home: PathBuf,
     pub(crate) path: OsString,
     pub(crate) variables: BTreeMap<String, String>,
-}
-
-/// Something on disk that an answer depends on: a folder that was listed, a file that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scanned {
-    /// As it was reached, links unresolved.
-    pub path: PathBuf,
-    /// Its identity then, links followed; none if there was nothing.
-    pub identity: Option<Identity>,
-}
-
-impl Scanned {
-    /// Whether it still is as it was.
-    #[must_use]
-    pub fn is_unchanged(&self) -> bool {
-        Identity::of(&self.path).ok() == self.identity
-    }
 }
 
 /// A granted folder that exists.
@@ -56,7 +43,7 @@ pub(crate) struct Roots {
     pub(crate) search: Vec<Folder>,
     /// Canonical folders whose contents may be read, beside those of `search`.
     pub(crate) read: Vec<PathBuf>,
-    pub(crate) scanned: Vec<Scanned>,
+    pub(crate) looks: Looks,
 }
 
 impl Roots {
@@ -85,8 +72,7 @@ impl Roots {
                 }
             }
         }
-        let scanned = walk.scanned.into_iter().map(|(path, identity)| Scanned { path, identity }).collect();
-        Self { search, read, scanned }
+        Self { search, read, looks: walk.looks }
     }
 
     /// The search root that a canonical path lies in.
@@ -164,7 +150,7 @@ fn has_glob(path: &Path) -> bool {
 /// Follows patterns through the disk, and remembers what it looked at.
 #[derive(Default)]
 struct Walk {
-    scanned: BTreeMap<PathBuf, Option<Identity>>,
+    looks: Looks,
 }
 
 impl Walk {
@@ -190,17 +176,12 @@ impl Walk {
                 found.truncate(FOLDERS_MAX);
             }
         }
-        found.retain(|path| self.look(path) && path.is_dir());
+        found.retain(|path| self.looks.look(path) && path.is_dir());
         found
     }
 
-    /// Notes what is at `path`; whether something is.
-    fn look(&mut self, path: &Path) -> bool {
-        self.scanned.entry(path.to_owned()).or_insert_with(|| Identity::of(path).ok()).is_some()
-    }
-
     fn children(&mut self, folder: &Path, matching: &NamePatterns) -> Vec<PathBuf> {
-        if !self.look(folder) {
+        if !self.looks.look(folder) {
             return Vec::new();
         }
         let Ok(entries) = folder.read_dir() else { return Vec::new() };
@@ -297,31 +278,41 @@ mod tests {
         }
         fs::write(path.join("v/file"), "").expect("a file");
         symlink("1", path.join("v/3")).expect("a link");
+        settle();
         let roots = expand(&path, &["~/v/*/bin", "~/v/1/bin", "~/missing/*/bin"]);
         let found: Vec<_> = roots.search.iter().map(|folder| folder.path.clone()).collect();
         assert_eq!(found, [path.join("v/1/bin"), path.join("v/2/bin")]);
-        let missing = roots.scanned.iter().find(|scanned| scanned.path == path.join("missing"));
+        let scanned = roots.looks.into_scanned();
+        let missing = scanned.iter().find(|scanned| scanned.path == path.join("missing"));
         assert_eq!(missing.map(|scanned| scanned.identity.clone()), Some(None));
-        assert!(roots.scanned.iter().all(Scanned::is_unchanged));
+        assert!(scanned.iter().all(Scanned::is_unchanged));
     }
 
     #[test]
     fn whatever_would_change_the_answer_changes_what_was_scanned() {
         type Change = fn(&Path) -> std::io::Result<()>;
-        let changes: [Change; 4] = [
+        let changes: [Change; 5] = [
             |home| fs::create_dir_all(home.join("v/9/bin")),
             |home| fs::create_dir_all(home.join("v/none/bin")),
             |home| fs::remove_dir_all(home.join("v/1")),
             |home| fs::create_dir(home.join("missing")),
+            |home| {
+                fs::remove_file(home.join("current"))?;
+                symlink("v/none/other", home.join("current"))
+            },
         ];
         for (number, change) in changes.iter().enumerate() {
             let home = tempfile::tempdir().expect("a folder");
             for folder in ["v/1/bin", "v/none"] {
                 fs::create_dir_all(home.path().join(folder)).expect("a folder");
             }
-            let roots = expand(home.path(), &["~/v/*/bin", "~/missing/*/bin"]);
+            symlink("v/none/one", home.path().join("current")).expect("a link");
+            settle();
+            let roots = expand(home.path(), &["~/v/*/bin", "~/missing/*/bin", "~/current"]);
+            let scanned = roots.looks.into_scanned();
+            assert!(scanned.iter().all(Scanned::is_unchanged), "before change {number}");
             change(home.path()).expect("a change");
-            assert!(!roots.scanned.iter().all(Scanned::is_unchanged), "change {number}");
+            assert!(!scanned.iter().all(Scanned::is_unchanged), "change {number}");
         }
     }
 

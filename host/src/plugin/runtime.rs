@@ -26,6 +26,7 @@ use super::error::{Cause, Function, PluginError, short};
 use super::limits::MemoryExceeded;
 use super::memo::Memo;
 use super::program::Executable;
+use super::roots::Looks;
 use super::{Plugins, call};
 use crate::environment::{LaunchCommand, Manifest, Plan};
 use crate::installation::{Candidate, Failure, FailureClass, Identity, Installation, Verdict};
@@ -196,7 +197,7 @@ impl RuntimePlugin {
     pub async fn verify(&self, request: VerificationRequest) -> Result<Answer<Verdict>, PluginError> {
         let function = Function::Verify;
         let indices = self.indices(function, Plugin::verification)?;
-        let program = program_of(&request)
+        let found = program_of(&request)
             .map_err(|failure| self.plugin.error(function, Cause::Installation { failure }))?;
         let request = verification::Request {
             installation: installation_to_wit(&request.installation),
@@ -208,7 +209,10 @@ impl RuntimePlugin {
             .call(function, None, move |store, instance| {
                 Box::pin(async move {
                     let guest = indices.load(&mut *store, &instance).map_err(|error| mismatch(&error))?;
-                    let program = store.data_mut().table.push(program)?;
+                    let (program, looks) = *found;
+                    let call = store.data_mut();
+                    call.looks.extend(looks);
+                    let program = call.table.push(program)?;
                     let lent = wasmtime::component::Resource::new_borrow(program.rep());
                     guest.call_verify(store, &request, lent).await
                 })
@@ -326,10 +330,7 @@ impl RuntimePlugin {
             breaker.admit(Instant::now()).map_err(|wait| (breaker.failures(), wait))
         };
         admission.map_err(|(failures, wait)| failed(Cause::CircuitOpen { failures, wait }))?;
-        let limit = match function {
-            Function::Detect => self.scope.limits.detection_deadline,
-            _ => self.scope.limits.deadline,
-        };
+        let limit = self.scope.limits.deadline_of(function);
         let sandbox = self.plugins.sandbox().map_err(failed)?;
         let call = Call::new(Arc::clone(&self.scope), Arc::clone(&self.memo), environment);
         let deadline = Instant::now() + limit;
@@ -361,7 +362,7 @@ impl RuntimePlugin {
         self.record(&report, outcome.as_ref().err());
         let call = store.into_data();
         match outcome {
-            Ok(value) => Ok(Answer { value, tools: call.tools, scanned: call.scanned, report }),
+            Ok(value) => Ok(Answer { value, tools: call.tools, scanned: call.looks.into_scanned(), report }),
             Err(cause) => Err(failed(cause)),
         }
     }
@@ -394,9 +395,11 @@ fn accepted<T>(answer: Result<T, types::Failure>) -> Result<T, Cause> {
     answer.map_err(|failure| Cause::Refused { failure: failure_from_wit(failure) })
 }
 
-/// The installation's program, if it still is the one that was detected.
-fn program_of(request: &VerificationRequest) -> Result<Executable, Failure> {
-    let program = Executable::at(&request.installation.path)?;
+/// The installation's program, if it still is the one that was detected, and what that depends on. Boxed,
+/// since it is held while the component is called.
+fn program_of(request: &VerificationRequest) -> Result<Box<(Executable, Looks)>, Failure> {
+    let mut looks = Looks::default();
+    let program = Executable::at(&request.installation.path, &mut looks)?;
     if program.identity != request.identity {
         let place = program.path.display();
         return Err(Failure::new(
@@ -404,7 +407,8 @@ fn program_of(request: &VerificationRequest) -> Result<Executable, Failure> {
             format!("{place} has been replaced since it was detected"),
         ));
     }
-    Ok(Executable { source: request.installation.source.clone(), ..program })
+    let source = request.installation.source.clone();
+    Ok(Box::new((Executable { source, ..program }, looks)))
 }
 
 /// Why a call ended without an answer.

@@ -18,8 +18,8 @@ use super::error::Part;
 use super::grant::{NamePatterns, steers_programs};
 use super::memo::{Memo, MemoKey};
 use super::program::{Executable, Format};
-use super::roots::{Folder, Roots, Scanned};
-use crate::installation::{Failure, FailureClass, Identity};
+use super::roots::{Folder, Looks, Roots};
+use crate::installation::{Failure, FailureClass};
 
 /// Entries that one search may find; more are ignored with a warning.
 const FOUND_MAX: usize = 5_000;
@@ -39,9 +39,9 @@ struct Found {
 }
 
 /// Looks through the folders for entries that both the grants and the patterns cover. Blocks.
-fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Found>, Vec<Scanned>) {
+fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Found>, Looks) {
     let mut found: Vec<Found> = Vec::new();
-    let mut scanned = Vec::new();
+    let mut looks = Looks::default();
     let mut first_of: HashMap<FileKey, usize> = HashMap::new();
     for folder in folders {
         for path in entries(folder, |name| patterns.matches(name) && scope.granted.allows_tool(name)) {
@@ -49,11 +49,10 @@ fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Fo
                 tracing::warn!(
                     "more than {FOUND_MAX} programs match in the search folders; the rest is ignored"
                 );
-                return (found, scanned);
+                return (found, looks);
             }
-            scanned.push(Scanned { identity: Identity::of(&path).ok(), path: path.clone() });
-            let outcome =
-                Executable::at(&path).map(|program| Executable { source: folder.source.clone(), ..program });
+            let outcome = Executable::at(&path, &mut looks)
+                .map(|program| Executable { source: folder.source.clone(), ..program });
             if let Ok(program) = &outcome {
                 if let Some(first) = first_of.get(&FileKey::of(program)) {
                     if let Ok(first) = &mut found[*first].outcome {
@@ -66,7 +65,7 @@ fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Fo
             found.push(Found { path, source: folder.source.clone(), outcome });
         }
     }
-    (found, scanned)
+    (found, looks)
 }
 
 /// What makes two entries the same program. Hard links in different folders are different ones: what such
@@ -105,7 +104,10 @@ fn open(
     roots: &Roots,
     environment: Option<&Path>,
     path: &Path,
+    looks: &mut Looks,
 ) -> Result<Executable, Failure> {
+    // Before anything is decided: whether the grants cover it depends on where its links lead.
+    looks.look(path);
     let denied = || {
         Failure::new(
             FailureClass::Denied,
@@ -122,7 +124,8 @@ fn open(
     let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
     let entry_of = folder.and_then(|folder| roots.search.iter().find(|root| root.canonical == folder));
     if let Some(root) = entry_of.filter(|_| name_granted(path)) {
-        return Executable::at(path).map(|program| Executable { source: root.source.clone(), ..program });
+        return Executable::at(path, looks)
+            .map(|program| Executable { source: root.source.clone(), ..program });
     }
     // … or what it leads to lies deeper in a root or in the environment.
     let canonical = path.canonicalize().map_err(|_| denied())?;
@@ -132,7 +135,7 @@ fn open(
         return Err(denied());
     }
     let source = root.map(|root| root.source.clone()).unwrap_or_default();
-    Executable::at(path).map(|program| Executable { source, ..program })
+    Executable::at(path, looks).map(|program| Executable { source, ..program })
 }
 
 /// Checks what a component asks for against the grants and the limits.
@@ -291,9 +294,9 @@ impl wit::Host for Call {
             .filter(|pattern| NamePatterns::compile(std::slice::from_ref(pattern)).is_ok())
             .collect();
         let Ok(patterns) = NamePatterns::compile(&patterns) else { return Ok(Vec::new()) };
-        let (found, scanned) =
+        let (found, looks) =
             tokio::task::spawn_blocking(move || search(&scope, &roots.search, &patterns)).await?;
-        self.scanned.extend(scanned);
+        self.looks.extend(looks);
         let mut answer = Vec::with_capacity(found.len());
         for entry in found {
             // Only UTF-8 names match, but the folder may be anything.
@@ -311,17 +314,16 @@ impl wit::Host for Call {
         let _entered = self.meter.enter(Part::Host);
         let readable = self.readable().await?;
         let scope = Arc::clone(&self.scope);
-        let (opened, scanned) = tokio::task::spawn_blocking(move || {
-            let path = PathBuf::from(path);
-            let opened = open(&scope, &readable.roots, readable.environment.as_deref(), &path);
-            (opened, Scanned { identity: Identity::of(&path).ok(), path })
+        let (opened, looks) = tokio::task::spawn_blocking(move || {
+            let mut looks = Looks::default();
+            let environment = readable.environment.as_deref();
+            let opened = open(&scope, &readable.roots, environment, Path::new(&path), &mut looks);
+            (opened, looks)
         })
         .await?;
+        self.looks.extend(looks);
         match opened {
-            Ok(program) => {
-                self.scanned.push(scanned);
-                Ok(Ok(self.hand_out(program)?))
-            }
+            Ok(program) => Ok(Ok(self.hand_out(program)?)),
             Err(failure) => Ok(Err(failure_to_wit(&self.noting(failure)))),
         }
     }

@@ -10,7 +10,7 @@ use attune::installation::{FailureClass, Identity};
 use attune::pack::ExecutionConfig;
 use attune::plugin::{
     Cause, DetectionRequest, Function, LaunchRequest, Limits, Part, PlanRequest, Plugins, RuntimePlugin,
-    VerificationRequest,
+    Scanned, VerificationRequest,
 };
 
 use super::{Scene, installation, instruction, provoke, provoked, runtime};
@@ -270,6 +270,27 @@ async fn what_is_not_granted_is_denied_and_reported() {
     assert!(message.contains("Exited(0)"), "{message}");
     assert_eq!(provoke(&plugin, "find", "*").await.expect("it looks"), format!("[{:?}]", scene.at("bin/sh")));
     assert_eq!(provoke(&plugin, "find", "../*").await.expect("it looks"), "[]");
+}
+
+#[tokio::test]
+async fn what_was_refused_or_missing_is_scanned() {
+    for (what, with) in
+        [("open", "bin/tool-new"), ("open", "deep/tool-new"), ("read", "secret"), ("stat", "readable/new")]
+    {
+        let scene = Scene::new();
+        fs::create_dir(scene.at("readable")).expect("a folder");
+        fs::create_dir(scene.at("deep")).expect("a folder");
+        let (_plugins, plugin) = hostile(&scene, Limits::default()).await;
+        std::thread::sleep(Duration::from_millis(40));
+        let request =
+            DetectionRequest { settings: instruction(what, &scene.at(with)), ..DetectionRequest::default() };
+        let scanned = plugin.detect(request).await.expect(what).scanned;
+        // Of the place itself, whatever the folder around it says.
+        let of_place = || scanned.iter().filter(|scanned| scanned.path == scene.path.join(with));
+        assert!(of_place().count() > 0 && of_place().all(Scanned::is_unchanged), "{what} {with}");
+        fs::write(scene.at(with), "").expect("a file");
+        assert!(!of_place().all(Scanned::is_unchanged), "{what} {with}");
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,11 @@ fn versioned(scene: &Scene, version: &str) -> String {
     format!("#!/bin/sh\necho ran >> {}\necho tool {version} for $TOOL_HOME, $(cat)\n", scene.at("marks"))
 }
 
+/// What was changed a moment ago is never taken for unchanged.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(40));
+}
+
 fn runs(scene: &Scene) -> usize {
     fs::read_to_string(scene.at("marks")).map_or(0, |marks| marks.lines().count())
 }
@@ -38,6 +43,7 @@ async fn detection_finds_runs_and_reads() {
     fs::create_dir(scene.at("bin/tool-folder")).expect("a folder");
 
     let plugin = runtime(&scene.plugins(), "obliging").await;
+    settle();
     let answer = plugin.detect(detection_request()).await.expect("it detects");
     let outcome = |name: &str| {
         let path = scene.path.join("bin").join(name);
@@ -74,12 +80,17 @@ async fn whatever_would_change_the_answer_is_scanned() {
     fs::write(&elsewhere, "#!/bin/sh\n").expect("a script");
     symlink(&elsewhere, scene.at("bin/tool-link")).expect("a link");
     let plugin = runtime(&scene.plugins(), "obliging").await;
-    let changes: [&dyn Fn(); 3] = [
+    scene.tool("tool-3", &format!("#!{}\n", scene.at("interpreter")));
+    let changes: [&dyn Fn(); 4] = [
         &|| drop(scene.tool("tool-2", "#!/bin/sh\n")),
         &|| fs::write(&tool, versioned(&scene, "1.2.4")).expect("upgraded in place"),
         &|| fs::write(&elsewhere, "#!/bin/sh\nexit 1\n").expect("what a link leads to"),
+        &|| {
+            fs::copy("/bin/sh", scene.at("interpreter")).expect("what a script asks for");
+        },
     ];
     for (number, change) in changes.iter().enumerate() {
+        settle();
         let answer = plugin.detect(detection_request()).await.expect("it detects");
         assert!(answer.scanned.iter().all(Scanned::is_unchanged), "before change {number}");
         change();
