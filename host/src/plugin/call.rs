@@ -39,6 +39,9 @@ pub(crate) struct Scope {
     pub(crate) limits: Limits,
 }
 
+/// The part of a call's time that the programs it runs may take.
+const PROGRAMS_SHARE: f32 = 0.8;
+
 /// What one call holds while it runs.
 pub(crate) struct Call {
     wasi: WasiCtx,
@@ -58,10 +61,19 @@ pub(crate) struct Call {
     pub(super) tools_remembered: u32,
     denials: Vec<String>,
     pub(super) written: Written,
+    /// When programs have had their share of the call's time: a component that looks for many things has
+    /// to be able to say what it found, even if some of them hang.
+    pub(super) programs_until: Instant,
 }
 
 impl Call {
-    pub(crate) fn new(scope: Arc<Scope>, memo: Arc<Memo>, environment: Option<PathBuf>) -> Self {
+    /// A call that may take as long as `limit`.
+    pub(crate) fn new(
+        scope: Arc<Scope>,
+        memo: Arc<Memo>,
+        environment: Option<PathBuf>,
+        limit: Duration,
+    ) -> Self {
         let stderr = Tail::default();
         // Nothing is granted through WASI: no folder, no socket, no variable, no input.
         let wasi = WasiCtx::builder().stdout(Tail::default()).stderr(stderr.clone()).build();
@@ -75,6 +87,7 @@ impl Call {
             scope,
             memo,
             meter: Arc::new(Meter::start()),
+            programs_until: Instant::now() + limit.mul_f32(PROGRAMS_SHARE),
             environment,
             roots: None,
             home: None,

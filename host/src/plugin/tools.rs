@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use wasmtime::component::Resource;
@@ -165,7 +165,7 @@ async fn run(
     program: &Executable,
     invocation: &Invocation,
     surroundings: &child::Surroundings,
-    memo: Option<&Memo>,
+    (memo, until): (Option<&Memo>, Instant),
 ) -> (Result<Completion, Failure>, bool) {
     if let Err(changed) = program.check_unchanged() {
         return (Err(changed), false);
@@ -174,7 +174,13 @@ async fn run(
     if let Some(known) = memo.and_then(|memo| memo.recall(&key)) {
         return (known, false);
     }
-    let outcome = child::run(&program.path, invocation, surroundings).await;
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        let message = "the time that programs may take in one call was over before it began";
+        return (Err(Failure::new(FailureClass::Timeout, message)), false);
+    }
+    let bounded = Invocation { timeout: invocation.timeout.min(left), ..invocation.clone() };
+    let outcome = child::run(&program.path, &bounded, surroundings).await;
     if let Some(memo) = memo {
         memo.remember(key, &outcome);
     }
@@ -209,7 +215,8 @@ impl Call {
             let _entered = self.meter.enter(Part::Child);
             let mut runs = Vec::with_capacity(programs.len());
             for program in &programs {
-                runs.push(run(&scope.digest, program, &invocation, &surroundings, memo.as_deref()));
+                let bounds = (memo.as_deref(), self.programs_until);
+                runs.push(run(&scope.digest, program, &invocation, &surroundings, bounds));
             }
             futures_util::stream::iter(runs).buffered(at_a_time()).collect().await
         };
