@@ -351,7 +351,8 @@ impl RuntimePlugin {
                 let instance = self.plugin.linked.instantiate_async(&mut *store).await?;
                 work(store, instance).await
             };
-            tokio::time::timeout_at(deadline.into(), running).instrument(span.clone()).await
+            // Boxed: whatever awaits a call would otherwise be as large as the call.
+            tokio::time::timeout_at(deadline.into(), Box::pin(running)).instrument(span.clone()).await
         };
         drop(ticking);
         let _entered = span.enter();
