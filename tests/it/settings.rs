@@ -85,7 +85,9 @@ fn a_data_folder_that_cannot_be_used() {
     let machine = Machine::fresh();
     let file = machine.write("file", "");
     let machine = machine.and("ATTUNE_DATA_DIR", file.join("below"));
-    for arguments in [&["run", "examples.greet"][..], &["execution", "list"], &["doctor"]] {
+    let output = machine.runs(1, &["doctor"]);
+    assert!(output.stdout.contains("bad ") && output.stdout.contains("file/below"), "{output}");
+    for arguments in [&["run", "examples.greet"][..], &["execution", "list"]] {
         let output = machine.runs(1, arguments);
         output.says(&["file/below", "error: can't"]);
         assert!(!output.stderr.contains("panicked"), "{output}");

@@ -55,7 +55,11 @@ impl Doctor {
         let worker = match open_worker(options, output).await {
             Ok(worker) => worker,
             Err(failed) => {
-                let seen = format!("{:#}", failed.error);
+                let mut seen = failed.error.to_string();
+                let cause = failed.error.root_cause().to_string();
+                if !seen.contains(&cause) {
+                    seen = format!("{seen}: {cause}");
+                }
                 let mend = "move the file away if it is damaged, or use another folder: --data-dir DIR";
                 let findings = [Finding::new(State::Bad, "data folder and database", seen, mend)];
                 output.data(&findings, || text(output, &findings))?;
