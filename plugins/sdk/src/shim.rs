@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn the_line_that_hands_over() {
         for (line, expected) in [
-            (r#"exec "/root/.mgr/libexec/mgr" exec "$program" "$@""#, Some(("/root/.mgr", "mgr"))),
+            (r#"exec "/opt/mgr/libexec/mgr" exec "$program" "$@""#, Some(("/opt/mgr", "mgr"))),
             (r#"  exec "/a b/libexec/mgr" exec "$program" "$@"  "#, Some(("/a b", "mgr"))),
             (r#"exec "$ROOT/libexec/mgr" exec "$program" "$@""#, None),
             (r#"exec "mgr/libexec/mgr" exec "$program" "$@""#, None),
