@@ -91,7 +91,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let output = Output::new(&cli.options);
     options::start_log(&cli.options);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // A command waits most of its time. With one thread for that, nothing has to be handed from core to core:
+    // what computes for long goes to threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
             let outcome = runtime.block_on(cli.command.execute(&cli.options, &output));

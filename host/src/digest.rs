@@ -3,10 +3,13 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// Digest of a value, by way of its JSON.
+/// Digest of a value, by way of its JSON. A value that JSON can't hold, such as a path that is no text, has
+/// another digest every time: whatever is kept under it is never taken for the answer to something else.
 pub(crate) fn of_json<T: Serialize>(value: &T) -> String {
-    // Only maps with keys that are no texts can't be written, and there are none here.
-    of_bytes(&serde_json::to_vec(value).unwrap_or_default())
+    match serde_json::to_vec(value) {
+        Ok(json) => of_bytes(&json),
+        Err(_) => of_bytes(uuid::Uuid::now_v7().as_bytes()),
+    }
 }
 
 /// Digest of bytes.
@@ -26,7 +29,17 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    use std::path::PathBuf;
+
     use super::*;
+
+    #[test]
+    fn what_json_cannot_hold_equals_nothing() {
+        let path = PathBuf::from(OsString::from_vec(vec![0xff]));
+        assert_ne!(of_json(&path), of_json(&path));
+    }
 
     #[test]
     fn digests_are_those_of_the_standard() {

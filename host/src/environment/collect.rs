@@ -38,7 +38,7 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     Removed,
-    /// It is being built, or was used or built anew since it was looked at.
+    /// It is being built or used, or was since it was looked at.
     Kept,
     /// It was not there.
     Gone,
@@ -99,8 +99,11 @@ pub fn prune(
     let entries = list(layout)?;
     let mut removed = Vec::new();
     for entry in decide(&entries, in_use, policy, now) {
-        let is_unused = |path: &Path| ready::last_used(path).is_ok_and(|used| used == entry.last_used);
-        if remove_if(layout, &entry.key, is_unused)? == Removal::Removed {
+        let unused = |path: &Path| {
+            let marker = ready::lock_unused(path)?;
+            Ok(marker.filter(|_| ready::last_used(path).is_ok_and(|used| used == entry.last_used)))
+        };
+        if remove_if(layout, &entry.key, unused)? == Removal::Removed {
             removed.push(entry.clone());
         }
     }
@@ -110,19 +113,23 @@ pub fn prune(
 /// Removes an environment that was found not to work, so that it is built anew. What has been built in
 /// its place since it was looked at stays.
 pub fn repair(layout: &Layout, observed: &Marker) -> io::Result<Removal> {
-    remove_if(layout, &observed.key, |path| ready::read(path).as_ref() == Some(observed))
+    // Whoever uses it now has something broken: that is no reason to give it to others.
+    remove_if(layout, &observed.key, |path| Ok((ready::read(path).as_ref() == Some(observed)).then_some(())))
 }
 
-fn remove_if(layout: &Layout, key: &Key, condition: impl Fn(&Path) -> bool) -> io::Result<Removal> {
+/// Removes an environment if `condition` gives something to hold meanwhile.
+fn remove_if<T>(
+    layout: &Layout,
+    key: &Key,
+    condition: impl Fn(&Path) -> io::Result<Option<T>>,
+) -> io::Result<Removal> {
     let path = layout.built(key);
     if path.symlink_metadata().is_err() {
         return Ok(Removal::Gone);
     }
     std::fs::create_dir_all(layout.locks_folder())?;
     let Some(lock) = Lock::try_acquire(&layout.lock(key.as_str()))? else { return Ok(Removal::Kept) };
-    if !condition(&path) {
-        return Ok(Removal::Kept);
-    }
+    let Some(_held) = condition(&path)? else { return Ok(Removal::Kept) };
     for (name, path) in entries(&layout.staged_folder())? {
         if belongs_to(&name, key) {
             discard(layout, &path)?;

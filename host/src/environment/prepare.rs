@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::build::{self, BuildError, Built, Progress, Tool, build};
 use super::key::{Ingredients, InvalidKey, Key, UnhashablePlan, plan_digest};
 use super::layout::Layout;
-use super::ready::{State, inspect, touch};
+use super::ready::{Lease, State, inspect, lease};
 use super::scope::{self, Dependencies, Scope, ScopeError};
 use super::stage::{self, StageError, stage};
 use super::{Manifest, Plan, Stage, collect};
@@ -56,6 +56,8 @@ pub struct Ready {
     pub folder: PathBuf,
     /// The stable path.
     pub link: PathBuf,
+    /// Keeps it from being collected; none for one that is only looked at.
+    pub lease: Option<Lease>,
 }
 
 /// What would be built, for a dry run.
@@ -98,6 +100,14 @@ pub enum PrepareError {
     /// What is there can't be put aside.
     #[error("can't put the environment `{}` aside: {source}", path.display())]
     Repair {
+        /// The environment.
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// What is there can't be taken into use.
+    #[error("can't take the environment `{}` into use: {source}", path.display())]
+    Lease {
         /// The environment.
         path: PathBuf,
         #[source]
@@ -224,7 +234,7 @@ impl Planned {
     pub fn ready_environment(&self, worker: &Worker) -> Option<Ready> {
         let key = self.key.clone().filter(|_| self.ready)?;
         let folder = Layout::new(&worker.settings.runtime_envs_dir).built(&key);
-        Some(Ready { key, folder, link: self.link.clone() })
+        Some(Ready { key, folder, link: self.link.clone(), lease: None })
     }
 }
 
@@ -280,19 +290,17 @@ impl<'a> Question<'a> {
             return Ok(None);
         };
         let key: Key = row.key.parse()?;
-        let State::Ready(marker) = inspect(&self.layout, &key, &self.identity) else { return Ok(None) };
         let folder = self.layout.built(&key);
+        // First of all, so that what is found now is still there when it is used.
+        let Some(lease) = self.lease(&key)? else { return Ok(None) };
+        let State::Ready(marker) = inspect(&self.layout, &key, &self.identity) else { return Ok(None) };
         if let Health::Unhealthy { reason } = self.check(&folder, false).await? {
             tracing::warn!(environment.path = %self.link.display(), "an environment no longer works: {reason}");
             collect::repair(&self.layout, &marker)
                 .map_err(|source| PrepareError::Repair { path: folder.clone(), source })?;
             return Ok(None);
         }
-        // Only a collection reads this; that it can't be written is no reason not to run.
-        if let Err(error) = touch(&self.layout, &key) {
-            tracing::debug!("can't note the use of an environment: {error}");
-        }
-        Ok(Some((Ready { key, folder, link: self.link.clone() }, row.stage)))
+        Ok(Some((Ready { key, folder, link: self.link.clone(), lease: Some(lease) }, row.stage)))
     }
 
     /// A component that knows nothing of environments plans none.
@@ -387,10 +395,21 @@ impl<'a> Question<'a> {
             grace: self.worker.settings.kill_grace,
         };
         self.set_aside_broken(&key).await?;
-        let outcome = build(&request, |folder: PathBuf| self.check_built(folder), progress).await;
-        self.record(plan, &key, outcome.as_ref()).await?;
-        let built = outcome?;
-        Ok((Ready { key, folder: built.path.clone(), link: self.link.clone() }, built))
+        loop {
+            let outcome = build(&request, |folder: PathBuf| self.check_built(folder), &progress).await;
+            self.record(plan, &key, outcome.as_ref()).await?;
+            let built = outcome?;
+            // A collection may have been quicker.
+            if let Some(lease) = self.lease(&key)? {
+                let (folder, link) = (built.path.clone(), self.link.clone());
+                return Ok((Ready { key, folder, link, lease: Some(lease) }, built));
+            }
+        }
+    }
+
+    fn lease(&self, key: &Key) -> Result<Option<Lease>, PrepareError> {
+        lease(&self.layout, key)
+            .map_err(|source| PrepareError::Lease { path: self.layout.built(key), source })
     }
 
     /// A shared build that another pack made may have broken since.

@@ -1,7 +1,11 @@
 //! Whether an environment is there: one small file and two questions to the file system, since every
 //! execution asks.
 
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
@@ -65,10 +69,52 @@ pub fn inspect(layout: &Layout, key: &Key, identity: &Identity) -> State {
     }
 }
 
-/// Notes that an environment is used now, which puts off its collection.
-pub fn touch(layout: &Layout, key: &Key) -> std::io::Result<()> {
-    let marker = std::fs::File::options().append(true).open(layout.built(key).join(MARKER))?;
-    marker.set_modified(SystemTime::now())
+/// The use of an environment: while it lasts, no collection takes the environment away. The kernel ends it
+/// with the process, however that ends.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    _marker: Arc<File>,
+}
+
+/// Takes an environment into use, and notes when, which puts off its collection; None if it is gone, or
+/// about to be.
+pub fn lease(layout: &Layout, key: &Key) -> io::Result<Option<Lease>> {
+    let Some(marker) = lock(&layout.built(key), File::try_lock_shared)? else { return Ok(None) };
+    // Only a collection reads the time; that it can't be written is no reason not to run.
+    if let Err(error) = marker.set_modified(SystemTime::now()) {
+        tracing::debug!("can't note the use of an environment: {error}");
+    }
+    Ok(Some(Lease { _marker: Arc::new(marker) }))
+}
+
+/// The marker in a folder, locked so that nobody can take the environment into use while it lasts; None
+/// if somebody has.
+pub(super) fn lock_unused(folder: &Path) -> io::Result<Option<File>> {
+    lock(folder, File::try_lock)
+}
+
+fn lock(folder: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> io::Result<Option<File>> {
+    let path = folder.join(MARKER);
+    let absent = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(None),
+        _ => Err(error),
+    };
+    let marker = match File::open(&path) {
+        Ok(marker) => marker,
+        Err(error) => return absent(error),
+    };
+    match lock(&marker) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // It may have been taken away between opening and locking it.
+    let held = marker.metadata()?;
+    match std::fs::metadata(&path) {
+        Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => Ok(Some(marker)),
+        Ok(_) => Ok(None),
+        Err(error) => absent(error),
+    }
 }
 
 /// The marker in a folder; None if there is none that can be read.
@@ -77,6 +123,6 @@ pub(super) fn read(folder: &Path) -> Option<Marker> {
 }
 
 /// When an environment was last used.
-pub(super) fn last_used(folder: &Path) -> std::io::Result<SystemTime> {
+pub(super) fn last_used(folder: &Path) -> io::Result<SystemTime> {
     std::fs::metadata(folder.join(MARKER))?.modified()
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::detection::DetectionError;
 use crate::environment::prepare::{Prepared, Ready};
+use crate::environment::ready::Lease;
 use crate::environment::{LaunchCommand, PlannedProgram};
 use crate::installation::Identity;
 use crate::pack::{Program, VariableChange};
@@ -29,6 +30,8 @@ pub struct Launch {
     pub environment: Option<PathBuf>,
     /// Whether the program is a tool that was granted.
     pub tool: bool,
+    /// Keeps the environment from being collected while it is used.
+    pub lease: Option<Lease>,
 }
 
 impl Launch {
@@ -139,6 +142,7 @@ pub(crate) async fn interpreted(
         interpreter: Some((choice.installation.path.clone(), identity)),
         environment: environment.and_then(|ready| ready.folder.canonicalize().ok()),
         tool,
+        lease: environment.and_then(|ready| ready.lease.clone()),
     })
 }
 
@@ -147,7 +151,15 @@ pub(crate) fn direct(runtime: &RuntimeRow, pack_folder: &Path, program: &Program
     let mut changes = runtime.runtime.execution_config.env_vars.clone();
     changes.extend(program.env_vars.clone());
     let program = pack_folder.join(&program.entry_point);
-    Launch { program, arguments: Vec::new(), changes, interpreter: None, environment: None, tool: false }
+    Launch {
+        program,
+        arguments: Vec::new(),
+        changes,
+        interpreter: None,
+        environment: None,
+        tool: false,
+        lease: None,
+    }
 }
 
 /// The complete environment of the process.

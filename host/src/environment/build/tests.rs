@@ -15,6 +15,7 @@ use chrono::DateTime;
 use super::*;
 use crate::environment::collect::{Policy, Removal, list, prune, repair};
 use crate::environment::key::Ingredients;
+use crate::environment::ready::lease;
 use crate::environment::rubbish::remove_rubbish;
 use crate::environment::scope::Scope;
 use crate::environment::{PlannedProgram, RunStep, Step, StepAction};
@@ -473,9 +474,26 @@ async fn use_puts_off_collection() {
     let open = fs::File::options().append(true).open(&marker).expect("opened");
     open.set_modified(long_ago).expect("set");
     assert_eq!(list(&fixture.layout).expect("listed")[0].last_used, long_ago);
-    crate::environment::ready::touch(&fixture.layout, &fixture.key()).expect("touched");
+    let lease = lease(&fixture.layout, &fixture.key()).expect("leased");
+    assert!(lease.is_some());
     assert!(list(&fixture.layout).expect("listed")[0].last_used > long_ago);
     assert!(matches!(fixture.inspect(), State::Ready(_)));
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_not_collected() {
+    let fixture = Fixture::new([]);
+    fixture.build().await.expect("built");
+    let all = Policy { quota: 0, grace: Duration::ZERO };
+    let prune = || prune(&fixture.layout, &BTreeSet::new(), all, SystemTime::now() + Duration::from_secs(1));
+    let first = lease(&fixture.layout, &fixture.key()).expect("leased").expect("free");
+    let second = lease(&fixture.layout, &fixture.key()).expect("leased").expect("shared");
+    assert_eq!(prune().expect("pruned"), []);
+    drop(first);
+    assert_eq!(prune().expect("pruned"), []);
+    drop(second);
+    assert_eq!(prune().expect("pruned").len(), 1);
+    assert!(lease(&fixture.layout, &fixture.key()).expect("looked").is_none());
 }
 
 #[tokio::test]
