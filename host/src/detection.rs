@@ -7,11 +7,14 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::digest;
 use crate::installation::{Candidate, FailureClass, Identity, Installation};
 use crate::pack::{DeclaredVersion, Distributions};
-use crate::plugin::{DetectionRequest, Memo, MemoEntry, PluginError, RuntimePlugin, Scanned};
+use crate::plugin::{
+    DetectionRequest, Memo, MemoEntry, PluginError, RuntimePlugin, Scanned, programs_at_a_time,
+};
 use crate::store::StoreError;
 use crate::store::installation::{FoundInstallation, InstallationStatus, scan_now};
 use crate::store::now;
@@ -152,10 +155,10 @@ async fn look(
         tools_run = answer.report.tools_run,
         "looked for installations"
     );
-    let mut found = Vec::with_capacity(answer.value.len());
-    for candidate in answer.value {
-        found.push(settle(worker, runtime, candidate, known, &plugin).await?);
-    }
+    let settled =
+        answer.value.into_iter().map(|candidate| settle(worker, runtime, candidate, known, &plugin));
+    let mut found: Vec<_> =
+        stream::iter(settled).buffer_unordered(programs_at_a_time()).try_collect().await?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
     remember(worker, &memo).await?;
     let scan = scan_now(against, answer.scanned);

@@ -43,6 +43,7 @@ pub use roots::Scanned;
 pub use runtime::{
     CheckRequest, DetectionRequest, Health, LaunchRequest, PlanRequest, RuntimePlugin, VerificationRequest,
 };
+pub use tools::programs_at_a_time;
 
 use cache::Cache;
 use call::Scope;

@@ -82,13 +82,19 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// An open database, migrated. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// A commit here is on the disk when it returns: what was accepted survives a power cut.
     pool: SqlitePool,
-    /// A commit here survives the death of every process, and is on the disk with the next one of
-    /// `pool`: enough for logs and progress. Opened when first used.
-    relaxed: SqlitePool,
     /// The write-ahead log's file.
     journal: PathBuf,
+}
+
+/// What a commit survives when it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    /// A power cut: it is on the disk.
+    Disk,
+    /// The death of every process; it is on the disk with the next commit that waits for that. Enough for
+    /// what can be found out again, and for logs and progress.
+    Process,
 }
 
 impl Store {
@@ -111,16 +117,13 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
-            .connect_with(options.clone())
+            .connect_with(options)
             .await
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         migration::migrate(&pool, path).await?;
-        let relaxed = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(options.synchronous(SqliteSynchronous::Normal));
         let mut journal = path.as_os_str().to_owned();
         journal.push("-wal");
-        Ok(Self { pool, relaxed, journal: journal.into() })
+        Ok(Self { pool, journal: journal.into() })
     }
 
     /// Ends the use of the database by a process that is about to end.
@@ -135,14 +138,18 @@ impl Store {
             std::mem::forget(self);
             return;
         }
-        self.relaxed.close().await;
         self.pool.close().await;
     }
 
     /// A transaction that takes the write lock at once: one that first reads and then wants to write
-    /// would fail if somebody else wrote in between.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.pool.begin_with("begin immediate").await?)
+    /// would fail if somebody else wrote in between. Nothing is written outside of one, so that each says
+    /// how durable it has to be.
+    async fn begin(&self, durability: Durability) -> Result<Transaction<'static, Sqlite>> {
+        let begin = match durability {
+            Durability::Disk => "pragma synchronous = full; begin immediate",
+            Durability::Process => "pragma synchronous = normal; begin immediate",
+        };
+        Ok(self.pool.begin_with(begin).await?)
     }
 }
 

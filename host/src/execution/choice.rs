@@ -106,12 +106,19 @@ pub async fn choose(worker: &Worker, runtime: &RuntimeRow, asked: Asked<'_>) -> 
     let mut freshness = Freshness::IfChanged;
     loop {
         let detected = detection::detect(worker, runtime, freshness).await?;
-        // A first detection has made rows for versions that nobody declared.
-        let runtime = worker.store.runtime(&runtime.runtime.reference).await.map_err(DetectionError::from)?;
-        let Some(runtime) = runtime else {
-            return Err(ChoiceError::NotServed { runtime: name });
+        // Looking has made rows for versions that nobody declared.
+        let reloaded = if detected.looked {
+            let row = worker.store.runtime(&runtime.runtime.reference).await.map_err(DetectionError::from)?;
+            Some(row.ok_or_else(|| ChoiceError::NotServed { runtime: name.clone() })?)
+        } else {
+            None
         };
-        match from_installations(&runtime, &detected.installations, range.as_ref(), asked) {
+        match from_installations(
+            reloaded.as_ref().unwrap_or(runtime),
+            &detected.installations,
+            range.as_ref(),
+            asked,
+        ) {
             Ok(choice) => {
                 return Ok(Choice { looked: detected.looked, asked: asked.constraint.cloned(), ..choice });
             }

@@ -218,7 +218,7 @@ impl Call {
                 let bounds = (memo.as_deref(), self.programs_until);
                 runs.push(run(&scope.digest, program, &invocation, &surroundings, bounds));
             }
-            futures_util::stream::iter(runs).buffered(at_a_time()).collect().await
+            futures_util::stream::iter(runs).buffered(programs_at_a_time()).collect().await
         };
         let mut answers = Vec::with_capacity(outcomes.len());
         for (outcome, ran) in outcomes {
@@ -232,8 +232,10 @@ impl Call {
     }
 }
 
-/// Programs mostly wait for the disk when they start, so a few more than there are processors.
-fn at_a_time() -> usize {
+/// How many programs to run at once: they mostly wait for the disk when they start, so a few more than there
+/// are processors.
+#[must_use]
+pub fn programs_at_a_time() -> usize {
     std::thread::available_parallelism().map_or(4, |cores| (cores.get() * 2).max(4))
 }
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::row::{json, to_json};
 use super::worker::WorkerId;
-use super::{Result, Store, now};
+use super::{Durability, Result, Store, now};
 
 /// An answer that nobody has asked for again for so long is not kept.
 const AGE_MAX: TimeDelta = TimeDelta::days(30);
@@ -48,7 +48,7 @@ impl Store {
         key: AnswerKey<'_>,
         answer: &T,
     ) -> Result<()> {
-        let mut transaction = self.relaxed.begin_with("begin immediate").await?;
+        let mut transaction = self.begin(Durability::Process).await?;
         sqlx::query(
             "insert into plugin_answer (worker, plugin, function, asked, answer, answered_at)
              values ($1, $2, $3, $4, $5, $6)

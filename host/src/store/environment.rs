@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::row::{optional_json, to_json};
 use super::worker::WorkerId;
-use super::{Result, Store};
+use super::{Durability, Result, Store};
 use crate::environment::Stage;
 
 /// An environment of a worker.
@@ -61,6 +61,7 @@ impl Store {
 
     /// Records what became of an environment.
     pub async fn record_environment(&self, worker: WorkerId, environment: &EnvironmentRow) -> Result<()> {
+        let mut transaction = self.begin(Durability::Process).await?;
         sqlx::query(
             "insert into environment
                  (worker, pack, runtime, runtime_version, scope, key, path, status, plan_digest,
@@ -88,18 +89,21 @@ impl Store {
         .bind(&environment.error)
         .bind(environment.created_at)
         .bind(environment.last_used_at)
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(())
     }
 
     /// Forgets environments that were removed from the disk.
     pub async fn forget_environment(&self, worker: WorkerId, path: &str) -> Result<()> {
+        let mut transaction = self.begin(Durability::Process).await?;
         sqlx::query("delete from environment where worker = $1 and path = $2")
             .bind(worker.0)
             .bind(path)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::row::{json, optional_json, parsed, to_json};
 use super::worker::WorkerId;
-use super::{Result, Store, now};
+use super::{Durability, Result, Store, now};
 use crate::execution::{ExecutionId, Status};
 use crate::installation::Identity;
 use crate::reference::{ActionRef, RuntimeRef};
@@ -123,7 +123,7 @@ impl Store {
     /// Accepts an execution that this worker runs at once. It is on the disk when what it runs with has
     /// been decided; until then nothing is started for it.
     pub async fn start_execution(&self, new: &NewExecution<'_>) -> Result<()> {
-        let mut transaction = self.relaxed.begin_with("begin immediate").await?;
+        let mut transaction = self.begin(Durability::Process).await?;
         let requirement = requirement(&mut transaction, new.requirement).await?;
         sqlx::query(
             "insert into execution
@@ -147,7 +147,7 @@ impl Store {
 
     /// Records, on the disk, what an execution is going to run with, before it starts.
     pub async fn decide_execution(&self, id: ExecutionId, decided: &Decided) -> Result<()> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Durability::Disk).await?;
         write_decided(&mut transaction, id, decided).await?;
         transaction.commit().await?;
         Ok(())
@@ -155,7 +155,7 @@ impl Store {
 
     /// Appends to the log of a running execution, numbered from `sequence` on.
     pub async fn append_log(&self, id: ExecutionId, sequence: i64, chunks: &[LogChunk]) -> Result<()> {
-        let mut transaction = self.relaxed.begin_with("begin immediate").await?;
+        let mut transaction = self.begin(Durability::Process).await?;
         insert_log(&mut transaction, id, sequence, chunks).await?;
         transaction.commit().await?;
         Ok(())
@@ -169,7 +169,7 @@ impl Store {
         sequence: i64,
         rest: &[LogChunk],
     ) -> Result<bool> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Durability::Disk).await?;
         let changed = sqlx::query(
             "update execution set
                  status = $2, reason = $3, result = $4, error_class = $5, error_message = $6,
@@ -249,6 +249,7 @@ impl Store {
 
     /// Gives up an execution whose process died with its worker. Whether it still was running.
     pub async fn abandon_execution(&self, id: ExecutionId, reason: &str) -> Result<bool> {
+        let mut transaction = self.begin(Durability::Disk).await?;
         let changed = sqlx::query(
             "update execution set status = 'abandoned', reason = 'worker_lost', error_class = 'worker_lost',
                  error_message = $2, finished_at = $3
@@ -257,8 +258,9 @@ impl Store {
         .bind(id.0)
         .bind(reason)
         .bind(now())
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(changed.rows_affected() == 1)
     }
 }

@@ -11,7 +11,7 @@ use sqlx::{Row, Sqlite, Transaction};
 use super::row::{json, optional_json, to_json};
 use super::runtime::RuntimeRow;
 use super::worker::WorkerId;
-use super::{Result, Store, now};
+use super::{Durability, Result, Store, now};
 use crate::installation::{Check, Failure, FailureClass, Identity};
 use crate::version::Version;
 
@@ -128,7 +128,7 @@ impl Store {
         scan: &ScanRow<T>,
         found: &[FoundInstallation],
     ) -> Result<()> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Durability::Process).await?;
         sqlx::query("delete from runtime_installation where worker = $1 and runtime = $2")
             .bind(worker.0)
             .bind(runtime.id)

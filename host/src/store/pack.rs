@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::row::{json, optional_json, parsed, to_json};
-use super::{Result, Store, now};
+use super::{Durability, Result, Store, now};
 use crate::pack::{DeclaredVersion, Grants, Pack, Runtime};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::version::Series;
@@ -100,7 +100,7 @@ impl Store {
 
     /// Puts a pack in place of what was installed under its reference, all or nothing.
     pub async fn install_pack(&self, install: &PackInstall<'_>) -> Result<()> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Durability::Disk).await?;
         let pack = upsert_pack(&mut transaction, install).await?;
         replace_plugins(&mut transaction, pack, install.plugins).await?;
         delete_gone(&mut transaction, pack, install.pack).await?;
@@ -122,10 +122,12 @@ impl Store {
 
     /// Removes a pack and what it shipped; its executions stay. Whether there was one.
     pub async fn remove_pack(&self, reference: &PackRef) -> Result<bool> {
+        let mut transaction = self.begin(Durability::Disk).await?;
         let removed = sqlx::query("delete from pack where ref = $1")
             .bind(reference.as_str())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(removed.rows_affected() > 0)
     }
 

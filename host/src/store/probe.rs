@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::row::{json, to_json};
 use super::worker::WorkerId;
-use super::{Result, Store, now};
+use super::{Durability, Result, Store, now};
 
 /// What a remembered probe is filed under.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ impl Store {
     where
         T: Serialize + 'a,
     {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(Durability::Process).await?;
         for (key, entry) in probes {
             sqlx::query(
                 "insert into tool_probe (worker, plugin, path, invocation, identity, entry, probed_at)

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{Result, Store, now};
+use super::{Durability, Result, Store, now};
 
 /// A worker's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -22,6 +22,7 @@ impl Store {
         if let Some(row) = known {
             return Ok(WorkerId(row.try_get("id")?));
         }
+        let mut transaction = self.begin(Durability::Disk).await?;
         let row = sqlx::query(
             "insert into worker (id, name, host, labels, status, capacity, version, started_at, heartbeat_at)
              values ($1, $2, $3, '{}', 'active', 1, $4, $5, $5)
@@ -34,8 +35,9 @@ impl Store {
         .bind(host)
         .bind(env!("CARGO_PKG_VERSION"))
         .bind(now())
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(WorkerId(row.try_get("id")?))
     }
 }
