@@ -8,6 +8,7 @@ mod doctor;
 mod env;
 mod execution;
 mod failure;
+mod interruption;
 mod options;
 mod output;
 mod pack;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Exit, Failed};
+use super::interruption;
 use super::options::Options;
 use super::output::{Output, Tone};
 use super::printer::Printer;
@@ -140,7 +140,9 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
             printer.push(stream, bytes);
         }
     };
-    let outcome = execution::run(worker, request, &observe, interrupted()).await;
+    let (interruptions, cancel) = interruption::listen(output);
+    let outcome = execution::run(worker, request, &observe, cancel).await;
+    interruptions.abort();
     end_progress();
     let open_line = printer.finish();
     let outcome = match outcome {
@@ -162,27 +164,6 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
         (Status::TimedOut, None) => Ok(Exit::TimedOut),
         (Status::Cancelled, None) => Ok(Exit::Cancelled),
         (_, None) => Ok(Exit::Failure),
-    }
-}
-
-/// Completes when somebody asks this process to end.
-async fn interrupted() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => terminated.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let hung_up = async {
-        match signal(SignalKind::hangup()) {
-            Ok(mut hung_up) => hung_up.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated => {}
-        _ = hung_up => {}
     }
 }
 
