@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Child;
+use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value as Json, json};
 
 use crate::support::cli::{Machine, Output, wait_for};
-use crate::support::fixture::Pack;
+use crate::support::fixture::{self, Pack};
 
 /// A machine with an action that says its process and runs until somebody ends it.
 fn machine() -> Machine {
@@ -94,6 +94,50 @@ fn asked_to_end_it_ends_what_it_started() {
         assert_eq!((&row["status"], &row["error_class"]), (&json!("cancelled"), &json!("cancelled")));
         assert!(machine.at("data/runs").read_dir().expect("a folder").next().is_none());
     }
+}
+
+#[test]
+fn asked_a_second_time_it_kills_at_once() {
+    for again in [Signal::INT, Signal::TERM] {
+        let machine = Machine::new().and("ATTUNE_KILL_GRACE", "10m");
+        let ignoring = "trap '' TERM\necho $$\nwhile :; do sleep 0.1; done";
+        Pack::new("long").shell("sleep", "", ignoring).install(&machine);
+        let (mut child, pid) = started(&machine);
+        signal(&child, Signal::INT);
+        let mut said = String::new();
+        BufReader::new(child.stderr.as_mut().expect("a pipe")).read_line(&mut said).expect("a line");
+        assert!(said.contains("Ctrl-C again"), "{said}");
+        assert_eq!(is_gone(pid), None, "it ignores that");
+        // A terminal that closes is no second request.
+        signal(&child, Signal::HUP);
+        assert_eq!(is_gone(pid), None);
+        signal(&child, again);
+        let output = Output::new(&child.wait_with_output().expect("it ends"));
+        assert_eq!(output.code, 130, "{output}");
+        output.says(&["long.sleep cancelled", "did not end when asked to, and was killed"]);
+        assert_eq!(is_gone(pid), Some(()));
+    }
+}
+
+#[test]
+fn what_it_was_started_with_does_not_reach_what_it_starts() {
+    let list = "for n in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$n ] && echo open $n; done; true";
+    let machine = Machine::bare();
+    let tool = format!("#!/bin/sh\n{{ {list}; }} > ${{0%/bin/*}}/descriptors\necho tool 3.12.1\n");
+    machine.script("home/tools/3.12.1/bin/tool", tool);
+    fixture::tools().shell("list", "", list).install(&machine);
+    for arguments in [&["runtime", "verify", "tools.tool"][..], &["run", "tools.list"]] {
+        let attune = machine.command(arguments);
+        let mut shell = Command::new("/bin/sh");
+        shell.env_clear().envs(attune.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.args(["-c", "exec 7</dev/null 8>leak 9<leak; exec \"$@\"", "sh"]);
+        shell.arg(attune.get_program()).args(attune.get_args()).current_dir(&machine.path);
+        let output = Output::new(&shell.output().expect("it starts"));
+        assert_eq!(output.code, 0, "{output}");
+        assert!(!output.stdout.contains("open "), "{output}");
+    }
+    let seen = machine.at("home/tools/3.12.1/descriptors");
+    assert_eq!(fs::read_to_string(seen).expect("the tool was asked"), "");
 }
 
 #[test]
