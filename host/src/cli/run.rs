@@ -355,6 +355,7 @@ async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
         AskError::Disabled { .. }
         | AskError::NoVersions { .. }
         | AskError::Parameters(_)
+        | AskError::Encode(_)
         | AskError::Assignments { .. }
         | AskError::Document { .. }
         | AskError::Unmaskable { .. } => Failed::new(Exit::Input, error),
