@@ -12,11 +12,15 @@ mod interruption;
 mod options;
 mod output;
 mod pack;
+mod preview;
+mod printable;
 mod printer;
 mod progress;
 mod resolve;
 mod run;
 mod runtime;
+mod shape;
+mod talk;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -91,7 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let output = Output::new(&cli.options);
-    options::start_log(&cli.options);
+    options::start_log(&cli.options, &output);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {

@@ -130,19 +130,20 @@ async fn carry_out(
     };
     let launch = match launch {
         Ok(launch) => launch,
-        Err(error) => {
-            timings.end("failed stage");
-            return error.into();
-        }
+        Err(error) => return error.into(),
     };
     let command = match delivery::deliver(worker, asked, &launch, folder, record.version()) {
         Ok(command) => command,
-        Err(error) => return error.into(),
+        Err(error) => {
+            timings.end("launch");
+            return error.into();
+        }
     };
-    if let Err(error) = record.decided(worker).await {
+    let decided = record.decided(worker).await;
+    timings.end("launch");
+    if let Err(error) = decided {
         return error.into();
     }
-    timings.end("launch");
     if let Err(error) = launch.check() {
         return ExecutionError::from(error).into();
     }
@@ -172,7 +173,7 @@ async fn stages_before_launch(
         Ok(choice) => choice,
         Err(error) => {
             record.not_chosen(&error);
-            timings.end("select");
+            timings.end("detect");
             return Err(error.into());
         }
     };
@@ -183,7 +184,11 @@ async fn stages_before_launch(
     timings.end("environment");
     let prepared = prepared?;
     record.prepared(&prepared);
-    Ok(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
+    let launch = launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await;
+    if launch.is_err() {
+        timings.end("launch");
+    }
+    Ok(launch?)
 }
 
 fn need<'a>(asked: &'a Asked, choice: &'a Choice) -> Need<'a> {
