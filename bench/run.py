@@ -111,7 +111,7 @@ def bench(root, runs):
         shutil.rmtree(root / "data/envs", ignore_errors=True)
         done = subprocess.run([BINARY, "run", "bench.python", "--json"], env=env, capture_output=True, text=True,
                               check=True)
-        return dict(json.loads(done.stdout)["timings"])["environment"]
+        return json.loads(done.stdout)["timings"]["environment"]
 
     def fresh(*command):
         def measure():

@@ -8,14 +8,19 @@ mod doctor;
 mod env;
 mod execution;
 mod failure;
+mod interruption;
 mod options;
 mod output;
 mod pack;
+mod preview;
+mod printable;
 mod printer;
 mod progress;
 mod resolve;
 mod run;
 mod runtime;
+mod shape;
+mod talk;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -90,7 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let output = Output::new(&cli.options);
-    options::start_log(&cli.options);
+    options::start_log(&cli.options, &output);
     // A command waits most of its time. With one thread for that, nothing has to be handed from core to core:
     // what computes for long goes to threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

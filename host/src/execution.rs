@@ -17,15 +17,13 @@ pub(crate) mod run_folder;
 mod supervision;
 mod timing;
 
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 
 use crate::environment::prepare::{self, Need, Planned, Prepared};
-use crate::process::Stream;
+use crate::process::{Cancel, Stream};
 use crate::reference::ActionRef;
 use crate::version::constraint::Constraint;
 use crate::worker::Worker;
@@ -77,7 +75,7 @@ pub async fn run(
     worker: &Worker,
     request: &Request,
     observe: Observer<'_>,
-    cancel: impl Future<Output = ()> + Send,
+    cancel: Cancel,
 ) -> Result<Outcome, ExecutionError> {
     let mut timings = Timings::begin(request.since);
     timings.end("start");
@@ -97,7 +95,7 @@ async fn run_accepted(
     asked: &Asked,
     mut timings: Timings,
     observe: Observer<'_>,
-    cancel: impl Future<Output = ()> + Send,
+    cancel: Cancel,
 ) -> Result<Outcome, ExecutionError> {
     let folder =
         RunFolder::create(&worker.settings.runs_dir(), asked.id).map_err(ExecutionError::RunFolder)?;
@@ -110,7 +108,6 @@ async fn run_accepted(
     };
     observe(Event::Accepted(asked.id));
     timings.end("ask");
-    let cancel = pin!(cancel);
     let ending = carry_out(worker, asked, (&folder, &mut record, &mut timings), observe, cancel).await;
     let outcome = record.end(worker, asked, ending, timings.stages()).await?;
     // Only now: by its folder, an execution that nobody ended is found and abandoned.
@@ -124,28 +121,29 @@ async fn carry_out(
     asked: &Asked,
     (folder, record, timings): (&RunFolder, &mut Record, &mut Timings),
     observe: Observer<'_>,
-    mut cancel: Pin<&mut (impl Future<Output = ()> + Send)>,
+    mut cancel: Cancel,
 ) -> Ending {
     let launch = tokio::select! {
         launch = stages_before_launch(worker, asked, record, timings, observe) => launch,
         // Dropping the stages ends what they started: probes, and steps that build.
-        () = cancel.as_mut() => return Ending::cancelled_before_start(),
+        () = cancel.asked() => return Ending::cancelled_before_start(),
     };
     let launch = match launch {
         Ok(launch) => launch,
-        Err(error) => {
-            timings.end("failed stage");
-            return error.into();
-        }
+        Err(error) => return error.into(),
     };
     let command = match delivery::deliver(worker, asked, &launch, folder, record.version()) {
         Ok(command) => command,
-        Err(error) => return error.into(),
+        Err(error) => {
+            timings.end("launch");
+            return error.into();
+        }
     };
-    if let Err(error) = record.decided(worker).await {
+    let decided = record.decided(worker).await;
+    timings.end("launch");
+    if let Err(error) = decided {
         return error.into();
     }
-    timings.end("launch");
     if let Err(error) = launch.check() {
         return ExecutionError::from(error).into();
     }
@@ -175,7 +173,7 @@ async fn stages_before_launch(
         Ok(choice) => choice,
         Err(error) => {
             record.not_chosen(&error);
-            timings.end("select");
+            timings.end("detect");
             return Err(error.into());
         }
     };
@@ -186,7 +184,11 @@ async fn stages_before_launch(
     timings.end("environment");
     let prepared = prepared?;
     record.prepared(&prepared);
-    Ok(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
+    let launch = launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await;
+    if launch.is_err() {
+        timings.end("launch");
+    }
+    Ok(launch?)
 }
 
 fn need<'a>(asked: &'a Asked, choice: &'a Choice) -> Need<'a> {

@@ -9,6 +9,7 @@
 
 pub mod variables;
 
+mod cancel;
 mod capture;
 mod hardening;
 mod record;
@@ -21,6 +22,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use cancel::{Cancel, Canceller};
 pub use capture::{Capture, Captured};
 pub use hardening::harden;
 pub use record::{ProcessRecord, Swept, sweep};

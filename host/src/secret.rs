@@ -3,6 +3,7 @@
 //! Masking is best effort: it finds a value, its lines, and the usual ways of writing it, but not what a
 //! program made of it otherwise.
 
+mod credential;
 mod file;
 mod forms;
 mod mask;
@@ -10,6 +11,7 @@ mod mask;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use credential::without_credentials;
 pub use file::SecretsFileError;
 pub use mask::{Masked, Masker};
 

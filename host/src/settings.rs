@@ -4,6 +4,7 @@
 //! flag over all. [`KEYS`] is the list of what can be set; there is no other.
 
 mod file;
+mod unknown;
 mod value;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use file::ConfigFile;
+pub(crate) use unknown::did_you_mean;
 pub use value::{InvalidValue, bytes, duration};
 
 /// Something that can be set.
@@ -188,14 +190,8 @@ pub enum SettingsError {
 
 /// A hint at the setting that was probably meant.
 fn nearest(name: &str) -> String {
-    KEYS.iter()
-        .map(|key| (strsim::jaro_winkler(key.name, name), key.name))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(
-            || "; `attune config show` lists them all".to_owned(),
-            |(_, name)| format!("; did you mean `{name}`?"),
-        )
+    unknown::nearest(KEYS.iter().map(|key| (key.name, key.name)), name)
+        .map_or_else(|| "; `attune config show` lists them all".to_owned(), did_you_mean)
 }
 
 /// What sets something, strongest last.
@@ -245,6 +241,10 @@ pub struct Settings {
     pub process_variables: BTreeMap<String, String>,
     /// Every key with its value as text and its origin, in the order of [`KEYS`].
     pub shown: Vec<Shown>,
+    /// The file's `[variables]` with their values, credentials masked, and where each is set.
+    pub shown_variables: Vec<(String, String, Origin)>,
+    /// What was probably meant to set something, and sets nothing.
+    pub warnings: Vec<String>,
 }
 
 impl Settings {
@@ -302,9 +302,18 @@ impl Settings {
             environment_quota,
             environment_grace,
             secrets_file,
-            variables: sources.file.as_ref().map(|file| file.variables.clone()).unwrap_or_default(),
+            variables: file_variables(sources)
+                .map(|(_, name, entry)| (name.clone(), entry.text.clone()))
+                .collect(),
             process_variables: text_variables(&sources.variables),
             shown: resolver.shown,
+            shown_variables: file_variables(sources)
+                .map(|(file, name, entry)| {
+                    let origin = Origin::File { path: file.path.clone(), line: entry.line };
+                    (name.clone(), crate::secret::without_credentials(name, &entry.text), origin)
+                })
+                .collect(),
+            warnings: unknown::warnings(&sources.variables),
         })
     }
 
@@ -421,6 +430,12 @@ impl Resolver<'_> {
     fn bytes(&mut self, name: &'static str, default: u64) -> Result<u64, SettingsError> {
         self.settle(name, default, value::bytes, |bytes| value::show_bytes(*bytes))
     }
+}
+
+/// The file's `[variables]`.
+fn file_variables(sources: &Sources) -> impl Iterator<Item = (&ConfigFile, &String, &file::Entry)> {
+    let files = sources.file.iter();
+    files.flat_map(|file| file.variables.iter().map(move |(name, entry)| (file, name, entry)))
 }
 
 /// `$XDG_DATA_HOME/attune`, or `~/.local/share/attune`.

@@ -56,12 +56,11 @@ fn what_only_looks_like_an_interpreter_is_a_finding_and_the_search_goes_on() {
     let found = found(&machine, &["runtime", "detect", "python"]);
     for (path, class) in &expected {
         let finding = at(&found, path);
-        let status = &finding["status"];
-        assert_eq!(status["status"], "rejected", "{finding}");
-        assert_eq!(status["failure"]["class"], *class, "{finding}");
-        assert!(!status["failure"]["message"].as_str().expect("a sentence").is_empty());
+        assert_eq!(finding["status"], "rejected", "{finding}");
+        assert_eq!(finding["failure"]["class"], *class, "{finding}");
+        assert!(!finding["failure"]["message"].as_str().expect("a sentence").is_empty());
     }
-    let working = found.iter().filter(|found| found["status"]["status"] == "verified").count();
+    let working = found.iter().filter(|found| found["status"] == "verified").count();
     if Path::new("/usr/bin/python3").exists() {
         assert!(working > 0, "the search went on: {found:#?}");
         let run = machine.json(&["run", "examples.greet"]);
@@ -106,7 +105,7 @@ fn a_shim_is_followed_to_what_it_starts() {
     machine.write("home/.pyenv/version", "3.77.0\n");
     let detected = found(&machine, &["runtime", "detect", "python"]);
     let installation = at(&detected, &interpreter);
-    assert_eq!(installation["status"]["status"], "verified");
+    assert_eq!(installation["status"], "verified");
     let aliases = installation["aliases"].as_array().expect("a list");
     assert!(aliases.contains(&json!(shim)), "{installation}");
     assert!(!detected.iter().any(|found| found["path"] == json!(shim)), "it is no finding of its own");
@@ -115,8 +114,8 @@ fn a_shim_is_followed_to_what_it_starts() {
     machine.write("home/.pyenv/version", "3.78.0\n");
     let detected = found(&machine, &["runtime", "detect", "python"]);
     let finding = at(&detected, &shim);
-    assert_eq!(finding["status"]["failure"]["class"], "shim_unresolved");
-    assert!(finding["status"]["failure"]["message"].as_str().is_some_and(|text| text.contains("3.78.0")));
+    assert_eq!(finding["failure"]["class"], "shim_unresolved");
+    assert!(finding["failure"]["message"].as_str().is_some_and(|text| text.contains("3.78.0")));
 }
 
 #[test]
@@ -128,12 +127,12 @@ fn every_installation_with_its_checks() {
     for looked in found.as_array().expect("a list") {
         for found in looked["installations"].as_array().expect("a list") {
             let checks = found["checks"].as_array().expect("a list");
-            if found["status"]["status"] == "verified" {
+            if found["status"] == "verified" {
                 assert!(checks.iter().any(|check| check["name"] == "version"), "{found}");
                 assert!(checks.iter().all(|check| check["outcome"] != "failed"), "{found}");
                 assert!(found["path"].as_str().is_some_and(|path| path.starts_with('/')), "{found}");
             } else {
-                assert!(found["status"]["failure"]["class"] != Json::Null, "{found}");
+                assert!(found["failure"]["class"] != Json::Null, "{found}");
             }
         }
     }
@@ -220,7 +219,7 @@ fn what_loses_the_right_to_be_executed_is_noticed() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("a mode");
     assert_eq!(selected(&machine, ""), "3.11.7");
     let found = found(&machine, &["runtime", "detect", "tool"]);
-    assert_eq!(at(&found, &path)["status"]["failure"]["class"], "not_executable");
+    assert_eq!(at(&found, &path)["failure"]["class"], "not_executable");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
     machine.runs(0, &["runtime", "detect", "tool"]);
     assert_eq!(selected(&machine, ""), "3.12.1");
@@ -236,5 +235,5 @@ fn a_version_that_does_not_work_is_not_selected() {
     assert_eq!(resolved["selected"]["version"], "3.12.1");
     let found = found(&machine, &["runtime", "detect", "tool"]);
     let broken = at(&found, &machine.at("home/tools/broken/bin/tool"));
-    assert_eq!(broken["status"]["failure"]["class"], json!("nonzero_exit(1)"));
+    assert_eq!(broken["failure"]["class"], json!("nonzero_exit(1)"));
 }

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Child;
+use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value as Json, json};
 
 use crate::support::cli::{Machine, Output, wait_for};
-use crate::support::fixture::Pack;
+use crate::support::fixture::{self, Pack};
 
 /// A machine with an action that says its process and runs until somebody ends it.
 fn machine() -> Machine {
@@ -71,6 +71,46 @@ fn what_ran_is_listed_shown_and_its_output_kept() {
 }
 
 #[test]
+fn the_beginning_of_an_identifier_is_enough() {
+    let machine = Machine::new();
+    for _ in 0..2 {
+        machine.runs(0, &["run", "core.echo"]);
+    }
+    let listed = machine.json(&["execution", "list"]);
+    let ids = [0, 1].map(|row| listed[row]["id"].as_str().expect("an identifier").to_owned());
+    let common = ids[0].bytes().zip(ids[1].bytes()).take_while(|(one, other)| one == other).count();
+    for id in &ids {
+        let enough = &id[..=common];
+        assert_eq!(machine.json(&["execution", "show", enough])["id"], **id);
+        assert_eq!(machine.runs(0, &["execution", "logs", &enough.to_uppercase()]).stdout, "{}\n");
+    }
+    let both = machine.runs(2, &["execution", "show", &ids[0][..4]]);
+    both.says(&[&ids[0], &ids[1], "core.echo", "error: more than one execution begins like that"]);
+    machine.runs(4, &["execution", "show", "ffff"]).says(&["there is no such execution"]);
+    machine.runs(2, &["execution", "show", &ids[0][..3]]).says(&["4 or more digits"]);
+}
+
+#[test]
+fn what_was_printed_does_not_steer_a_terminal() {
+    let machine = Machine::new();
+    let steering = r"printf 'a\033]0;title\007b\033[31mred\n'";
+    Pack::new("sly")
+        .shell("print", "parameters: { type: object }", &format!("{steering}; cat"))
+        .shell("fail", "output_format: json", steering)
+        .install(&machine);
+    machine.runs(0, &["run", "sly.print", "-p", "x=\u{1b}[2J\u{9b}2J"]);
+    let shown = machine.runs(0, &["execution", "show", "last"]);
+    assert!(!shown.stdout.contains(['\u{1b}', '\u{9b}', '\u{7}']), "{shown}");
+    shown.prints(&["a\\x1b]0;title\\x07b\\x1b[31mred", "\\x9b2J"]);
+    let json = machine.runs(0, &["execution", "show", "last", "--json"]);
+    assert!(!json.stdout.contains(['\u{1b}', '\u{9b}']), "{json}");
+    assert_eq!(json.json()["parameters"]["x"], "\u{1b}[2J\u{9b}2J");
+    machine.runs(0, &["execution", "logs", "last"]).prints(&["a\u{1b}]0;title\u{7}b\u{1b}[31mred"]);
+    let failed = machine.runs(1, &["run", "sly.fail"]);
+    assert!(!failed.stderr.contains('\u{1b}'), "{failed}");
+}
+
+#[test]
 fn nothing_is_there_on_a_fresh_machine() {
     use std::os::unix::fs::PermissionsExt;
     let machine = Machine::fresh();
@@ -91,9 +131,53 @@ fn asked_to_end_it_ends_what_it_started() {
         output.says(&["long.sleep cancelled"]);
         wait_for("the end of the action", || is_gone(pid));
         let row = machine.last();
-        assert_eq!((&row["status"], &row["error_class"]), (&json!("cancelled"), &json!("cancelled")));
+        assert_eq!((&row["status"], &row["error"]["class"]), (&json!("cancelled"), &json!("cancelled")));
         assert!(machine.at("data/runs").read_dir().expect("a folder").next().is_none());
     }
+}
+
+#[test]
+fn asked_a_second_time_it_kills_at_once() {
+    for again in [Signal::INT, Signal::TERM] {
+        let machine = Machine::new().and("ATTUNE_KILL_GRACE", "10m");
+        let ignoring = "trap '' TERM\necho $$\nwhile :; do sleep 0.1; done";
+        Pack::new("long").shell("sleep", "", ignoring).install(&machine);
+        let (mut child, pid) = started(&machine);
+        signal(&child, Signal::INT);
+        let mut said = String::new();
+        BufReader::new(child.stderr.as_mut().expect("a pipe")).read_line(&mut said).expect("a line");
+        assert!(said.contains("Ctrl-C again"), "{said}");
+        assert_eq!(is_gone(pid), None, "it ignores that");
+        // A terminal that closes is no second request.
+        signal(&child, Signal::HUP);
+        assert_eq!(is_gone(pid), None);
+        signal(&child, again);
+        let output = Output::new(&child.wait_with_output().expect("it ends"));
+        assert_eq!(output.code, 130, "{output}");
+        output.says(&["long.sleep cancelled", "did not end when asked to, and was killed"]);
+        assert_eq!(is_gone(pid), Some(()));
+    }
+}
+
+#[test]
+fn what_it_was_started_with_does_not_reach_what_it_starts() {
+    let list = "for n in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$n ] && echo open $n; done; true";
+    let machine = Machine::bare();
+    let tool = format!("#!/bin/sh\n{{ {list}; }} > ${{0%/bin/*}}/descriptors\necho tool 3.12.1\n");
+    machine.script("home/tools/3.12.1/bin/tool", tool);
+    fixture::tools().shell("list", "", list).install(&machine);
+    for arguments in [&["runtime", "verify", "tools.tool"][..], &["run", "tools.list"]] {
+        let attune = machine.command(arguments);
+        let mut shell = Command::new("/bin/sh");
+        shell.env_clear().envs(attune.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.args(["-c", "exec 7</dev/null 8>leak 9<leak; exec \"$@\"", "sh"]);
+        shell.arg(attune.get_program()).args(attune.get_args()).current_dir(&machine.path);
+        let output = Output::new(&shell.output().expect("it starts"));
+        assert_eq!(output.code, 0, "{output}");
+        assert!(!output.stdout.contains("open "), "{output}");
+    }
+    let seen = machine.at("home/tools/3.12.1/descriptors");
+    assert_eq!(fs::read_to_string(seen).expect("the tool was asked"), "");
 }
 
 #[test]
@@ -104,12 +188,13 @@ fn what_a_killed_worker_left_is_ended_and_abandoned_by_the_next() {
     child.wait().expect("it ends");
     assert_eq!(is_gone(pid), None, "nobody is there yet to end it");
     assert_eq!(machine.last()["status"], "running");
-    machine.runs(0, &["run", "core.echo"]);
+    let output = machine.runs(0, &["run", "core.echo"]);
+    assert!(output.stderr.starts_with("warning: abandoned an execution: "), "no date, no level: {output}");
     wait_for("the end of the action", || is_gone(pid));
     let listed = machine.json(&["execution", "list", "--action", "long.sleep"]);
     let row = &listed[0];
-    assert_eq!((&row["status"], &row["error_class"]), (&json!("abandoned"), &json!("worker_lost")));
-    assert!(row["error_message"].as_str().is_some_and(|text| text.contains("was ended")), "{row}");
+    assert_eq!((&row["status"], &row["error"]["class"]), (&json!("abandoned"), &json!("worker_lost")));
+    assert!(row["error"]["message"].as_str().is_some_and(|text| text.contains("was ended")), "{row}");
     assert_ne!(row["finished_at"], Json::Null);
     assert!(machine.at("data/runs").read_dir().expect("a folder").next().is_none());
 }

@@ -38,7 +38,7 @@ fn one_that_ignores_the_request_to_end_is_killed() {
     output.says(&["did not end when asked to, and was killed"]);
     assert!(!is_running(&output.stdout), "process {} is still there", output.stdout);
     let row = machine.last();
-    assert_eq!((&row["status"], &row["error_class"]), (&json!("timed_out"), &json!("timeout")));
+    assert_eq!((&row["status"], &row["error"]["class"]), (&json!("timed_out"), &json!("timeout")));
 }
 
 #[test]
@@ -188,6 +188,6 @@ fn an_entry_point_that_cannot_be_started() {
         assert_eq!(output.code, 1, "{output}");
         let row = machine.last();
         assert_eq!(row["status"], "failed", "{row}");
-        assert_ne!(row["error_class"], Json::Null, "{row}");
+        assert_ne!(row["error"]["class"], Json::Null, "{row}");
     }
 }

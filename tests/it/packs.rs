@@ -51,7 +51,7 @@ fn installing_says_what_the_runtimes_find() {
     let folder = tools().write(&machine.make("packs"));
     let installed = machine.json(&["pack", "install", &folder.to_string_lossy()]);
     assert_eq!(installed["runtimes"][0]["runtime"], "tools.tool");
-    assert_eq!(installed["runtimes"][0]["installations"][0]["status"]["status"], "verified");
+    assert_eq!(installed["runtimes"][0]["installations"][0]["status"], "verified");
 }
 
 #[test]

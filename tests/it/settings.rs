@@ -63,6 +63,48 @@ fn a_worker_can_be_limited_to_some_runtimes() {
 }
 
 #[test]
+fn variables_for_builds_are_shown_without_their_credentials() {
+    let machine = Machine::fresh();
+    let text = "[variables]\nINDEX = \"https://me:precious@host/simple\"\nPROXY = \"http://proxy:1\"\nMY_TOKEN = \"abc\"\n";
+    let file = machine.write("home/.config/attune/attune.toml", text);
+    let origin = |line: u32| json!(format!("{}:{line}", file.display()));
+    let shown = |name: &str| setting(&machine, &[], name);
+    assert_eq!(shown("variables.INDEX"), (json!("https://***@host/simple"), origin(2)));
+    assert_eq!(shown("variables.PROXY"), (json!("http://proxy:1"), origin(3)));
+    assert_eq!(shown("variables.MY_TOKEN"), (json!("***"), origin(4)));
+    machine.runs(0, &["config", "show"]).prints(&["variables.INDEX", "https://***@host/simple"]);
+}
+
+#[test]
+fn what_was_meant_to_set_something_is_pointed_out() {
+    let machine = Machine::bare()
+        .and("ATTUNE_KILL_GRCE", "1s")
+        .and("ATTUNE_ZZZ", "1")
+        .and("ATTUNE_ACTION", "given.to_an_action")
+        .and("ATTUNE_WORKER_RUNTIMES", "bash,shll");
+    let warnings = |arguments: &[&str]| {
+        let output = machine.runs(0, arguments);
+        output
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("warning:"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let variables = [
+        "warning: the variable `ATTUNE_KILL_GRCE` sets nothing; did you mean `ATTUNE_KILL_GRACE`?",
+        "warning: the variable `ATTUNE_ZZZ` sets nothing; `attune config show` lists those that do",
+    ];
+    assert_eq!(warnings(&["config", "show"]), variables);
+    assert_eq!(warnings(&["execution", "list"]), variables);
+    let said = warnings(&["run", "core.echo"]);
+    assert_eq!(said[..2], variables);
+    let runtime = "warning: the setting `worker_runtimes` names `shll`, which no runtime is called; did you mean `shell`?";
+    assert_eq!(said[2..], [runtime]);
+    assert!(warnings(&["run", "core.echo", "--quiet"]).is_empty());
+}
+
+#[test]
 fn folders_can_be_put_elsewhere() {
     let machine = Machine::fresh();
     let elsewhere = |name: &str| machine.at("elsewhere").join(name);

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, table};
+use super::printable::printable;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
@@ -15,37 +16,45 @@ pub(super) enum Config {
 
 #[derive(Serialize)]
 struct Setting {
-    name: &'static str,
+    name: String,
     value: String,
     origin: String,
-    variable: &'static str,
+    /// None for what only the file can set.
+    variable: Option<&'static str>,
     help: &'static str,
 }
 
 impl Config {
     #[expect(clippy::unused_self, reason = "there is only one thing to do yet")]
     pub(super) fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        let settings = options.settings()?;
+        let settings = options.settings(output)?;
         let shown = settings
             .shown
             .iter()
             .map(|shown| Setting {
-                name: shown.key.name,
+                name: shown.key.name.to_owned(),
                 value: shown.value.clone(),
                 origin: shown.origin.to_string(),
-                variable: shown.key.variable,
+                variable: Some(shown.key.variable),
                 help: shown.key.help,
             })
+            .chain(settings.shown_variables.iter().map(|(name, value, origin)| Setting {
+                name: format!("variables.{name}"),
+                value: value.clone(),
+                origin: origin.to_string(),
+                variable: None,
+                help: "variable for steps that build environments; credentials are not shown",
+            }))
             .collect::<Vec<_>>();
         output.data(&shown, || {
             table(
                 ["SETTING", "VALUE", "FROM", "VARIABLE"],
                 shown.iter().map(|setting| {
                     [
-                        setting.name.to_owned(),
-                        setting.value.clone(),
+                        setting.name.clone(),
+                        printable(&setting.value).into_owned(),
                         setting.origin.clone(),
-                        setting.variable.to_owned(),
+                        setting.variable.unwrap_or("-").to_owned(),
                     ]
                 }),
             )

@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone, table};
+use super::printable::printable;
 use super::progress::Progress;
 use super::run::environment_failed;
 use super::runtime::{detection_failed, open_worker};
@@ -76,13 +78,47 @@ impl Env {
     }
 }
 
-#[derive(Serialize)]
 struct Listed {
-    #[serde(flatten)]
     row: EnvironmentRow,
     /// What is on the disk now: `ready`, `missing`, `unfinished`, `interpreter_changed`; or `failed`.
     state: &'static str,
     bytes: Option<u64>,
+}
+
+impl Serialize for Listed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shape<'a> {
+            path: &'a str,
+            key: &'a str,
+            state: &'static str,
+            pack: &'a str,
+            runtime: &'a str,
+            runtime_version: &'a str,
+            folder: &'a str,
+            bytes: Option<u64>,
+            error: Option<&'a str>,
+            log: Option<&'a str>,
+            created_at: DateTime<Utc>,
+            last_used_at: DateTime<Utc>,
+        }
+        let row = &self.row;
+        Shape {
+            path: &row.path,
+            key: &row.key,
+            state: self.state,
+            pack: &row.pack,
+            runtime: &row.runtime,
+            runtime_version: &row.runtime_version,
+            folder: &row.scope,
+            bytes: self.bytes,
+            error: row.error.as_deref(),
+            log: row.log.as_deref(),
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+        }
+        .serialize(serializer)
+    }
 }
 
 fn layout(worker: &Worker) -> Layout {
@@ -110,7 +146,7 @@ async fn listed(worker: &Worker) -> Result<Vec<Listed>, Failed> {
                 ("ready", None) => "missing",
                 _ => "failed",
             };
-            let used = entry.map(|entry| chrono::DateTime::from(entry.last_used));
+            let used = entry.map(|entry| DateTime::from(entry.last_used));
             let row = EnvironmentRow { last_used_at: used.unwrap_or(row.last_used_at), ..row };
             Listed { state, bytes: entry.map(|entry| entry.size), row }
         })
@@ -178,7 +214,7 @@ async fn show(worker: &Worker, wanted: &str, output: &Output) -> Result<(), Fail
         let mut line = |name: &str, value: &str| {
             if !value.is_empty() {
                 // Writing to a string can't fail.
-                let _ = writeln!(text, "{name:<14}{value}");
+                let _ = writeln!(text, "{name:<14}{}", printable(value));
             }
         };
         line("environment", &row.path);
@@ -193,7 +229,7 @@ async fn show(worker: &Worker, wanted: &str, output: &Output) -> Result<(), Fail
         line("last used", &row.last_used_at.to_rfc3339());
         line("error", row.error.as_deref().unwrap_or_default());
         if let Some(log) = &row.log {
-            let _ = write!(text, "\n{log}");
+            let _ = write!(text, "\n{}", printable(log));
         }
         text
     })?;

@@ -1,14 +1,19 @@
 //! `attune execution`: what ran and what it printed.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 
+use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone, table};
+use super::printable::{coloured, printable};
 use super::run::timing_line;
+use super::shape::{Problem, object};
 use crate::execution::{ExecutionId, Status};
 use crate::reference::ActionRef;
 use crate::store::Store;
@@ -30,12 +35,15 @@ pub(super) enum Execution {
     },
     /// Show everything about one execution
     Show {
-        /// The execution, or `last` for the newest
+        /// The execution, the beginning of its identifier, or `last` for the newest
         id: Which,
     },
     /// Print what an execution printed
+    ///
+    /// On a terminal, colours are shown and other control characters are written out, so that what was
+    /// printed then can't steer it now. Into a pipe or a file goes every byte as it was.
     Logs {
-        /// The execution, or `last` for the newest
+        /// The execution, the beginning of its identifier, or `last` for the newest
         id: Which,
         /// Only this stream
         #[arg(long, value_enum)]
@@ -54,7 +62,14 @@ pub(super) enum Stream {
 pub(super) enum Which {
     Last,
     Id(ExecutionId),
+    /// It begins with so many digits, the rest being zero.
+    Begins(ExecutionId, usize),
 }
+
+/// As many digits as the beginning of an identifier needs.
+const DIGITS_MIN: usize = 4;
+/// As many executions as are listed when an identifier is not clear.
+const LISTED_MAX: u32 = 10;
 
 impl std::str::FromStr for Which {
     type Err = String;
@@ -63,23 +78,32 @@ impl std::str::FromStr for Which {
         if text == "last" {
             return Ok(Self::Last);
         }
-        text.parse()
-            .map(Self::Id)
-            .map_err(|_| "write the identifier that `attune execution list` shows, or `last`".to_owned())
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        ExecutionId::beginning(text)
+            .filter(|(_, digits)| *digits >= DIGITS_MIN)
+            .map(|(id, digits)| Self::Begins(id, digits))
+            .ok_or_else(|| {
+                format!(
+                    "write {DIGITS_MIN} or more digits of the identifier that `attune execution list` shows, or `last`"
+                )
+            })
     }
 }
 
 impl Execution {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        let store = Store::open(&options.settings()?.database()).await?;
+        let store = Store::open(&options.settings(output)?.database()).await?;
         match self {
             Self::List { action, status, limit } => {
                 let executions = store.executions(action.as_ref(), status, limit).await?;
-                output.data(&executions, || list(output, &executions))?;
+                let shown = executions.iter().map(Shown::from).collect::<Vec<_>>();
+                output.data(&shown, || list(output, &executions))?;
             }
             Self::Show { id } => {
                 let execution = find(&store, id).await?;
-                output.data(&execution, || show(output, &execution))?;
+                output.data(&Shown::from(&execution), || show(output, &execution))?;
             }
             Self::Logs { id, stream } => {
                 let execution = find(&store, id).await?;
@@ -95,11 +119,30 @@ async fn find(store: &Store, which: Which) -> Result<ExecutionRow, Failed> {
     let found = match which {
         Which::Last => store.executions(None, None, 1).await?.pop(),
         Which::Id(id) => store.execution(id).await?,
+        Which::Begins(first, digits) => {
+            let mut found = store.executions_between(first, first.last_with(digits), LISTED_MAX + 1).await?;
+            if found.len() > 1 {
+                return Err(ambiguous(&found));
+            }
+            found.pop()
+        }
     };
     found.ok_or_else(|| {
         Failed::message(Exit::NotFound, "there is no such execution")
             .hint("`attune execution list` shows what there is")
     })
+}
+
+fn ambiguous(found: &[ExecutionRow]) -> Failed {
+    let listed = found.iter().take(LISTED_MAX as usize).map(|execution| {
+        let (id, action, status) = (execution.id, &execution.action, execution.status);
+        format!("  {id}  {action}  {status}  {}\n", execution.created_at.format("%Y-%m-%d %H:%M:%S"))
+    });
+    let mut report = listed.collect::<String>();
+    if found.len() > LISTED_MAX as usize {
+        report.push_str("  and others\n");
+    }
+    Failed::message(Exit::Input, "more than one execution begins like that: write more of it").report(report)
 }
 
 /// `status` in the colour that it deserves.
@@ -147,17 +190,16 @@ fn took(execution: &ExecutionRow) -> String {
 }
 
 fn show(output: &Output, execution: &ExecutionRow) -> String {
-    let mut text = String::new();
+    let mut text = format!("{:<14}{}\n", "execution", execution.id);
+    // Writing to a string can't fail.
+    let _ = writeln!(text, "{:<14}{}", "action", execution.action);
+    let _ = writeln!(text, "{:<14}{}", "status", status_text(output, execution.status));
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            // Writing to a string can't fail.
-            let _ = writeln!(text, "{name:<14}{value}");
+            let _ = writeln!(text, "{name:<14}{}", printable(&value));
         }
     };
-    line("execution", Some(execution.id.to_string()));
-    line("action", Some(execution.action.to_string()));
-    line("status", Some(status_text(output, execution.status)));
-    line("reason", execution.reason.clone());
+    line("reason", execution.reason.clone().filter(|reason| execution.error_class.as_ref() != Some(reason)));
     line(
         "error",
         execution.error_message.as_ref().map(|message| {
@@ -194,6 +236,75 @@ fn show(output: &Output, execution: &ExecutionRow) -> String {
     text
 }
 
+/// An execution, as `--json` shows it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: ExecutionId,
+    action: &'a ActionRef,
+    pack_digest: &'a str,
+    status: Status,
+    attempt: i64,
+    parameters: &'a Json,
+    result: Option<&'a Json>,
+    exit_code: Option<i64>,
+    error: Option<Problem<'a>>,
+    constraint: Option<&'a str>,
+    runtime: Option<&'a str>,
+    /// Exact version of the installation.
+    selected_version: Option<&'a str>,
+    /// Label of the version of the runtime that covers it.
+    runtime_version: Option<&'a str>,
+    installation_path: Option<&'a str>,
+    selection: Option<&'a Json>,
+    environment_key: Option<&'a str>,
+    environment_path: Option<&'a str>,
+    plugin_digest: Option<&'a str>,
+    sandbox: Option<&'a str>,
+    output_incomplete: bool,
+    warnings: &'a [String],
+    /// Milliseconds by stage.
+    #[serde(serialize_with = "object")]
+    timings: &'a [(String, f64)],
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl<'a> From<&'a ExecutionRow> for Shown<'a> {
+    fn from(row: &'a ExecutionRow) -> Self {
+        Self {
+            id: row.id,
+            action: &row.action,
+            pack_digest: &row.pack_digest,
+            status: row.status,
+            attempt: row.attempt,
+            parameters: &row.parameters,
+            result: row.result.as_ref(),
+            exit_code: row.exit_code,
+            error: row
+                .error_class
+                .as_deref()
+                .map(|class| Problem { class, message: row.error_message.as_deref().unwrap_or_default() }),
+            constraint: row.constraint.as_deref(),
+            runtime: row.runtime.as_deref(),
+            selected_version: row.selected_version.as_deref(),
+            runtime_version: row.runtime_version.as_deref(),
+            installation_path: row.installation_path.as_deref(),
+            selection: row.selection.as_ref(),
+            environment_key: row.environment_key.as_deref(),
+            environment_path: row.environment_path.as_deref(),
+            plugin_digest: row.plugin_digest.as_deref(),
+            sandbox: row.sandbox.as_deref(),
+            output_incomplete: row.output_incomplete,
+            warnings: &row.warnings,
+            timings: &row.timings,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        }
+    }
+}
+
 /// A piece of a log, as `--json` shows it: invalid UTF-8 is replaced.
 #[derive(Serialize)]
 struct Piece {
@@ -204,6 +315,8 @@ struct Piece {
 
 async fn logs(store: &Store, output: &Output, id: ExecutionId, wanted: Option<Stream>) -> Result<(), Failed> {
     let mut pieces = Vec::new();
+    let mut shown = Vec::new();
+    let is_terminal = std::io::stdout().is_terminal();
     for (sequence, chunk) in store.execution_log(id, 0).await? {
         let stream = match chunk.stream {
             LogStream::Stdout => Stream::Stdout,
@@ -215,10 +328,13 @@ async fn logs(store: &Store, output: &Output, id: ExecutionId, wanted: Option<St
         if output.json {
             let text = String::from_utf8_lossy(&chunk.bytes).into_owned();
             pieces.push(Piece { sequence, stream: chunk.stream, text });
+        } else if is_terminal {
+            shown.extend_from_slice(&chunk.bytes);
         } else {
             output.bytes(&chunk.bytes)?;
         }
     }
+    output.bytes(coloured(&String::from_utf8_lossy(&shown)).as_bytes())?;
     if output.json {
         output.data(&pieces, String::new)?;
     }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use super::output::Output;
+use super::talk::Talk;
 use crate::settings::{ConfigFile, Settings, SettingsError, Sources, assignment, config_files};
 
 /// Options that every command takes.
@@ -46,8 +48,9 @@ pub(super) enum When {
 }
 
 impl Options {
-    /// The settings that file, variables and flags come to.
-    pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
+    /// The settings that file, variables and flags come to, with a warning for what was probably meant to be
+    /// one.
+    pub(super) fn settings(&self, output: &Output) -> Result<Settings, SettingsError> {
         let variables = std::env::vars_os().collect::<BTreeMap<OsString, OsString>>();
         let file = match &self.config {
             Some(path) => Some(ConfigFile::read(path)?),
@@ -62,12 +65,17 @@ impl Options {
             let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
             flags.push(("data_dir".to_owned(), folder.to_string_lossy().into_owned()));
         }
-        Settings::resolve(&Sources { file, variables, flags })
+        let settings = Settings::resolve(&Sources { file, variables, flags })?;
+        for warning in &settings.warnings {
+            output.warn(warning);
+        }
+        Ok(settings)
     }
 }
 
-/// Sends log messages to standard error, as `ATTUNE_LOG` says or as loud as `-v` asks for.
-pub(super) fn start_log(options: &Options) {
+/// Sends log messages to standard error, as `ATTUNE_LOG` says or as loud as `-v` asks for. With neither,
+/// what is left are warnings, and they look like those of the commands.
+pub(super) fn start_log(options: &Options, output: &Output) {
     let default = match (options.quiet, options.verbose) {
         (true, _) => "error",
         (false, 0) => "attune=warn",
@@ -76,10 +84,13 @@ pub(super) fn start_log(options: &Options) {
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_env("ATTUNE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let is_plain = options.verbose == 0 && std::env::var_os("ATTUNE_LOG").is_none();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber in one process can only come from a test; the first one goes on.
     let started = if std::env::var_os("ATTUNE_LOG_FORMAT").is_some_and(|format| format == "json") {
         log.json().try_init()
+    } else if is_plain {
+        log.event_format(Talk::new(output)).try_init()
     } else {
         log.with_ansi(false).with_target(false).compact().try_init()
     };

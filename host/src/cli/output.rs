@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::failure::Failed;
 use super::options::{Options, When};
+use super::printable::{json, printable};
 
 /// Where and how a command prints.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ impl Output {
         if self.json {
             let mut text = serde_json::to_string_pretty(data).map_err(io::Error::other)?;
             text.push('\n');
-            self.bytes(text.as_bytes())
+            self.bytes(json(text).as_bytes())
         } else {
             self.text(&human())
         }
@@ -109,8 +110,13 @@ impl Output {
     /// Warns on standard error.
     pub(super) fn warn(&self, text: &str) {
         if !self.quiet {
-            talk(&format!("{} {text}", self.tone(Tone::Warning, "warning:")));
+            talk(&self.remark(Tone::Warning, "warning:", text));
         }
+    }
+
+    /// A heading and what it is about, as everything on standard error looks.
+    pub(super) fn remark(&self, tone: Tone, heading: &str, text: &str) -> String {
+        format!("{} {}", self.tone(tone, heading), printable(text))
     }
 
     /// Says why a command failed: the error with its causes, and what to do about it.
@@ -130,9 +136,9 @@ impl Output {
             }
             message.push_str(&text);
         }
-        talk(&format!("{} {message}", self.tone(Tone::Bad, "error:")));
+        talk(&self.remark(Tone::Bad, "error:", &message));
         for hint in &failed.hints {
-            talk(&format!("{} {hint}", self.tone(Tone::Strong, "hint:")));
+            talk(&self.remark(Tone::Strong, "hint:", hint));
         }
     }
 

@@ -1,7 +1,5 @@
 //! `attune run`: an action, under the version that it asks for.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -9,21 +7,23 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Exit, Failed};
+use super::interruption;
 use super::options::Options;
 use super::output::{Output, Tone};
+use super::preview::preview;
+use super::printable::printable;
 use super::printer::Printer;
 use super::progress::Progress;
 use super::resolve::{alias_failed, choice_failed, parse, unknown_runtime};
 use super::runtime::{detection_failed, open_worker};
-use crate::environment::StepAction;
+use super::shape::{Problem, object};
 use crate::environment::build::{BuildError, Progress as BuildProgress};
-use crate::environment::prepare::{Planned, PrepareError};
+use crate::environment::prepare::PrepareError;
 use crate::execution::choice::{Choice, ChoiceError};
-use crate::execution::launch::{Launch, LaunchError};
-use crate::execution::{self, AskError, Event, ExecutionError, Given, Outcome, Preview, Request, Status};
+use crate::execution::launch::LaunchError;
+use crate::execution::{self, AskError, Event, ExecutionError, Given, Outcome, Request, Status};
 use crate::reference::ActionRef;
 use crate::selection::{Reason, SelectionView};
 use crate::settings::duration;
@@ -140,7 +140,9 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
             printer.push(stream, bytes);
         }
     };
-    let outcome = execution::run(worker, request, &observe, interrupted()).await;
+    let (interruptions, cancel) = interruption::listen(output);
+    let outcome = execution::run(worker, request, &observe, cancel).await;
+    interruptions.abort();
     end_progress();
     let open_line = printer.finish();
     let outcome = match outcome {
@@ -165,27 +167,6 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     }
 }
 
-/// Completes when somebody asks this process to end.
-async fn interrupted() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => terminated.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let hung_up = async {
-        match signal(SignalKind::hangup()) {
-            Ok(mut hung_up) => hung_up.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated => {}
-        _ = hung_up => {}
-    }
-}
-
 fn building(progress: &BuildProgress<'_>) -> String {
     match progress {
         BuildProgress::Waiting { step: None } => {
@@ -200,7 +181,7 @@ fn building(progress: &BuildProgress<'_>) -> String {
         BuildProgress::Output { number, bytes, .. } => {
             let text = String::from_utf8_lossy(bytes);
             let line = text.trim_end().lines().next_back().unwrap_or_default().trim();
-            format!("building the environment: step {number}: {line}")
+            format!("building the environment: step {number}: {}", printable(line))
         }
     }
 }
@@ -212,7 +193,10 @@ struct Shown<'a> {
     status: Status,
     result: Option<&'a serde_json::Value>,
     exit_code: Option<i32>,
-    error: Option<BTreeMap<&'static str, &'a str>>,
+    error: Option<Problem<'a>>,
+    /// Exact version of the installation.
+    selected_version: Option<String>,
+    /// Label of the version of the runtime that covers it.
     runtime_version: Option<&'a str>,
     installation: Option<&'a crate::store::installation::FoundInstallation>,
     selection: Option<SelectionView<'a>>,
@@ -220,6 +204,7 @@ struct Shown<'a> {
     output_incomplete: bool,
     warnings: &'a [String],
     /// Milliseconds by stage.
+    #[serde(serialize_with = "object")]
     timings: &'a [(String, f64)],
 }
 
@@ -232,9 +217,8 @@ impl<'a> Shown<'a> {
             status: outcome.status,
             result: outcome.result.as_ref(),
             exit_code: outcome.exit_code,
-            error: outcome.error.as_ref().map(|(class, message)| {
-                BTreeMap::from([("class", class.as_str()), ("message", message.as_str())])
-            }),
+            error: outcome.error.as_ref().map(|(class, message)| Problem { class, message }),
+            selected_version: choice.map(|choice| choice.version.to_string()),
             runtime_version: choice.and_then(|choice| choice.label.as_deref()),
             installation: choice.map(|choice| &choice.installation),
             selection: choice
@@ -273,7 +257,7 @@ fn summarise(output: &Output, request: &Request, outcome: &Outcome) {
     if let Some((class, message)) = &outcome.error
         && outcome.cause.is_none()
     {
-        output.say(&format!("   {:<9}{class}: {message}", dim("error")));
+        output.say(&format!("   {:<9}{class}: {}", dim("error"), printable(message)));
     }
     if let Some(choice) = &outcome.choice {
         let found = &choice.installation;
@@ -374,13 +358,14 @@ async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
         AskError::Disabled { .. }
         | AskError::NoVersions { .. }
         | AskError::Parameters(_)
+        | AskError::Encode(_)
         | AskError::Assignments { .. }
         | AskError::Document { .. }
         | AskError::Unmaskable { .. } => Failed::new(Exit::Input, error),
     }
 }
 
-async fn execution_failed(worker: &Worker, error: ExecutionError) -> Failed {
+pub(super) async fn execution_failed(worker: &Worker, error: ExecutionError) -> Failed {
     match error {
         ExecutionError::Ask(error) => ask_failed(worker, error).await,
         ExecutionError::Choice(error) => choice_failed(error),
@@ -406,112 +391,7 @@ pub(super) fn environment_failed(error: PrepareError) -> Failed {
     let failed =
         Failed::new(Exit::Environment, anyhow::Error::new(error).context("can't build the environment"));
     match output.filter(|output| !output.trim().is_empty()) {
-        Some(output) => failed.report(output),
+        Some(output) => failed.report(printable(&output)),
         None => failed,
     }
-}
-
-#[derive(Serialize)]
-struct ShownPreview<'a> {
-    action: String,
-    parameters: &'a serde_json::Map<String, serde_json::Value>,
-    selection: Option<SelectionView<'a>>,
-    environment: Option<ShownPlan<'a>>,
-    command: Option<ShownCommand<'a>>,
-}
-
-#[derive(Serialize)]
-struct ShownPlan<'a> {
-    path: &'a Path,
-    key: Option<&'a str>,
-    ready: bool,
-    plan: &'a crate::environment::Plan,
-}
-
-#[derive(Serialize)]
-struct ShownCommand<'a> {
-    program: &'a Path,
-    arguments: &'a [String],
-}
-
-async fn preview(worker: &Worker, request: &Request, output: &Output) -> Result<Exit, Failed> {
-    let preview = match execution::preview(worker, request).await {
-        Ok(preview) => preview,
-        Err(error) => return Err(execution_failed(worker, error).await),
-    };
-    let shown = ShownPreview {
-        action: request.action.to_string(),
-        parameters: &preview.asked.parameters,
-        selection: preview.choice.as_ref().map(|choice| SelectionView::from(&choice.selection)),
-        environment: preview.environment.as_ref().map(|planned| ShownPlan {
-            path: &planned.link,
-            key: planned.key.as_ref().map(crate::environment::key::Key::as_str),
-            ready: planned.ready,
-            plan: &planned.plan,
-        }),
-        command: preview
-            .launch
-            .as_ref()
-            .map(|launch| ShownCommand { program: &launch.program, arguments: &launch.arguments }),
-    };
-    output.data(&shown, || preview_text(&preview))?;
-    Ok(Exit::Success)
-}
-
-fn preview_text(preview: &Preview) -> String {
-    let mut text = String::new();
-    if let Some(choice) = &preview.choice {
-        text.push_str("selection\n");
-        text.push_str(&indented(&crate::selection::table(&choice.selection)));
-    }
-    text.push_str("environment\n");
-    text.push_str(&preview.environment.as_ref().map_or_else(|| "  none is needed\n".to_owned(), plan_text));
-    let command = preview
-        .launch
-        .as_ref()
-        .map_or_else(|| "known when the environment is built".to_owned(), command_text);
-    let parameters = serde_json::Value::Object(preview.asked.parameters.clone());
-    // Writing to a string can't fail.
-    let _ = writeln!(text, "command\n  {command}\nparameters\n  {parameters}");
-    text
-}
-
-fn command_text(launch: &Launch) -> String {
-    let program = [launch.program.display().to_string()];
-    program.iter().chain(&launch.arguments).map(String::as_str).collect::<Vec<_>>().join(" ")
-}
-
-fn plan_text(planned: &Planned) -> String {
-    let Some(key) = &planned.key else { return "  none is needed\n".to_owned() };
-    let state = if planned.ready { "is there already" } else { "would be built" };
-    let mut text = format!(
-        "  {} {state} (key {})\n",
-        planned.link.display(),
-        key.as_str().get(..12).unwrap_or_default()
-    );
-    for (number, step) in (1..).zip(&planned.plan.steps) {
-        let what = match &step.action {
-            StepAction::MakeDir { path } => format!("make the folder {path}"),
-            StepAction::WriteFile { path, contents, .. } => {
-                format!("write {path} ({} bytes)", contents.len())
-            }
-            StepAction::Link { path, target } => format!("link {path} to {target}"),
-            StepAction::Run(run) => format!("run {} {}", program_text(&run.program), run.arguments.join(" ")),
-            StepAction::Verify { path } => format!("verify that {path} exists"),
-        };
-        let _ = writeln!(text, "  {number:>3}. {}: {what}", step.title);
-    }
-    text
-}
-
-fn program_text(program: &crate::environment::PlannedProgram) -> String {
-    match program {
-        crate::environment::PlannedProgram::Installation => "the interpreter".to_owned(),
-        crate::environment::PlannedProgram::Environment(path) => format!("${{environment}}/{path}"),
-        crate::environment::PlannedProgram::Tool(path) => path.display().to_string(),
-    }
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect::<Vec<_>>().concat()
 }

@@ -10,11 +10,13 @@ use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::progress::Progress;
 use super::resolve::unknown_runtime;
+use super::shape::object;
 use crate::detection::{self, DetectionError, Freshness};
 use crate::installation::{Check, CheckOutcome};
+use crate::settings::did_you_mean;
 use crate::store::installation::{FoundInstallation, InstallationStatus};
 use crate::store::runtime::RuntimeRow;
-use crate::worker::{Start, Worker, WorkerError};
+use crate::worker::{RuntimeError, Start, Worker, WorkerError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Runtime {
@@ -42,11 +44,24 @@ pub(super) enum Runtime {
 
 /// Opens a worker, with progress, and says why if it can't.
 pub(super) async fn open_worker(options: &Options, output: &Output) -> Result<Worker, Failed> {
-    let settings = options.settings()?;
+    let settings = options.settings(output)?;
     let progress = Progress::begin(output);
     let opened = Worker::open(settings, Start::WithPacks, &|notice| progress.say(notice)).await;
     progress.end();
-    opened.map_err(worker_failed)
+    let worker = opened.map_err(worker_failed)?;
+    for name in worker.settings.worker_runtimes.iter().flatten() {
+        match worker.runtime(name, None).await {
+            Ok(_) | Err(RuntimeError::Ambiguous { .. }) => {}
+            Err(RuntimeError::Unknown { nearest, .. }) => {
+                let nearest = nearest.as_deref().map(did_you_mean).unwrap_or_default();
+                output.warn(&format!(
+                    "the setting `worker_runtimes` names `{name}`, which no runtime is called{nearest}"
+                ));
+            }
+            Err(RuntimeError::Store(error)) => return Err(error.into()),
+        }
+    }
+    Ok(worker)
 }
 
 /// Why a worker can't start, as a failed command.
@@ -87,8 +102,8 @@ struct Listed {
     label: String,
     aliases: Vec<String>,
     versions: Vec<ListedVersion>,
-    /// Verified installations on this machine.
-    installations: usize,
+    /// How many installations on this machine work.
+    verified: usize,
 }
 
 #[derive(Serialize)]
@@ -119,7 +134,7 @@ impl Listed {
                     meta: row.declared.meta.clone(),
                 })
                 .collect(),
-            installations: installations
+            verified: installations
                 .iter()
                 .filter(|found| found.status == InstallationStatus::Verified)
                 .count(),
@@ -169,7 +184,7 @@ async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
                     runtime.label.clone(),
                     runtime.aliases.join(", "),
                     versions.collect::<Vec<_>>().join(" "),
-                    runtime.installations.to_string(),
+                    runtime.verified.to_string(),
                 ]
             }),
         )
@@ -182,9 +197,11 @@ struct Shown<'a> {
     #[serde(flatten)]
     listed: Listed,
     description: Option<&'a str>,
-    constraint_aliases: Vec<(&'a str, &'a str)>,
+    #[serde(serialize_with = "object")]
+    constraint_aliases: &'a [(String, String)],
     grants: Option<&'a crate::pack::Grants>,
     plugin: Option<&'a str>,
+    #[serde(rename = "installations")]
     found: &'a [FoundInstallation],
 }
 
@@ -193,11 +210,7 @@ async fn show(worker: &Worker, runtime: RuntimeRow, output: &Output) -> Result<(
     let shown = Shown {
         listed: Listed::new(&runtime, &found),
         description: runtime.runtime.description.as_deref(),
-        constraint_aliases: runtime
-            .constraint_aliases
-            .iter()
-            .map(|(name, text)| (name.as_str(), text.as_str()))
-            .collect(),
+        constraint_aliases: &runtime.constraint_aliases,
         grants: runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref()),
         plugin: runtime.plugin.as_ref().map(|plugin| plugin.sha256.as_str()),
         found: &found,

@@ -17,6 +17,7 @@ use super::step::Place;
 use super::{PathError, Plan};
 use crate::installation::{Failure, Identity, Installation};
 use crate::process::{Capture, Stream};
+use crate::secret::Masker;
 
 pub use super::step::StepError;
 
@@ -48,7 +49,7 @@ pub struct Request<'a> {
     /// Whether the runtime was granted the network. Steps that ask for it are refused if not; those
     /// that don't ask are not hindered from using it.
     pub network: bool,
-    /// The operator's, for steps that run something.
+    /// The operator's, for steps that run something. Credentials in them are masked in what steps print.
     pub variables: &'a [(String, String)],
     /// For a step that says nothing about time.
     pub step_timeout: Duration,
@@ -103,6 +104,9 @@ pub enum BuildError {
     Unhealthy { failure: Failure, log: String },
     #[error("`{path}` is not the file any more that the environment was planned for")]
     InterpreterChanged { path: PathBuf },
+    /// So nothing may run that knows them.
+    #[error("the credentials in the operator's variables are too large to be masked in what steps print")]
+    Unmaskable,
     #[error(transparent)]
     Plan(#[from] UnhashablePlan),
     #[error("`{path}`: {source}")]
@@ -215,12 +219,21 @@ async fn execute(
     progress: &(impl Fn(Progress<'_>) + Send + Sync),
 ) -> Result<(Vec<StepTiming>, String), BuildError> {
     let of = place.request.plan.steps.len();
+    let variables = place.request.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let masker = Masker::for_variables(variables).map_err(|_| BuildError::Unmaskable)?;
     let mut timings = Vec::with_capacity(of);
     let mut log = String::new();
     for (number, step) in (1..).zip(&place.request.plan.steps) {
         progress(Progress::Step { number, of, title: &step.title });
         let started = Instant::now();
         let mut output = Capture::new(OUTPUT_LIMIT);
+        let mut maskers = [masker.stream(), masker.stream()];
+        let mut take_in = |stream: Stream, masked: &[u8]| {
+            if !masked.is_empty() {
+                output.push(masked);
+                progress(Progress::Output { number, stream, bytes: masked });
+            }
+        };
         let outcome = place
             .execute(
                 &step.action,
@@ -229,11 +242,17 @@ async fn execute(
                     lock.note(&Note { step: number, steps: of, title: step.title.clone(), process })
                 },
                 |stream, bytes| {
-                    output.push(bytes);
-                    progress(Progress::Output { number, stream, bytes });
+                    let masker = match stream {
+                        Stream::Stdout => &mut maskers[0],
+                        Stream::Stderr => &mut maskers[1],
+                    };
+                    take_in(stream, &masker.push(bytes));
                 },
             )
             .await;
+        let [stdout, stderr] = maskers;
+        take_in(Stream::Stdout, &stdout.finish());
+        take_in(Stream::Stderr, &stderr.finish());
         let output = output.finish().text();
         if let Err(source) = outcome {
             let (title, source) = (step.title.clone(), Box::new(source));

@@ -1,7 +1,6 @@
 //! Executing one step of a plan, within what a plan may do.
 
 use std::ffi::{OsStr, OsString};
-use std::future::pending;
 use std::path::{Component, Path, PathBuf};
 
 use super::beneath::{Folder, components};
@@ -11,7 +10,7 @@ use super::{PathError, PlannedProgram, RunStep, StepAction};
 use crate::installation::Identity;
 use crate::process::variables::{InvalidVariable, Variables};
 use crate::process::{
-    self, Command, Ending, OutputLimits, ProcessRecord, SpawnError, Stdin, Stream, WaitError,
+    self, Cancel, Command, Ending, OutputLimits, ProcessRecord, SpawnError, Stdin, Stream, WaitError,
 };
 
 /// Why a step failed.
@@ -82,7 +81,7 @@ impl Place<'_> {
             StepAction::Run(step) => {
                 let running = process::start(self.command(step)?)?;
                 started(running.record()).map_err(|source| StepError::Note { source })?;
-                let finished = running.wait(output, pending()).await?;
+                let finished = running.wait(output, Cancel::never()).await?;
                 if finished.ending != Ending::Exited(0) {
                     return Err(StepError::Ended { ending: finished.ending });
                 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::choice;
 use super::{ExecutionId, Request};
 use crate::pack::Action;
-use crate::parameters::{self, AssignmentError, ParametersError};
+use crate::parameters::{self, AssignmentError, EncodeError, ParametersError};
 use crate::reference::{ActionRef, PackRef, RuntimeRef};
 use crate::secret::{Masker, MissingSecrets, Secrets, SecretsFileError};
 use crate::store::StoreError;
@@ -41,9 +41,22 @@ pub struct Asked {
     pub parameters: Map<String, Json>,
     /// Those that the action declares.
     pub secrets: Secrets,
+    /// Parameters and secrets as the action reads them.
+    pub(super) encoded: Encoded,
     pub masker: Masker,
     /// The request's, the action's, or the settings'.
     pub timeout: Option<Duration>,
+    /// For whoever asked.
+    pub warnings: Vec<String>,
+}
+
+/// A text with secrets in it, which `Debug` keeps to itself.
+pub(super) struct Encoded(pub(super) Vec<u8>);
+
+impl std::fmt::Debug for Encoded {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Encoded").field(&self.0.len()).finish()
+    }
 }
 
 /// What is wrong with what was asked.
@@ -90,6 +103,9 @@ pub enum AskError {
     /// The parameters are not what the action takes.
     #[error(transparent)]
     Parameters(#[from] ParametersError),
+    /// The parameters have no text in the action's format.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// The file of secrets can't be used.
     #[error(transparent)]
     SecretsFile(#[from] SecretsFileError),
@@ -145,9 +161,10 @@ pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, Ask
     let secrets = secrets(worker, request, &action)?;
     let masker =
         Masker::new(&secrets).map_err(|error| AskError::Unmaskable { message: error.to_string() })?;
-    for name in masker.unmasked() {
-        tracing::warn!(action.r#ref = %action.reference, secret.name = name, "a secret is too short to be masked");
-    }
+    let unmasked =
+        masker.unmasked().iter().map(|name| format!("the secret `{name}` is too short to be masked"));
+    let warnings = unmasked.collect();
+    let encoded = Encoded(parameters::encode(action.parameters.format, &parameters, &secrets)?);
     Ok(Asked {
         id: ExecutionId::new(),
         pack_folder: pack_folder(worker, &pack, &row.pack_digest),
@@ -158,7 +175,9 @@ pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, Ask
         runtime,
         parameters,
         secrets,
+        encoded,
         masker,
+        warnings,
     })
 }
 

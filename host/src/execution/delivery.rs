@@ -7,7 +7,6 @@ use super::launch::{Launch, variables};
 use super::outcome::ExecutionError;
 use super::run_folder::RunFolder;
 use crate::pack::{ParameterDelivery, ParameterFormat};
-use crate::parameters;
 use crate::process::{Command, OutputLimits, Stdin};
 use crate::worker::Worker;
 
@@ -21,13 +20,12 @@ pub(super) fn deliver(
 ) -> Result<Command, ExecutionError> {
     let failed = |error: &dyn std::fmt::Display| ExecutionError::Delivery(error.to_string());
     let format = asked.action.parameters.format;
-    let text =
-        parameters::encode(format, &asked.parameters, &asked.secrets).map_err(|error| failed(&error))?;
     let mut given = about(asked, version);
     let stdin = match asked.action.parameters.delivery {
-        ParameterDelivery::Stdin => Stdin::Bytes(text),
+        ParameterDelivery::Stdin => Stdin::Bytes(asked.encoded.0.clone()),
         ParameterDelivery::File => {
-            let path = folder.write_private(file_name(format), &text).map_err(|error| failed(&error))?;
+            let path =
+                folder.write_private(file_name(format), &asked.encoded.0).map_err(|error| failed(&error))?;
             given.insert("ATTUNE_PARAMETERS_FILE", path.to_string_lossy().into_owned());
             Stdin::Null
         }

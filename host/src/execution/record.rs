@@ -45,6 +45,7 @@ impl Record {
             runtime: asked.runtime.runtime.reference.to_string(),
             plugin_digest: asked.runtime.plugin.as_ref().map(|plugin| plugin.sha256.clone()),
             sandbox: SANDBOX.to_owned(),
+            warnings: asked.warnings.clone(),
             ..Decided::default()
         };
         Ok(Self {

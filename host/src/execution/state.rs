@@ -16,6 +16,34 @@ impl ExecutionId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The first one that begins with the hexadecimal digits of `text`, in which hyphens may stand, and how
+    /// many digits those are.
+    #[must_use]
+    pub fn beginning(text: &str) -> Option<(Self, usize)> {
+        let digits = text.chars().filter(|character| *character != '-').collect::<String>();
+        let count = digits.len();
+        if count == 0 || count > DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let value = u128::from_str_radix(&digits, 16).ok()?;
+        Some((Self(Uuid::from_u128(value.checked_shl(below(count)).unwrap_or_default())), count))
+    }
+
+    /// The last one that has the first `digits` digits in common with this one.
+    #[must_use]
+    pub fn last_with(self, digits: usize) -> Self {
+        let rest = 1_u128.checked_shl(below(digits)).map_or(u128::MAX, |next| next - 1);
+        Self(Uuid::from_u128(self.0.as_u128() | rest))
+    }
+}
+
+/// Hexadecimal digits of an identifier.
+const DIGITS: usize = 32;
+
+/// How many bits follow the first `digits` digits.
+fn below(digits: usize) -> u32 {
+    u32::try_from(DIGITS.saturating_sub(digits) * 4).unwrap_or_default()
 }
 
 impl Default for ExecutionId {
@@ -104,5 +132,25 @@ impl std::str::FromStr for Status {
             .into_iter()
             .find(|status| status.name() == text)
             .ok_or_else(|| UnknownStatus(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_and_the_last_of_a_beginning() {
+        let check = |text: &str, first: &str, last: &str| {
+            let (id, digits) = ExecutionId::beginning(text).expect("a beginning");
+            assert_eq!((id.to_string().as_str(), id.last_with(digits).to_string().as_str()), (first, last));
+        };
+        let whole = "01a1ffe9-01a2-7421-86a8-425e358c4c1b";
+        check("01a1", "01a10000-0000-0000-0000-000000000000", "01a1ffff-ffff-ffff-ffff-ffffffffffff");
+        check("01A1FFE9-01a", "01a1ffe9-01a0-0000-0000-000000000000", "01a1ffe9-01af-ffff-ffff-ffffffffffff");
+        check(whole, whole, whole);
+        for text in ["", "-", "01g1", "last", "+123", &format!("{whole}0")] {
+            assert_eq!(ExecutionId::beginning(text), None, "{text}");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The process while it runs: recorded, watched, its output masked, shown and kept.
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::process::{self, Captured, Command, Finished, Stream};
+use crate::process::{self, Cancel, Captured, Command, Finished, Stream};
 use crate::secret::Masked;
 use crate::store::StoreError;
 use crate::worker::Worker;
@@ -38,7 +37,7 @@ pub(super) async fn supervise(
     folder: &RunFolder,
     record: &mut Record,
     observe: Observer<'_>,
-    cancel: impl Future<Output = ()> + Send,
+    cancel: Cancel,
 ) -> Result<Supervised, ExecutionError> {
     let running = process::start(command)?;
     if let Err(error) = folder.record(running.record()) {

@@ -16,9 +16,13 @@ const SECRETS: &str = "secrets";
 pub enum EncodeError {
     #[error("the parameter `{name}` leaves no place for the secrets of that name")]
     Clash { name: String },
-    #[error("`{name}` cannot be the name of a variable, as the format `dotenv` requires")]
+    #[error(
+        "the parameter `{name}` has no place in the format `dotenv` that the action reads: a name there is made of letters, digits and `_`, and begins with no digit"
+    )]
     VariableName { name: String },
-    #[error("the value of `{name}` contains a NUL byte, which the format `dotenv` cannot hold")]
+    #[error(
+        "the value of `{name}` contains a NUL byte, which the format `dotenv` that the action reads can't hold"
+    )]
     Nul { name: String },
     #[error("the parameters cannot be written as YAML: {message}")]
     Yaml { message: String },

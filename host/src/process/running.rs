@@ -1,7 +1,6 @@
 //! Waiting for a child: feeding it, reading it, and ending it in time.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -17,7 +16,7 @@ use tokio::process::{Child, ChildStdin};
 use tokio::time::{Instant, sleep_until};
 
 use super::record::Stat;
-use super::{Capture, Captured, Command, ProcessRecord, Stdin, Stream};
+use super::{Cancel, Capture, Captured, Command, ProcessRecord, Stdin, Stream};
 
 /// As much as a pipe holds.
 const CHUNK: usize = 64 * 1024;
@@ -121,6 +120,16 @@ enum Reason {
     Cancel,
 }
 
+impl Phase {
+    /// What follows when KILL is sent.
+    fn killed(self) -> Self {
+        match self {
+            Self::Running => Self::Killed(Reason::Cancel),
+            Self::Asked(reason) | Self::Killed(reason) => Self::Killed(reason),
+        }
+    }
+}
+
 impl Running {
     pub(super) fn new(child: Child, pid: Pid, record: ProcessRecord, command: Command) -> Self {
         let exit = pidfd_open(pid, PidfdFlags::NONBLOCK).ok().and_then(watch);
@@ -133,14 +142,15 @@ impl Running {
         &self.record
     }
 
-    /// Waits until the child has ended, or ends it when its time is over or `cancel` completes.
+    /// Waits until the child has ended, or ends it when its time is over or `cancel` asks for it: with TERM,
+    /// and KILL after the grace period or as soon as `cancel` asks for an end at once.
     ///
     /// `on_chunk` sees the output as it arrives, all of it; while it does not return, the child is not
     /// read either. What is left of the process group afterwards is killed.
     pub async fn wait(
         mut self,
         mut on_chunk: impl FnMut(Stream, &[u8]) + Send,
-        cancel: impl Future<Output = ()> + Send,
+        mut cancel: Cancel,
     ) -> Result<Finished, WaitError> {
         let limit = self.command.limits.per_stream;
         let mut stdout = Reader::new(self.child.stdout.take(), limit);
@@ -148,7 +158,7 @@ impl Running {
         let mut stdin = Writer::new(self.child.stdin.take(), &mut self.command.stdin);
         let mut phase = Phase::Running;
         let mut wall = None;
-        let mut cancel = pin!(cancel);
+        let mut force = cancel.clone();
         let mut alarm = pin!(sleep_until(self.started + self.command.timeout.unwrap_or(NEVER).min(NEVER)));
 
         while wall.is_none() || stdout.is_open() || stderr.is_open() {
@@ -162,10 +172,15 @@ impl Running {
                     stdin.close();
                     alarm.as_mut().reset(Instant::now() + DRAIN);
                 }
-                () = &mut cancel, if wall.is_none() && phase == Phase::Running => {
+                () = cancel.asked(), if wall.is_none() && phase == Phase::Running => {
                     phase = Phase::Asked(Reason::Cancel);
                     self.signal(Signal::TERM);
                     alarm.as_mut().reset(Instant::now() + self.command.grace.min(NEVER));
+                }
+                () = force.forced(), if wall.is_none() && !matches!(phase, Phase::Killed(_)) => {
+                    phase = phase.killed();
+                    self.signal(Signal::KILL);
+                    alarm.as_mut().reset(Instant::now() + NEVER);
                 }
                 () = &mut alarm => {
                     if wall.is_some() {
@@ -178,10 +193,10 @@ impl Running {
                             alarm.as_mut().reset(Instant::now() + self.command.grace.min(NEVER));
                             Phase::Asked(Reason::Timeout(limit))
                         }
-                        Phase::Asked(reason) | Phase::Killed(reason) => {
+                        Phase::Asked(_) | Phase::Killed(_) => {
                             self.signal(Signal::KILL);
                             alarm.as_mut().reset(Instant::now() + NEVER);
-                            Phase::Killed(reason)
+                            phase.killed()
                         }
                     };
                 }

@@ -1,7 +1,7 @@
 //! Real processes.
 
 use std::fs;
-use std::future::{pending, ready};
+use std::future::Future;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,13 +20,23 @@ fn shell(script: &str) -> Command {
 }
 
 async fn run(command: Command) -> Finished {
-    start(command).expect("started").wait(|_, _| {}, pending()).await.expect("waited for")
+    start(command).expect("started").wait(|_, _| {}, Cancel::never()).await.expect("waited for")
 }
 
 /// Whether a process with this number runs; a zombie does not.
 fn is_alive(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z')))
+}
+
+/// Asks for an end when `condition` completes.
+fn after(condition: impl Future<Output = ()> + Send + 'static) -> Cancel {
+    let (canceller, cancel) = Cancel::new();
+    tokio::spawn(async move {
+        condition.await;
+        canceller.ask();
+    });
+    cancel
 }
 
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
@@ -79,7 +89,7 @@ async fn bytes_stay_as_they_are() {
     let mut seen = Vec::new();
     let running = start(shell(r"printf 'a\377\376\000z'; printf '\200' >&2")).expect("started");
     let finished = running
-        .wait(|stream, bytes| seen.push((stream, bytes.to_vec())), pending())
+        .wait(|stream, bytes| seen.push((stream, bytes.to_vec())), Cancel::never())
         .await
         .expect("waited for");
     assert_eq!(finished.stdout.complete(), Some(&b"a\xff\xfe\0z"[..]));
@@ -98,7 +108,7 @@ async fn a_hundred_megabytes_are_read_and_a_few_kept() {
     let count = |_, bytes: &[u8]| {
         seen.fetch_add(bytes.len(), Ordering::Relaxed);
     };
-    let finished = start(command).expect("started").wait(count, pending()).await.expect("waited for");
+    let finished = start(command).expect("started").wait(count, Cancel::never()).await.expect("waited for");
     assert_eq!(finished.ending, Ending::Exited(4), "it was not killed for talking");
     assert_eq!(seen.into_inner(), TOTAL + 10);
     assert_eq!(finished.stdout.total(), TOTAL as u64 + 10);
@@ -160,7 +170,9 @@ async fn cancelling_ends_the_whole_group() {
     let noted = folder.path().join("grandchild");
     let mut command = shell("sleep 1000 & echo $! > grandchild; wait");
     command.folder = folder.path().to_owned();
-    let cancel = eventually("the grandchild runs", || number_in(&noted).is_some());
+    let appears = noted.clone();
+    let cancel =
+        after(async move { eventually("the grandchild runs", || number_in(&appears).is_some()).await });
     let finished = start(command).expect("started").wait(|_, _| {}, cancel).await.expect("waited for");
     assert_eq!(finished.ending, Ending::Cancelled { forced: false });
     let grandchild = number_in(&noted).expect("noted");
@@ -171,16 +183,41 @@ async fn cancelling_ends_the_whole_group() {
 async fn cancelling_kills_what_ignores_it() {
     let mut command = shell("trap '' TERM; while :; do sleep 0.01; done");
     command.grace = Duration::ZERO;
-    let cancel = tokio::time::sleep(Duration::from_millis(100));
+    let cancel = after(tokio::time::sleep(Duration::from_millis(100)));
     let finished = start(command).expect("started").wait(|_, _| {}, cancel).await.expect("waited for");
     // TERM may arrive before the shell has set its trap, and then KILL is not needed.
     assert!(matches!(finished.ending, Ending::Cancelled { .. }), "{:?}", finished.ending);
 }
 
 #[tokio::test]
+async fn asked_again_it_kills_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let noted = folder.path().join("ready");
+    let mut command = shell("trap '' TERM; echo $$ > ready; while :; do sleep 0.01; done");
+    command.folder = folder.path().to_owned();
+    command.grace = Duration::from_mins(5);
+    let (canceller, cancel) = Cancel::new();
+    tokio::spawn(async move {
+        eventually("it ignores TERM", || number_in(&noted).is_some()).await;
+        canceller.urge();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        canceller.ask();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        canceller.urge();
+    });
+    let finished = start(command).expect("started").wait(|_, _| {}, cancel).await.expect("waited for");
+    assert_eq!(finished.ending, Ending::Cancelled { forced: true });
+    assert!(finished.wall >= Duration::from_millis(300), "asking is not urging: {:?}", finished.wall);
+    assert!(finished.wall < Duration::from_mins(1), "the grace period was cut short: {:?}", finished.wall);
+}
+
+#[tokio::test]
 async fn a_cancelled_child_does_not_run_on() {
-    let finished =
-        start(shell("sleep 1000")).expect("started").wait(|_, _| {}, ready(())).await.expect("waited for");
+    let finished = start(shell("sleep 1000"))
+        .expect("started")
+        .wait(|_, _| {}, after(std::future::ready(())))
+        .await
+        .expect("waited for");
     assert_eq!(finished.ending, Ending::Cancelled { forced: false });
 }
 
@@ -224,7 +261,7 @@ async fn sweeping_kills_what_a_predecessor_left() {
     let known = serde_json::to_string(&record).expect("a record can be kept");
     let record: ProcessRecord = serde_json::from_str(&known).expect("and read again");
     assert_eq!(sweep(&record).expect("swept"), Swept::Killed);
-    let finished = running.wait(|_, _| {}, pending()).await.expect("waited for");
+    let finished = running.wait(|_, _| {}, Cancel::never()).await.expect("waited for");
     assert_eq!(finished.ending, Ending::Signalled(9));
     assert_eq!(sweep(&record).expect("swept"), Swept::Gone);
 }
@@ -278,6 +315,6 @@ async fn a_child_that_somebody_else_reaped_is_lost() {
     let running = start(shell("exit 0")).expect("started");
     let pid = rustix::process::Pid::from_raw(running.record().pid).expect("a number");
     rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).expect("reaped");
-    let error = running.wait(|_, _| {}, pending()).await.expect_err("nothing to wait for");
+    let error = running.wait(|_, _| {}, Cancel::never()).await.expect_err("nothing to wait for");
     assert!(error.to_string().starts_with("lost sight of `/bin/sh`"), "{error}");
 }

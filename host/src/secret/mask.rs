@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, MatchKind};
 use serde_json::Value as Json;
 
-use super::Secrets;
 use super::forms::{self, LENGTH_MIN};
+use super::{Secrets, credential};
 
 /// What stands in place of a secret.
 const MASK: &[u8] = b"***";
@@ -31,7 +31,24 @@ impl std::fmt::Debug for Masker {
 impl Masker {
     /// Looks for these. Fails only if they are larger than a search for them can be.
     pub fn new(secrets: &Secrets) -> Result<Self, BuildError> {
-        let forms: BTreeSet<Vec<u8>> = secrets.iter().flat_map(|(_, value)| forms::of(value)).collect();
+        let unmasked = secrets
+            .iter()
+            .filter(|(_, value)| !value.is_empty() && value.len() < LENGTH_MIN)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        Ok(Self { unmasked, ..Self::of(secrets.iter().map(|(_, value)| value))? })
+    }
+
+    /// Looks for the credentials in variables that an operator sets for builds: what stands before the `@`
+    /// of a URL, and the values of those whose names say that they are secrets.
+    pub fn for_variables<'a>(
+        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, BuildError> {
+        Self::of(credential::of(variables).iter().map(String::as_str))
+    }
+
+    fn of<'a>(values: impl Iterator<Item = &'a str>) -> Result<Self, BuildError> {
+        let forms: BTreeSet<Vec<u8>> = values.flat_map(forms::of).collect();
         let forms: Vec<Vec<u8>> = forms.into_iter().collect();
         let searcher = if forms.is_empty() {
             None
@@ -42,12 +59,7 @@ impl Masker {
             Some(AhoCorasick::builder().kind(kind).match_kind(match_kind).build(&forms)?)
         };
         let longest = forms.iter().map(Vec::len).max().unwrap_or_default();
-        let unmasked = secrets
-            .iter()
-            .filter(|(_, value)| !value.is_empty() && value.len() < LENGTH_MIN)
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        Ok(Self { searcher, forms, longest, unmasked })
+        Ok(Self { searcher, forms, longest, unmasked: Vec::new() })
     }
 
     /// The names of secrets that are too short to be masked.

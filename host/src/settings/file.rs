@@ -14,7 +14,7 @@ pub struct ConfigFile {
     /// Settings at the top level.
     pub entries: BTreeMap<String, Entry>,
     /// The table `[variables]`.
-    pub variables: BTreeMap<String, String>,
+    pub variables: BTreeMap<String, Entry>,
 }
 
 /// A setting of the file.
@@ -57,10 +57,11 @@ impl ConfigFile {
                 ("variables", DeValue::Table(table)) => {
                     for (variable, value) in table {
                         let offset = value.span().start;
+                        let line = position(variable.span().start).0;
                         let Some(text) = scalar(value.into_inner()) else {
                             return Err(syntax(offset, "a variable's value is a text".to_owned()));
                         };
-                        file.variables.insert(variable.into_inner().into_owned(), text);
+                        file.variables.insert(variable.into_inner().into_owned(), Entry { text, line });
                     }
                 }
                 (_, DeValue::Array(items)) => {

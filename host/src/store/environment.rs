@@ -1,7 +1,6 @@
 //! Environments that a worker has built, or tried to.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -11,7 +10,7 @@ use super::{Durability, Result, Store};
 use crate::environment::Stage;
 
 /// An environment of a worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentRow {
     pub pack: String,
     pub runtime: String,

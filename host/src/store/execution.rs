@@ -86,7 +86,7 @@ impl LogStream {
 }
 
 /// An execution as it is kept.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct ExecutionRow {
     pub id: ExecutionId,
     pub action: ActionRef,
@@ -209,6 +209,27 @@ impl Store {
         )
         .bind(action.map(ToString::to_string))
         .bind(status.map(Status::name))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(execution_row).collect()
+    }
+
+    /// Executions whose identifiers lie between two, newest first.
+    pub async fn executions_between(
+        &self,
+        first: ExecutionId,
+        last: ExecutionId,
+        limit: u32,
+    ) -> Result<Vec<ExecutionRow>> {
+        let rows = sqlx::query(
+            "select execution.*, requirement.constraint_text as constraint_text from execution
+             left join requirement on requirement.id = execution.requirement
+             where execution.id between $1 and $2
+             order by execution.created_at desc, execution.id desc limit $3",
+        )
+        .bind(first.0)
+        .bind(last.0)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
@@ -16,7 +16,7 @@ use crate::installation::{Check, Failure, FailureClass, Identity};
 use crate::version::Version;
 
 /// Something that a worker found when it looked for a runtime's installations.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundInstallation {
     /// Canonical if it is an installation; otherwise where it was found.
     pub path: PathBuf,
@@ -36,8 +36,7 @@ pub struct FoundInstallation {
 }
 
 /// Whether an installation can be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "status")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallationStatus {
     /// It was proved to work.
     Verified,

@@ -74,5 +74,5 @@ fn a_requirement_that_does_not_exist() {
     output.says(&["attune-there-is-no-such-package", "can't build the environment"]);
     assert!(!output.stdout.contains("ran"), "{output}");
     let row = machine.last();
-    assert_eq!((&row["status"], &row["error_class"]), (&json!("failed"), &json!("environment_failed")));
+    assert_eq!((&row["status"], &row["error"]["class"]), (&json!("failed"), &json!("environment_failed")));
 }

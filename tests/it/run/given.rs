@@ -123,6 +123,21 @@ fn by_file_and_in_every_format() {
 }
 
 #[test]
+fn what_the_format_has_no_place_for_is_refused_before_anything_runs() {
+    let machine = Machine::new();
+    let read = |format: &str| format!("parameter_format: {format}\nparameters: {{ type: object }}");
+    Pack::new("given")
+        .shell("lines", &read("dotenv"), "cat")
+        .shell("json", &read("json"), "cat")
+        .install(&machine);
+    let output = machine.runs(2, &["run", "given.lines", "-p", "x y=1"]);
+    output.says(&["error: the parameter `x y` has no place in the format `dotenv`"]);
+    machine.runs(2, &["run", "given.lines", "-p", "x y=1", "--dry-run"]);
+    assert_eq!(machine.json(&["execution", "list"]), json!([]));
+    machine.runs(0, &["run", "given.json", "-p", "x y=1"]);
+}
+
+#[test]
 fn the_run_folder_is_gone_afterwards() {
     let machine = Machine::new();
     Pack::new("given").shell("where", "", r#"echo x > file; echo "$PWD $TMPDIR $HOME""#).install(&machine);

@@ -71,6 +71,17 @@ fn without_them_nothing_runs() {
 }
 
 #[test]
+fn one_that_is_too_short_to_be_masked_is_pointed_out() {
+    let machine = machine();
+    let file = machine.write("short.yaml", "token: abc\n");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let output = machine.runs(0, &["run", "vault.length", "--secrets", "short.yaml"]);
+    let said = output.stderr.lines().next().unwrap_or_default();
+    assert_eq!(said, "warning: the secret `token` is too short to be masked");
+    assert_eq!(machine.last()["warnings"][0], "the secret `token` is too short to be masked");
+}
+
+#[test]
 fn the_example() {
     let machine = machine();
     let file = machine.write("example.json", format!("{{\"api_token\": \"{SECRET}\"}}"));

@@ -56,8 +56,8 @@ fn what_was_selected_is_what_runs() {
     Pack::new("real").action("version.py", "runtime: python", script).install(&machine);
     let looked = machine.json(&["runtime", "detect", "python"]);
     let found = looked[0]["installations"].as_array().expect("a list").iter();
-    let working = found.filter(|found| found["status"]["status"] == "verified");
-    let installed = working.filter_map(|found| found["version"]["semver"].as_str()).collect::<Vec<_>>();
+    let working = found.filter(|found| found["status"] == "verified");
+    let installed = working.filter_map(|found| found["version"].as_str()).collect::<Vec<_>>();
     for (constraint, matches) in [
         (">=3.12", (|minor| minor >= 12) as fn(u32) -> bool),
         ("3.9", |minor| minor == 9),
@@ -76,7 +76,7 @@ fn what_was_selected_is_what_runs() {
             assert!(fits(&output.stdout.trim()), "`{constraint}` ran {}", output.stdout);
             assert_eq!(row["selected_version"], output.stdout.trim());
         } else {
-            assert_eq!(row["error_class"], "no_match");
+            assert_eq!(row["error"]["class"], "no_match");
         }
     }
 }
@@ -118,7 +118,7 @@ fn what_nothing_satisfies_does_not_run() {
     }
     assert_eq!(output.stdout, "");
     let row = machine.last();
-    assert_eq!((&row["status"], &row["error_class"]), (&json!("failed"), &json!("no_match")));
+    assert_eq!((&row["status"], &row["error"]["class"]), (&json!("failed"), &json!("no_match")));
     let candidates = row["selection"]["candidates"].as_array().expect("what was judged is on record");
     assert_eq!(candidates.len(), INSTALLED.len());
     assert!(candidates.iter().all(|candidate| candidate["reason"] == "below"), "{row}");

@@ -173,6 +173,32 @@ fn is_alive(pid: &str) -> bool {
 }
 
 #[tokio::test]
+async fn the_operators_credentials_are_masked_in_what_steps_print() {
+    for (script, works) in [("", true), ("; exit 3", false)] {
+        let spelt =
+            "echo from $INDEX; printf %s s3cr; sleep 0.1; echo et-to && printf %s u:s3cret-to | base64 >&2";
+        let mut fixture = Fixture::new([run(&format!("{spelt}{script}"))]);
+        fixture.variables = vec![("INDEX".to_owned(), "https://u:s3cret-to@host/simple".to_owned())];
+        let seen = Mutex::new(Vec::new());
+        let watch = |progress: Progress<'_>| {
+            if let Progress::Output { bytes, .. } = progress {
+                seen.lock().expect("unpoisoned").extend_from_slice(bytes);
+            }
+        };
+        let kept = match fixture.build_for("examples", Ok(()), watch).await {
+            Ok(built) if works => built.log,
+            Err(BuildError::Step { output, .. }) if !works => output,
+            other => panic!("{other:?}"),
+        };
+        let seen = String::from_utf8(seen.into_inner().expect("unpoisoned")).expect("text");
+        for text in [kept, seen] {
+            assert!(text.contains("from https://***@host/simple\n***\n"), "{text}");
+            assert!(!text.contains("s3cret") && !text.contains("czNjcmV0"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_plan_becomes_an_environment() {
     let mut fixture = Fixture::new([
         StepAction::MakeDir { path: "lib/deep".to_owned() },

@@ -1,0 +1,55 @@
+//! Variables that look like settings and are none: without a word, a misspelt one would do nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::KEYS;
+
+const PREFIX: &str = "ATTUNE_";
+
+/// Variables that the program reads beside the settings.
+const READ: [&str; 3] = ["ATTUNE_CONFIG", "ATTUNE_LOG", "ATTUNE_LOG_FORMAT"];
+
+/// Variables that an action is given, and hands on if it starts the program itself.
+const GIVEN: [&str; 7] = [
+    "ATTUNE_ACTION",
+    "ATTUNE_EXECUTION_ID",
+    "ATTUNE_PACK",
+    "ATTUNE_PACK_DIR",
+    "ATTUNE_PARAMETERS_FILE",
+    "ATTUNE_RUNTIME",
+    "ATTUNE_RUNTIME_VERSION",
+];
+
+/// A warning for each variable that was probably meant to set something.
+pub(super) fn warnings(variables: &BTreeMap<OsString, OsString>) -> Vec<String> {
+    let settable = || KEYS.iter().map(|key| key.variable).chain(READ);
+    let names = variables.keys().filter_map(|name| name.to_str());
+    let unknown = names.filter(|name| {
+        name.starts_with(PREFIX) && !settable().any(|known| known == *name) && !GIVEN.contains(name)
+    });
+    unknown
+        .map(|name| {
+            // Without what they all begin with, by which any two would be alike.
+            let rest = &name[PREFIX.len()..];
+            let nearest = nearest(settable().map(|known| (&known[PREFIX.len()..], known)), rest)
+                .map_or_else(|| "; `attune config show` lists those that do".to_owned(), did_you_mean);
+            format!("the variable `{name}` sets nothing{nearest}")
+        })
+        .collect()
+}
+
+/// The one of `known`, each with the text that it is compared by, that is most like `text`, if any is.
+pub(super) fn nearest<'a, T>(known: impl IntoIterator<Item = (&'a str, T)>, text: &str) -> Option<T> {
+    known
+        .into_iter()
+        .map(|(compared, meant)| (strsim::jaro_winkler(compared, text), meant))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, meant)| meant)
+}
+
+/// A hint at what was probably meant.
+pub(crate) fn did_you_mean(name: &str) -> String {
+    format!("; did you mean `{name}`?")
+}
