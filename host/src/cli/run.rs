@@ -384,12 +384,18 @@ pub(super) async fn execution_failed(worker: &Worker, error: ExecutionError) -> 
 
 /// Why there is no environment, as a failed command, with what the failing step printed.
 pub(super) fn environment_failed(error: PrepareError) -> Failed {
-    let output = match &error {
-        PrepareError::Build(BuildError::Step { output, .. }) => Some(output.clone()),
-        _ => None,
+    let (output, network) = match &error {
+        PrepareError::Build(BuildError::Step { output, network, .. }) => (Some(output.clone()), *network),
+        _ => (None, false),
     };
-    let failed =
+    let mut failed =
         Failed::new(Exit::Environment, anyhow::Error::new(error).context("can't build the environment"));
+    if network {
+        failed = failed.hint(
+            "steps see none of your variables: if they need a proxy, certificates or a package index, set it \
+             under [variables] in attune.toml",
+        );
+    }
     match output.filter(|output| !output.trim().is_empty()) {
         Some(output) => failed.report(printable(&output)),
         None => failed,

@@ -14,7 +14,7 @@ use super::publish::{swap_link, write_marker};
 use super::ready::{Marker, State, StepTiming, inspect};
 use super::rubbish::discard;
 use super::step::Place;
-use super::{PathError, Plan};
+use super::{PathError, Plan, StepAction};
 use crate::installation::{Failure, Identity, Installation};
 use crate::process::{Capture, Stream};
 use crate::secret::Masker;
@@ -95,6 +95,8 @@ pub enum BuildError {
     Step {
         number: usize,
         title: String,
+        /// Whether it was allowed to use the network.
+        network: bool,
         source: Box<StepError>,
         /// What it wrote, the middle left out if that was much.
         output: String,
@@ -255,8 +257,10 @@ async fn execute(
         take_in(Stream::Stderr, &stderr.finish());
         let output = output.finish().text();
         if let Err(source) = outcome {
+            let network =
+                matches!(&step.action, StepAction::Run(run) if run.network && place.request.network);
             let (title, source) = (step.title.clone(), Box::new(source));
-            return Err(BuildError::Step { number, title, source, output });
+            return Err(BuildError::Step { number, title, network, source, output });
         }
         if !output.is_empty() {
             log.extend([&format!("== step {number}: {}\n", step.title), output.trim_end(), "\n"]);
