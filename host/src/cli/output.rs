@@ -118,19 +118,7 @@ impl Output {
         if let Some(report) = &failed.report {
             talk(report.trim_end());
         }
-        let mut message = String::new();
-        for (position, cause) in failed.error.chain().enumerate() {
-            let text = cause.to_string();
-            // Many errors repeat their cause in their own text.
-            if position > 0 && message.contains(&text) {
-                continue;
-            }
-            if position > 0 {
-                message.push_str(": ");
-            }
-            message.push_str(&text);
-        }
-        talk(&format!("{} {message}", self.tone(Tone::Bad, "error:")));
+        talk(&format!("{} {}", self.tone(Tone::Bad, "error:"), failed.text()));
         for hint in &failed.hints {
             talk(&format!("{} {hint}", self.tone(Tone::Strong, "hint:")));
         }

@@ -98,8 +98,14 @@ fn read(path: &Path) -> Result<Bundle, Failed> {
 }
 
 fn bundle_failed(path: &Path, error: BundleError) -> Failed {
-    let exit = if path.exists() { Exit::Input } else { Exit::NotFound };
-    Failed::new(exit, anyhow::Error::new(error).context(format!("can't read the pack `{}`", path.display())))
+    let shown = path.display();
+    if !path.exists() {
+        return Failed::message(Exit::NotFound, format!("there is no folder or archive `{shown}`"));
+    }
+    let is_definition = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let context = format!("can't read the pack `{shown}`");
+    let failed = Failed::new(Exit::Input, anyhow::Error::new(error).context(context));
+    if is_definition { failed.hint("name the folder of the pack, not a file of it") } else { failed }
 }
 
 /// Why a pack can't be installed, as a failed command.
@@ -361,16 +367,30 @@ async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), F
         #[serde(rename = "ref")]
         reference: Option<String>,
         digest: Option<String>,
-        problems: Option<&'a Problems>,
+        problems: &'a Problems,
     }
-    let bundle = read(path)?;
+    let invalid = |problems: &Problems| {
+        output.data(&Validity { valid: false, reference: None, digest: None, problems }, String::new)
+    };
+    let bundle = match read(path) {
+        Ok(bundle) => bundle,
+        Err(failed) if output.json => {
+            let mut problems = Problems::default();
+            let help =
+                failed.hints.first().map_or("name the folder or the archive of a pack", String::as_str);
+            problems.add_file(&path.to_string_lossy(), failed.text(), help);
+            invalid(&problems)?;
+            return Err(failed);
+        }
+        Err(failed) => return Err(failed),
+    };
     match install::check(worker, &bundle).await {
         Ok(pack) => {
             let validity = Validity {
                 valid: true,
                 reference: Some(pack.reference.to_string()),
                 digest: Some(pack.digest.clone()),
-                problems: None,
+                problems: &Problems::default(),
             };
             output.data(&validity, || {
                 format!(
@@ -386,9 +406,7 @@ async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), F
         }
         Err(InstallError::Problems(problems)) => {
             if output.json {
-                let validity =
-                    Validity { valid: false, reference: None, digest: None, problems: Some(&problems) };
-                output.data(&validity, String::new)?;
+                invalid(&problems)?;
                 return Err(Failed::message(Exit::Input, "the pack has mistakes"));
             }
             Err(problems_failed(&problems, output.talk_colour))

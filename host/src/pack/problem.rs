@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 /// Bytes of a file.
@@ -50,7 +51,7 @@ fn floor_char_boundary(text: &str, mut index: usize) -> usize {
 }
 
 /// A place in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Counted from 1.
     pub line: usize,
@@ -63,17 +64,32 @@ pub struct Position {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file, relative to the pack.
     pub path: String,
     /// None if it is not about a place in a file: the file is missing, or is not text.
-    #[serde(flatten)]
     pub position: Option<Position>,
     /// What was read, and why it is wrong.
     pub message: String,
     /// What would be right.
     pub help: String,
+}
+
+/// Every key is always there: a problem of a whole file has no line, and says so.
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { path, position, message, help } = self;
+        let mut fields = serializer.serialize_struct("Problem", 7)?;
+        fields.serialize_field("file", path)?;
+        fields.serialize_field("line", &position.map(|position| position.line))?;
+        fields.serialize_field("column", &position.map(|position| position.column))?;
+        fields.serialize_field("start", &position.map(|position| position.start))?;
+        fields.serialize_field("end", &position.map(|position| position.end))?;
+        fields.serialize_field("message", message)?;
+        fields.serialize_field("help", help)?;
+        fields.end()
+    }
 }
 
 impl fmt::Display for Problem {
@@ -219,16 +235,25 @@ impl<'a> Report<'a> {
     }
 }
 
+/// Letters from which the start of a word is taken for the word.
+const START_MIN: usize = 3;
+
 /// The known word that `read` was probably meant to be.
 pub(crate) fn nearest<'a>(read: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known: Vec<_> = known.into_iter().collect();
     let read = read.to_lowercase();
     let allowed = (read.chars().count() / 3).max(1);
     known
-        .into_iter()
+        .iter()
         .map(|word| (strsim::damerau_levenshtein(&read, &word.to_lowercase()), word))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+        .map(|(_, word)| *word)
+        .or_else(|| {
+            // The start of a word, such as `env` of `env_vars`, is further from it than typing mistakes are.
+            let started = known.iter().filter(|word| word.to_lowercase().starts_with(&read));
+            started.filter(|_| read.chars().count() >= START_MIN).min_by_key(|word| word.len()).copied()
+        })
 }
 
 /// `` `a`, `b` or `c` ``
@@ -258,12 +283,17 @@ mod tests {
 
     #[test]
     fn nearest_words() {
-        let known = ["label", "entry_point", "runtime"];
+        let known = ["label", "entry_point", "runtime", "runtime_variant", "aliases"];
         for (read, expected) in [
             ("lable", Some("label")),
             ("entrypoint", Some("entry_point")),
             ("Runtime", Some("runtime")),
             ("runtmie", Some("runtime")),
+            ("alias", Some("aliases")),
+            ("entry", Some("entry_point")),
+            ("run", Some("runtime")),
+            ("ru", None),
+            ("", None),
             ("xyz", None),
         ] {
             assert_eq!(nearest(read, known), expected, "{read}");
@@ -300,7 +330,7 @@ mod tests {
         problems.add(&source, &(3..4), "message", "help");
         problems.add_file("b.yaml", "message", "help");
         insta::assert_snapshot!(serde_json::to_string(&problems).expect("serialisable"), @r#"
-            [{"path":"a.yaml","line":1,"column":4,"start":3,"end":4,"message":"message","help":"help"},{"path":"b.yaml","message":"message","help":"help"}]
+            [{"file":"a.yaml","line":1,"column":4,"start":3,"end":4,"message":"message","help":"help"},{"file":"b.yaml","line":null,"column":null,"start":null,"end":null,"message":"message","help":"help"}]
             "#);
     }
 }
