@@ -100,12 +100,23 @@ fn read(path: &Path) -> Result<Bundle, Failed> {
 fn bundle_failed(path: &Path, error: BundleError) -> Failed {
     let shown = path.display();
     if !path.exists() {
-        return Failed::message(Exit::NotFound, format!("there is no folder or archive `{shown}`"));
+        return Failed::message(Exit::NotFound, format!("there is no folder or archive `{shown}`"))
+            .hint("name the folder of a pack, or an archive of one");
     }
-    let is_definition = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let hint = match &error {
+        BundleError::TooManyEntries | BundleError::TooLarge => {
+            "leave out what does not belong by `.attuneignore`"
+        }
+        BundleError::Damaged { .. } | BundleError::Bomb { .. } => "make or fetch the archive again",
+        _ if is_definition(path) => "name the folder of the pack, not a file of it",
+        _ => "name the folder of a pack, or an archive made by `tar -czf`",
+    };
     let context = format!("can't read the pack `{shown}`");
-    let failed = Failed::new(Exit::Input, anyhow::Error::new(error).context(context));
-    if is_definition { failed.hint("name the folder of the pack, not a file of it") } else { failed }
+    Failed::new(Exit::Input, anyhow::Error::new(error).context(context)).hint(hint)
+}
+
+fn is_definition(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 /// Why a pack can't be installed, as a failed command.
@@ -376,8 +387,7 @@ async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), F
         Ok(bundle) => bundle,
         Err(failed) if output.json => {
             let mut problems = Problems::default();
-            let help =
-                failed.hints.first().map_or("name the folder or the archive of a pack", String::as_str);
+            let help = failed.hints.first().map(String::as_str).unwrap_or_default();
             problems.add_file(&path.to_string_lossy(), failed.text(), help);
             invalid(&problems)?;
             return Err(failed);

@@ -103,16 +103,16 @@ pub enum BundleError {
         path: String,
     },
     /// More than [`ENTRIES_MAX`] files.
-    #[error("there are more than {ENTRIES_MAX} files; leave out what does not belong by .attuneignore")]
+    #[error("there are more than {ENTRIES_MAX} files")]
     TooManyEntries,
     /// A file of more than [`ENTRY_BYTES_MAX`].
-    #[error("`{path}` has more than {ENTRY_BYTES_MAX} bytes")]
+    #[error("`{path}` has more than {} MiB", ENTRY_BYTES_MAX >> 20)]
     EntryTooLarge {
         /// Relative to the pack.
         path: String,
     },
     /// More than [`BUNDLE_BYTES_MAX`] in total.
-    #[error("the files have more than {BUNDLE_BYTES_MAX} bytes in total")]
+    #[error("the files have more than {} MiB in total", BUNDLE_BYTES_MAX >> 20)]
     TooLarge,
     /// An archive that grows more than [`RATIO_MAX`] times when it is unpacked.
     #[error("{} grows more than {RATIO_MAX} times when it is unpacked", path.display())]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::problem::{Report, Span, alternatives, nearest};
+use super::problem::{Report, Span, alternatives, is_unseen, nearest};
 use super::yaml::{Element, Entry, Reading, Scalar, Style, Value};
 
 /// The longest time that can be declared; also keeps arithmetic with deadlines far from overflow.
@@ -129,7 +129,9 @@ pub(crate) fn text(element: &Element, report: &mut Report<'_>) -> Option<String>
         return None;
     }
     // Whatever shows the text is not to be steered by it.
-    let unseen = |character: &char| character.is_control() && !matches!(character, '\n' | '\r' | '\t');
+    let unseen = |character: &char| {
+        is_unseen(*character) || character.is_control() && !matches!(character, '\n' | '\r' | '\t')
+    };
     if let Some(unseen) = scalar.text.chars().find(unseen) {
         report.add(
             &element.span,
@@ -206,7 +208,7 @@ pub(crate) fn boolean(element: &Element, report: &mut Report<'_>) -> Option<bool
         return Some(value);
     }
     if let Some(unquoted) = unquoted(scalar, |reading| matches!(reading, Reading::Boolean(_))) {
-        quoted(element, unquoted, "`true` or `false`", report);
+        quoted(element, scalar, unquoted, "`true` or `false`", report);
         return None;
     }
     let help = match scalar.text.to_lowercase().as_str() {
@@ -224,11 +226,12 @@ fn unquoted(scalar: &Scalar, wanted: impl Fn(Reading) -> bool) -> Option<&str> {
     (scalar.reading() == Reading::Text && wanted(plain.reading())).then_some(scalar.text.as_str())
 }
 
-fn quoted(element: &Element, unquoted: &str, wanted: &str, report: &mut Report<'_>) {
+fn quoted(element: &Element, scalar: &Scalar, unquoted: &str, wanted: &str, report: &mut Report<'_>) {
+    let (way, what) = if scalar.tagged_text { ("with its tag", "tag") } else { ("in quotes", "quotes") };
     report.add(
         &element.span,
-        format!("{wanted} is expected here, and `{unquoted}` in quotes is text"),
-        format!("leave the quotes out: `{unquoted}`"),
+        format!("{wanted} is expected here, and `{unquoted}` {way} is text"),
+        format!("leave the {what} out: `{unquoted}`"),
     );
 }
 
@@ -239,7 +242,7 @@ pub(crate) fn integer<T: TryFrom<i64>>(
     move |element, report| {
         let scalar = scalar(element, "a whole number", report)?;
         if let Some(unquoted) = unquoted(scalar, |reading| matches!(reading, Reading::Integer(_))) {
-            quoted(element, unquoted, "a whole number", report);
+            quoted(element, scalar, unquoted, "a whole number", report);
             return None;
         }
         let value = match scalar.reading() {

@@ -160,6 +160,14 @@ fn read_manifest(bundle: &Bundle, problems: &mut Problems) -> (Option<PackRef>, 
     let (path, entry) = match bundle.get(MANIFEST).map(|entry| (MANIFEST, entry)).or_else(misnamed) {
         Some(found) => found,
         None if bundle.is_unfit(MANIFEST) => return (None, None),
+        None if bundle.has_folder(MANIFEST) => {
+            problems.add_file(
+                MANIFEST,
+                "it is a folder",
+                "make it a file, with at least `ref` and `version`",
+            );
+            return (None, None);
+        }
         None => {
             let within = bundle.iter().find_map(|(path, _)| {
                 path.strip_suffix(MANIFEST)?.strip_suffix('/').filter(|folder| !folder.contains('/'))

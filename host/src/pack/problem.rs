@@ -2,14 +2,21 @@
 //!
 //! Owns collecting, ordering and showing problems. What counts as one is decided where it is read.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
+
+/// Characters of a message or a help.
+const MESSAGE_MAX: usize = 1_000;
+
+/// Problems of one file that are shown; a file with more was not meant to be what it is read as.
+const SHOWN_MAX: usize = 100;
 
 /// Bytes of a file.
 pub(crate) type Span = Range<usize>;
@@ -162,9 +169,18 @@ impl Problems {
     pub fn render(&self, coloured: bool) -> String {
         let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for problem in &self.problems {
-            text.push_str(&self.render_one(&renderer, problem));
-            text.push_str("\n\n");
+            let count = counts.entry(&problem.path).or_default();
+            *count += 1;
+            if *count <= SHOWN_MAX {
+                text.push_str(&self.render_one(&renderer, problem));
+                text.push_str("\n\n");
+            }
+        }
+        for (path, count) in counts.into_iter().filter(|(_, count)| *count > SHOWN_MAX) {
+            // Writing to a string can't fail.
+            let _ = write!(text, "{} more in {path}\n\n", count - SHOWN_MAX);
         }
         text.push_str(&self.to_string());
         text
@@ -179,7 +195,7 @@ impl Problems {
             return renderer.render(&[title.element(Origin::path(path)).element(help)]);
         };
         let place = AnnotationKind::Primary.span(position.start..position.end);
-        let snippet = Snippet::source(text.as_ref()).path(path).annotation(place);
+        let snippet = Snippet::source(shown(text)).path(path).annotation(place);
         renderer.render(&[title.element(snippet).element(help)])
     }
 }
@@ -205,7 +221,43 @@ impl Serialize for Problems {
 
 /// Messages quote what was read, which may hold line breaks and codes that steer a terminal.
 fn one_line(text: &str) -> String {
-    normalize_untrusted_str(&text.replace(['\n', '\r'], " "))
+    let mut line = String::new();
+    for character in text.chars() {
+        match character {
+            '\n' | '\r' => line.push(' '),
+            _ if is_unseen(character) => line.extend(character.escape_unicode()),
+            _ => line.push(character),
+        }
+    }
+    normalize_untrusted_str(&without_middle(&line))
+}
+
+/// Characters that show as nothing, or change what is shown around them, and that the renderer lets pass.
+pub(crate) fn is_unseen(character: char) -> bool {
+    matches!(character,
+        '\u{80}'..='\u{9f}' | '\u{200b}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// What is wrong with a text is told by its start and its end, however long it is.
+fn without_middle(text: &str) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if length <= MESSAGE_MAX {
+        return text.into();
+    }
+    let kept = MESSAGE_MAX / 2;
+    let start = text.chars().take(kept).collect::<String>();
+    let end = text.chars().skip(length - kept).collect::<String>();
+    format!("{start}…{end}").into()
+}
+
+/// The text of a file as it can be shown; every character stays where it is.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains(is_steering) { text.replace(is_steering, "\u{b7}").into() } else { text.into() }
+}
+
+/// Controls of two bytes, as many as the dot has that stands for them.
+fn is_steering(character: char) -> bool {
+    matches!(character, '\u{80}'..='\u{9f}')
 }
 
 /// Where problems of one file go.
@@ -321,6 +373,29 @@ mod tests {
         let rendered = problems.render(false);
         assert!(!rendered.contains(['\u{1b}', '\u{7}']), "{rendered:?}");
         assert!(rendered.contains("[31m red"), "{rendered:?}");
+    }
+
+    #[test]
+    fn what_is_not_seen_is_made_visible() {
+        let source = Source::new("a.yaml", "\u{9b}31m\u{85}x\n");
+        let mut problems = Problems::default();
+        problems.add(&source, &(0..1), "read `\u{85}a\u{202e}b\u{feff}`", "\u{9b}31m");
+        let rendered = problems.render(false);
+        assert!(!rendered.contains(is_unseen), "{rendered:?}");
+        assert!(rendered.contains(r"`\u{85}a\u{202e}b\u{feff}`"), "{rendered}");
+    }
+
+    #[test]
+    fn too_much_is_cut() {
+        let source = Source::new("a.yaml", &"x\n".repeat(200));
+        let mut problems = Problems::default();
+        for line in 0..150 {
+            problems.add(&source, &(2 * line..2 * line + 1), format!("`{}` is wrong", "x".repeat(5_000)), "");
+        }
+        let rendered = problems.render(false);
+        assert_eq!(rendered.matches("` is wrong").count(), SHOWN_MAX);
+        assert!(rendered.ends_with("50 more in a.yaml\n\n150 problems in 1 file"), "{rendered}");
+        assert!(problems.iter().all(|problem| problem.message.chars().count() == MESSAGE_MAX + 1));
     }
 
     #[test]

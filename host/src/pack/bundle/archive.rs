@@ -307,7 +307,7 @@ mod tests {
         let [unfit] = bundle.unfit() else { panic!("{:?}", bundle.unfit()) };
         assert_eq!(
             (unfit.path.as_str(), unfit.message.as_str()),
-            ("large", "`mine/large` has more than 67108864 bytes")
+            ("large", "`mine/large` has more than 64 MiB")
         );
 
         // A size that is not that of what follows.

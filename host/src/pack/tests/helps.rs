@@ -32,6 +32,13 @@ fn of_an_action() {
         ("label", "write a key, a colon and a value: `label: …`"),
         ("label: a\0", "take it out"),
         ("label: !a b", "leave it out, or put quotes around text that starts with `!`"),
+        ("retries: !!str 3", "leave the tag out: `3`"),
+        ("label: \"a\\u202eb\"", "take it out"),
+        ("description: |\n  a\n \tb", "indent with spaces, here and on the next lines"),
+        (
+            "output_schema: {type: string, pattern: \"(a{1000}){1000}\"}",
+            "write a valid regular expression, with smaller numbers if it repeats with `{…}`",
+        ),
         ("\tlabel: a", "indent with spaces, here and on the next lines"),
     ] {
         let said = only(&[("actions/greet.yaml", format!("{ACTION}{line}\n").as_bytes())]);
@@ -73,6 +80,8 @@ fn of_a_pack() {
     }
     let said = only(&[("pack.yaml", b"\xff\xfer\0e\0f\0")]);
     assert_eq!(said, "pack.yaml:1:1: the file is UTF-16, not UTF-8; save it as UTF-8");
+    let said = only(&[("pack.yaml", b"ref: demo\nversion: 1.0.0\n\xc2\x85label: x\n")]);
+    assert_eq!(said, r"pack.yaml:3:1: a pack has no key `\u{85}label`; did you mean `label`?");
     let said = only(&[("pack.yaml", b"# only a comment\n")]);
     assert!(said.ends_with("; write at least `ref: name` and `version: \"1.0.0\"`"), "{said}");
 }
@@ -102,6 +111,10 @@ fn of_names_that_are_not_read() {
                 "pack.yaml: the file is missing, and without it the files are no pack; if the folder `demo` is the pack, name that one",
                 "pack.yaml: the pack is empty: it has no actions, sensors, runtimes or components; add an action: `actions/name.yaml`, and the file that it starts",
             ],
+        ),
+        (
+            &[("pack.yaml/x", ""), ("components/a.wasm", "\0asm\r\0\u{1}\0")],
+            &["pack.yaml: it is a folder; make it a file, with at least `ref` and `version`"],
         ),
         (
             &[("pack.yaml", PACK), ("action/greet.yaml", ACTION)],

@@ -480,6 +480,10 @@ fn of_schemas() {
             "5:26: the dialect of the JSON Schema is not known",
         ),
         ("output_schema: {$ref: \"#/$defs/x\"}", "5:17: the JSON Schema can't be used"),
+        (
+            "output_schema: {properties: {a: {$ref: \"file:///etc/passwd\"}}}",
+            "5:40: `file:///etc/passwd` is not in this JSON Schema, and nothing is read from elsewhere",
+        ),
         ("output_schema: {type: string, pattern: \"(\"}", "5:40: the JSON Schema can't be used"),
     ] {
         let text = format!("{ACTION}{line}\n");

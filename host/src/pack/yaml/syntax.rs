@@ -28,7 +28,7 @@ pub(super) fn explain(error: &ScanError, report: &mut Report<'_>) {
         ErrorKind::RecursionLimitExceeded => {
             (at..at + 1, format!("lists and mappings are nested more than {DEPTH_MAX} deep"))
         }
-        _ if is_about_a_tab(kind) => {
+        _ if is_about_a_tab(kind) || is_indented_by_tab(line) => {
             let tab = tab(text, start).unwrap_or(at);
             (tab..tab + 1, "this is not YAML: a tab is where only spaces may be".to_owned())
         }
@@ -46,7 +46,9 @@ fn help(kind: &ErrorKind, place: &Place<'_>) -> String {
     let Place { at, start, line, value } = place;
     let is_plain = !value.is_empty() && !value.starts_with(['"', '\'', '[', '{']);
     match kind {
-        _ if is_about_a_tab(kind) => "indent with spaces, here and on the next lines".to_owned(),
+        _ if is_about_a_tab(kind) || is_indented_by_tab(line) => {
+            "indent with spaces, here and on the next lines".to_owned()
+        }
         ErrorKind::RecursionLimitExceeded => "nest less deep".to_owned(),
         ErrorKind::UnexpectedCharacter { character } if character.is_control() => "take it out".to_owned(),
         ErrorKind::BomInsideDocument => "take the invisible character U+FEFF out".to_owned(),
@@ -92,6 +94,11 @@ fn tab(text: &str, start: usize) -> Option<usize> {
         at += line.len();
     }
     Some(start + text.get(start..)?.find('\t')?)
+}
+
+/// What such a line leads to is mostly said about something else.
+fn is_indented_by_tab(line: &str) -> bool {
+    line.trim_start_matches(' ').starts_with('\t')
 }
 
 fn is_about_a_tab(kind: &ErrorKind) -> bool {
