@@ -244,7 +244,9 @@ fn a_pack_that_cannot_be_installed_leaves_the_old_one_working() {
         &worse.write(&machine.make("packs")).to_string_lossy(),
     ]);
     assert_ne!(output.code, 0, "{output}");
-    output.says(&["broken"]);
+    output.says(&["components/broken.wasm", "not a valid WebAssembly component"]);
+    let validity = machine.runs(2, &["pack", "validate", "packs/mine", "--json"]).json();
+    assert_eq!(validity["problems"][0]["file"], "components/broken.wasm");
     assert_eq!(machine.json(&["pack", "show", "mine"]), before);
     assert_eq!(result(&machine, "mine.say"), "one");
     machine.runs(4, &["runtime", "show", "mine.r"]);

@@ -14,7 +14,7 @@ use super::bundle::{Bundle, BundleError};
 use super::grants::component_file;
 use super::problem::Problems;
 use super::{Component, Grants, Known, KnownRuntime, Loaded, Pack, PluginDeclaration, Runtime};
-use crate::plugin::{ComponentSource, Function, PluginError, RuntimePlugin, Wasm};
+use crate::plugin::{Cause, ComponentSource, Function, PluginError, RuntimePlugin, Wasm};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::StoreError;
 use crate::store::pack::{Approval, PackInstall, PluginRow, RuntimeInstall};
@@ -94,8 +94,39 @@ pub async fn check(worker: &Worker, bundle: &Bundle) -> Result<Pack, InstallErro
         components: worker.store.component_names().await?,
     };
     let mut loaded = super::load(bundle, &known);
+    check_components(worker, &mut loaded).await?;
     check_aliases(worker, &mut loaded, &installed).await?;
     loaded.into_pack().map_err(InstallError::Problems)
+}
+
+/// Says which of the pack's components can't be used.
+async fn check_components(worker: &Worker, loaded: &mut Loaded<'_>) -> Result<(), PluginError> {
+    let Some(pack) = &loaded.reference else { return Ok(()) };
+    for component in loaded.components.values() {
+        let file = component_file(&component.name);
+        if loaded.problems.iter().any(|problem| problem.path == file) {
+            continue;
+        }
+        match worker.plugins.load(&in_memory(worker, pack, component)).await {
+            Ok(_) => {}
+            // That is this machine's fault, not the component's.
+            Err(error) if matches!(*error.cause, Cause::Engine { .. }) => return Err(error),
+            Err(error) => {
+                loaded.problems.add_file(
+                    &file,
+                    error.cause.to_string(),
+                    "build it anew for this version of Attune",
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A component that is not kept yet.
+fn in_memory(worker: &Worker, pack: &PackRef, component: &Component) -> ComponentSource {
+    let wasm = Wasm::Bytes(component.wasm.as_slice().into());
+    ComponentSource { wasm, ..worker.component(pack, &component.name, &component.sha256) }
 }
 
 /// Says which of the aliases that are asked for there are not, as far as components can be asked.
@@ -139,15 +170,12 @@ async fn own_aliases(
     let Some(PluginDeclaration { component: name, .. }) = &runtime.plugin else { return Ok(None) };
     let pack = reference.pack();
     let source = match loaded.components.get(name) {
-        Some(Component { sha256, wasm, .. }) => {
+        Some(component) => {
             let file = component_file(name);
             if loaded.problems.iter().any(|problem| problem.path == file) {
                 return Ok(None);
             }
-            ComponentSource {
-                wasm: Wasm::Bytes(wasm.as_slice().into()),
-                ..worker.component(pack, name, sha256)
-            }
+            in_memory(worker, pack, component)
         }
         None => match other_digest(worker, name).await? {
             Some(digest) => worker.component(pack, name, &digest),

@@ -27,22 +27,26 @@ pub(crate) struct Source {
     /// Relative to the pack.
     pub(crate) path: String,
     pub(crate) text: Arc<str>,
+    /// First bytes of the lines: a file may have thousands of problems.
+    lines: Arc<[usize]>,
 }
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.into() }
+        let starts = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        let lines = std::iter::once(0).chain(starts).collect();
+        Self { path: path.to_owned(), text: text.into(), lines }
     }
 
     /// Where `span` is, for people; a span that is not within the text is moved into it.
     pub(crate) fn position(&self, span: &Span) -> Position {
         let start = floor_char_boundary(&self.text, span.start);
         let end = floor_char_boundary(&self.text, span.end).max(start);
-        let before = self.text.get(..start).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self.lines.partition_point(|first| *first <= start);
+        let first = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
         Position {
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+            line,
+            column: self.text.get(first..start).unwrap_or_default().chars().count() + 1,
             start,
             end,
         }
