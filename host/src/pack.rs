@@ -11,6 +11,7 @@ pub mod problem;
 pub mod scaffold;
 
 mod action;
+mod alias;
 mod decode;
 mod grants;
 mod load;
@@ -30,8 +31,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use load::load;
-pub use names::{KnownRuntime, Lookup, find_runtime};
+pub use load::{Loaded, load};
+pub use names::{Known, KnownRuntime, Lookup, find_runtime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;

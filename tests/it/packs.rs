@@ -138,7 +138,7 @@ fn every_mistake_is_reported_at_once() {
     let problems = validity["problems"].as_array().expect("a list");
     assert_eq!(problems.len(), 10, "{problems:#?}");
     for problem in problems {
-        for key in ["path", "line", "column", "message", "help"] {
+        for key in ["file", "line", "column", "message", "help"] {
             assert_ne!(problem[key], Json::Null, "`{key}` of {problem}");
         }
     }
@@ -148,6 +148,82 @@ fn every_mistake_is_reported_at_once() {
     let validity = machine.json(&["pack", "validate", &good.to_string_lossy()]);
     assert_eq!((&validity["valid"], &validity["ref"]), (&json!(true), &json!("right")));
     machine.runs(4, &["pack", "show", "right"]).says(&["there is no pack `right`"]);
+}
+
+#[test]
+fn aliases_that_no_component_knows() {
+    let machine = Machine::new();
+    let yaml = "ref: odd.r\nplugin: { component: core.node }\nexecution_config: &c {}\nversions:\n  \
+                - { version: \"22\", execution_config: *c }\n";
+    let pack = Pack::new("odd")
+        .file("runtimes/r.yaml", yaml)
+        .action("own.js", "runtime: odd.r\nruntime_version: lts/foo", "")
+        .action("installed.js", "runtime: core.node\nruntime_version: lts/foo", "")
+        .action("none.sh", "runtime: core.shell\nruntime_version: lts", "")
+        .action("right.js", "runtime: node\nruntime_version: lts", "")
+        .file(
+            "sensors/s.yaml",
+            "ref: odd.s\nruntime: core.node\nentry_point: actions/own.js\nruntime_version: ltz\n",
+        );
+    let folder = pack.write(&machine.make("packs")).to_string_lossy().into_owned();
+    let output = machine.runs(2, &["pack", "validate", &folder]);
+    output.says(&[
+        "actions/installed.yaml:4:18",
+        "`core.node` can't resolve the constraint: `lts/foo` is not an alias of this runtime",
+        "known aliases: ",
+        "lts/jod",
+        "actions/none.yaml:4:18",
+        "actions/own.yaml:4:18",
+        "`odd.r` can't resolve the constraint",
+        "sensors/s.yaml:4:18",
+        "did you mean `lts`?",
+        "error: the pack has 4 mistakes",
+    ]);
+    assert_eq!(machine.runs(2, &["pack", "install", &folder]).stderr, output.stderr);
+}
+
+#[test]
+fn components_that_no_pack_has() {
+    let machine = Machine::new();
+    let yaml = "ref: odd.r\nplugin:\n  component: core.nope\n";
+    let pack = Pack::new("odd").file("runtimes/r.yaml", yaml).shell("say", "timout: 5", "true");
+    let folder = pack.write(&machine.make("packs")).to_string_lossy().into_owned();
+    let output = machine.runs(2, &["pack", "validate", &folder]);
+    output.says(&[
+        "there is no component `core.nope`",
+        "runtimes/r.yaml:3:14",
+        "did you mean `core.node`?",
+        "actions/say.yaml:4:1",
+        "error: the pack has 2 mistakes",
+    ]);
+    assert_eq!(machine.runs(2, &["pack", "install", &folder]).stderr, output.stderr);
+}
+
+#[test]
+fn validating_always_prints_a_document() {
+    let machine = Machine::new();
+    let folder = Pack::new("mine").shell("say", "timout: 5", "true").write(&machine.make("packs"));
+    std::os::unix::fs::symlink("/etc/passwd", folder.join("link")).expect("a link");
+    machine.write("text", "no archive");
+    let keys = |validity: &Json| {
+        let problems = validity["problems"].as_array().expect("a list").clone();
+        for problem in &problems {
+            for key in ["file", "line", "column", "message", "help"] {
+                assert!(problem.as_object().is_some_and(|problem| problem.contains_key(key)), "{problem}");
+            }
+        }
+        problems.iter().map(|problem| (problem["file"].clone(), problem["line"].clone())).collect::<Vec<_>>()
+    };
+    let path = folder.to_string_lossy().into_owned();
+    let validity = machine.runs(2, &["pack", "validate", &path, "--json"]).json();
+    assert_eq!(keys(&validity), [(json!("actions/say.yaml"), json!(4)), (json!("link"), Json::Null)]);
+    for (code, path) in [(2, "text"), (4, "gone")] {
+        let validity = machine.runs(code, &["pack", "validate", path, "--json"]).json();
+        assert_eq!((&validity["valid"], keys(&validity)), (&json!(false), vec![(json!(path), Json::Null)]));
+    }
+    let good = Pack::new("mine").shell("say", "", "true").write(&machine.make("packs"));
+    let validity = machine.json(&["pack", "validate", &good.to_string_lossy()]);
+    assert_eq!((&validity["valid"], &validity["problems"]), (&json!(true), &json!([])));
 }
 
 #[test]
@@ -168,7 +244,9 @@ fn a_pack_that_cannot_be_installed_leaves_the_old_one_working() {
         &worse.write(&machine.make("packs")).to_string_lossy(),
     ]);
     assert_ne!(output.code, 0, "{output}");
-    output.says(&["broken"]);
+    output.says(&["components/broken.wasm", "not a valid WebAssembly component"]);
+    let validity = machine.runs(2, &["pack", "validate", "packs/mine", "--json"]).json();
+    assert_eq!(validity["problems"][0]["file"], "components/broken.wasm");
     assert_eq!(machine.json(&["pack", "show", "mine"]), before);
     assert_eq!(result(&machine, "mine.say"), "one");
     machine.runs(4, &["runtime", "show", "mine.r"]);

@@ -71,6 +71,23 @@ impl Failed {
         Self::new(exit, anyhow::Error::msg(message.into()))
     }
 
+    /// The error and its causes, in one line.
+    pub(super) fn text(&self) -> String {
+        let mut message = String::new();
+        for (position, cause) in self.error.chain().enumerate() {
+            let text = cause.to_string();
+            // Many errors repeat their cause in their own text.
+            if position > 0 && message.contains(&text) {
+                continue;
+            }
+            if position > 0 {
+                message.push_str(": ");
+            }
+            message.push_str(&text);
+        }
+        message
+    }
+
     /// With something to do about it.
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -124,19 +124,7 @@ impl Output {
         if let Some(report) = &failed.report {
             talk(report.trim_end());
         }
-        let mut message = String::new();
-        for (position, cause) in failed.error.chain().enumerate() {
-            let text = cause.to_string();
-            // Many errors repeat their cause in their own text.
-            if position > 0 && message.contains(&text) {
-                continue;
-            }
-            if position > 0 {
-                message.push_str(": ");
-            }
-            message.push_str(&text);
-        }
-        talk(&self.remark(Tone::Bad, "error:", &message));
+        talk(&self.remark(Tone::Bad, "error:", &failed.text()));
         for hint in &failed.hints {
             talk(&self.remark(Tone::Strong, "hint:", hint));
         }

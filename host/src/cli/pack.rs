@@ -98,8 +98,25 @@ fn read(path: &Path) -> Result<Bundle, Failed> {
 }
 
 fn bundle_failed(path: &Path, error: BundleError) -> Failed {
-    let exit = if path.exists() { Exit::Input } else { Exit::NotFound };
-    Failed::new(exit, anyhow::Error::new(error).context(format!("can't read the pack `{}`", path.display())))
+    let shown = path.display();
+    if !path.exists() {
+        return Failed::message(Exit::NotFound, format!("there is no folder or archive `{shown}`"))
+            .hint("name the folder of a pack, or an archive of one");
+    }
+    let hint = match &error {
+        BundleError::TooManyEntries | BundleError::TooLarge => {
+            "leave out what does not belong by `.attuneignore`"
+        }
+        BundleError::Damaged { .. } | BundleError::Bomb { .. } => "make or fetch the archive again",
+        _ if is_definition(path) => "name the folder of the pack, not a file of it",
+        _ => "name the folder of a pack, or an archive made by `tar -czf`",
+    };
+    let context = format!("can't read the pack `{shown}`");
+    Failed::new(Exit::Input, anyhow::Error::new(error).context(context)).hint(hint)
+}
+
+fn is_definition(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 /// Why a pack can't be installed, as a failed command.
@@ -361,16 +378,29 @@ async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), F
         #[serde(rename = "ref")]
         reference: Option<String>,
         digest: Option<String>,
-        problems: Option<&'a Problems>,
+        problems: &'a Problems,
     }
-    let bundle = read(path)?;
+    let invalid = |problems: &Problems| {
+        output.data(&Validity { valid: false, reference: None, digest: None, problems }, String::new)
+    };
+    let bundle = match read(path) {
+        Ok(bundle) => bundle,
+        Err(failed) if output.json => {
+            let mut problems = Problems::default();
+            let help = failed.hints.first().map(String::as_str).unwrap_or_default();
+            problems.add_file(&path.to_string_lossy(), failed.text(), help);
+            invalid(&problems)?;
+            return Err(failed);
+        }
+        Err(failed) => return Err(failed),
+    };
     match install::check(worker, &bundle).await {
         Ok(pack) => {
             let validity = Validity {
                 valid: true,
                 reference: Some(pack.reference.to_string()),
                 digest: Some(pack.digest.clone()),
-                problems: None,
+                problems: &Problems::default(),
             };
             output.data(&validity, || {
                 format!(
@@ -386,9 +416,7 @@ async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), F
         }
         Err(InstallError::Problems(problems)) => {
             if output.json {
-                let validity =
-                    Validity { valid: false, reference: None, digest: None, problems: Some(&problems) };
-                output.data(&validity, String::new)?;
+                invalid(&problems)?;
                 return Err(Failed::message(Exit::Input, "the pack has mistakes"));
             }
             Err(problems_failed(&problems, output.talk_colour))

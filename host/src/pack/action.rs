@@ -1,11 +1,11 @@
 //! `actions/*.yaml`.
 
 use super::decode::{Fields, boolean, choice, duration, integer, nonempty, text};
-use super::names::{Taken, own_name};
+use super::names::own_name;
 use super::problem::Report;
 use super::program::{self, Surroundings};
 use super::schema::{parameters_schema, schema};
-use super::yaml::Element;
+use super::yaml::{Element, Reading, Value};
 use super::{Action, Output, OutputFormat, ParameterDelivery, ParameterFormat, Parameters};
 use crate::reference::ActionRef;
 
@@ -24,14 +24,13 @@ const OUTPUT_FORMATS: &[(&str, OutputFormat)] = &[
 
 pub(crate) fn read(
     element: &Element,
-    surroundings: Surroundings<'_>,
-    taken: &mut Taken,
+    surroundings: &mut Surroundings<'_>,
     report: &mut Report<'_>,
 ) -> Option<Action> {
     let mut fields = Fields::of("an action", element, report)?;
     let name = fields.required("ref", report, |element, report| {
         let name = own_name(element, surroundings.pack, report)?;
-        taken.take("action", name.as_str(), &element.span, report);
+        surroundings.taken.take("action", name.as_str(), &element.span, report);
         Some(name)
     });
     let label = fields.optional("label", report, nonempty);
@@ -47,7 +46,7 @@ pub(crate) fn read(
         schema: fields.optional("output_schema", report, schema),
     };
     let timeout = fields.optional("timeout", report, duration);
-    let retries = fields.optional("retries", report, integer).unwrap_or_default();
+    let retries = fields.optional("retries", report, integer(0..=u32::MAX.into())).unwrap_or_default();
     let concurrency = fields.optional("concurrency", report, at_least_one);
     let idempotent = fields.optional("idempotent", report, boolean).unwrap_or_default();
     let enabled = fields.optional("enabled", report, boolean).unwrap_or(true);
@@ -70,8 +69,7 @@ pub(crate) fn read(
 }
 
 fn at_least_one(element: &Element, report: &mut Report<'_>) -> Option<u32> {
-    let number = integer(element, report)?;
-    if number == 0 {
+    if matches!(&element.value, Value::Scalar(scalar) if scalar.reading() == Reading::Integer(0)) {
         report.add(
             &element.span,
             "with a concurrency of 0 it would never run",
@@ -79,5 +77,5 @@ fn at_least_one(element: &Element, report: &mut Report<'_>) -> Option<u32> {
         );
         return None;
     }
-    Some(number)
+    integer(1..=u32::MAX.into())(element, report)
 }

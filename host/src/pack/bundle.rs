@@ -1,11 +1,13 @@
 //! The files of a pack, in memory: from a folder, an archive or the binary itself; into an immutable folder.
 //!
-//! Whatever is in a [`Bundle`] has a harmless path and fits the limits, wherever it came from. What the
-//! files mean is up to [`load`](super::load()).
+//! Whatever is in a [`Bundle`] has a harmless path and fits the limits, wherever it came from. What was found
+//! and can't be in one is left out and noted, so that it can be said along with all else that is wrong. What
+//! the files mean is up to [`load`](super::load()).
 
 mod archive;
 mod folder;
 mod path;
+mod unfit;
 mod unpack;
 
 use std::borrow::Cow;
@@ -13,6 +15,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
+
+pub use unfit::Unfit;
 
 use crate::digest::hexadecimal;
 
@@ -43,14 +47,6 @@ pub enum BundleError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
-    },
-    /// A file of ignore rules that can't be understood.
-    #[error("the ignore rules of {} can't be read", folder.display())]
-    Ignore {
-        /// The folder of the pack.
-        folder: PathBuf,
-        /// Why.
-        source: ignore::Error,
     },
     /// Neither a tar archive nor a compressed one.
     #[error("{} is neither a .tar nor a .tar.gz archive", path.display())]
@@ -107,16 +103,16 @@ pub enum BundleError {
         path: String,
     },
     /// More than [`ENTRIES_MAX`] files.
-    #[error("there are more than {ENTRIES_MAX} files; leave out what does not belong by .attuneignore")]
+    #[error("there are more than {ENTRIES_MAX} files")]
     TooManyEntries,
     /// A file of more than [`ENTRY_BYTES_MAX`].
-    #[error("`{path}` has more than {ENTRY_BYTES_MAX} bytes")]
+    #[error("`{path}` has more than {} MiB", ENTRY_BYTES_MAX >> 20)]
     EntryTooLarge {
         /// Relative to the pack.
         path: String,
     },
     /// More than [`BUNDLE_BYTES_MAX`] in total.
-    #[error("the files have more than {BUNDLE_BYTES_MAX} bytes in total")]
+    #[error("the files have more than {} MiB in total", BUNDLE_BYTES_MAX >> 20)]
     TooLarge,
     /// An archive that grows more than [`RATIO_MAX`] times when it is unpacked.
     #[error("{} grows more than {RATIO_MAX} times when it is unpacked", path.display())]
@@ -148,6 +144,7 @@ pub struct Bundle {
     /// Files and folders by their lower-case paths, to find those that collide.
     folded: BTreeMap<String, Place>,
     bytes: u64,
+    unfit: Vec<Unfit>,
 }
 
 /// What a path is used for.
@@ -188,6 +185,21 @@ impl Bundle {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
+    /// What was found and can't be in a pack: a bundle that has any is no pack.
+    #[must_use]
+    pub fn unfit(&self) -> &[Unfit] {
+        &self.unfit
+    }
+
+    /// Whether the path was found, and can't be in a pack.
+    #[must_use]
+    pub fn is_unfit(&self, path: &str) -> bool {
+        self.unfit.iter().filter(|unfit| unfit.line.is_none()).any(|unfit| {
+            path.strip_prefix(unfit.path.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
     /// Whether there is no file.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -222,7 +234,7 @@ impl Bundle {
         if size > ENTRY_BYTES_MAX {
             return Err(BundleError::EntryTooLarge { path: path.to_owned() });
         }
-        if self.entries.len() >= ENTRIES_MAX {
+        if self.entries.len() + self.unfit.len() >= ENTRIES_MAX {
             return Err(BundleError::TooManyEntries);
         }
         self.bytes += size;
@@ -235,6 +247,24 @@ impl Bundle {
         }
         self.claim(Place { path: path.to_owned(), folder: false })?;
         self.entries.insert(path.to_owned(), entry);
+        Ok(())
+    }
+
+    /// Notes what is wrong with the file at `path`, and goes on; not with what is wrong with all of them.
+    fn note(&mut self, path: &str, error: BundleError) -> Result<(), BundleError> {
+        let Some(help) = unfit::help(&error) else { return Err(error) };
+        let message = match &error {
+            BundleError::Read { source, .. } => format!("the file can't be read: {source}"),
+            other => other.to_string(),
+        };
+        self.note_unfit(Unfit { path: path.to_owned(), line: None, message, help })
+    }
+
+    fn note_unfit(&mut self, unfit: Unfit) -> Result<(), BundleError> {
+        if self.entries.len() + self.unfit.len() >= ENTRIES_MAX {
+            return Err(BundleError::TooManyEntries);
+        }
+        self.unfit.push(unfit);
         Ok(())
     }
 

@@ -3,13 +3,14 @@
 //! A reader takes an element, says its problems and returns None if there were any. What is None because of a
 //! problem and what is None because it is absent need not be told apart: with a problem there is no pack.
 
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::problem::{Report, Span, alternatives, nearest};
-use super::yaml::{Element, Entry, Reading, Scalar, Value};
+use super::problem::{Report, Span, alternatives, is_unseen, nearest};
+use super::yaml::{Element, Entry, Reading, Scalar, Style, Value};
 
 /// The longest time that can be declared; also keeps arithmetic with deadlines far from overflow.
 const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
@@ -119,15 +120,40 @@ fn scalar<'n>(element: &'n Element, wanted: &str, report: &mut Report<'_>) -> Op
 /// Text. A number or a boolean without quotes is a problem: what was meant can only be guessed.
 pub(crate) fn text(element: &Element, report: &mut Report<'_>) -> Option<String> {
     let scalar = scalar(element, "text", report)?;
-    if scalar.reading() == Reading::Text {
-        return Some(scalar.text.clone());
+    if scalar.reading() != Reading::Text {
+        report.add(
+            &element.span,
+            format!("text is expected here, and `{}` is {}", scalar.text, scalar.reading().kind()),
+            format!("put quotes around it: `\"{}\"`", scalar.text),
+        );
+        return None;
     }
-    report.add(
-        &element.span,
-        format!("text is expected here, and `{}` is {}", scalar.text, scalar.reading().kind()),
-        format!("put quotes around it: `\"{}\"`", scalar.text),
-    );
-    None
+    // Whatever shows the text is not to be steered by it.
+    let unseen = |character: &char| {
+        is_unseen(*character) || character.is_control() && !matches!(character, '\n' | '\r' | '\t')
+    };
+    if let Some(unseen) = scalar.text.chars().find(unseen) {
+        report.add(
+            &element.span,
+            format!("the text has the character U+{:04X}, which can't be shown", u32::from(unseen)),
+            "take it out",
+        );
+        return None;
+    }
+    Some(scalar.text.clone())
+}
+
+/// Text that becomes an argument of a program: any, as long as it is text.
+pub(crate) fn argument(element: &Element, report: &mut Report<'_>) -> Option<String> {
+    let scalar = scalar(element, "text", report)?;
+    if scalar.reading() != Reading::Text {
+        return text(element, report);
+    }
+    if scalar.text.contains('\0') {
+        report.add(&element.span, "the text has a zero byte, which no argument can hold", "leave it out");
+        return None;
+    }
+    Some(scalar.text.clone())
 }
 
 /// Text with something in it.
@@ -181,6 +207,10 @@ pub(crate) fn boolean(element: &Element, report: &mut Report<'_>) -> Option<bool
     if let Reading::Boolean(value) = scalar.reading() {
         return Some(value);
     }
+    if let Some(unquoted) = unquoted(scalar, |reading| matches!(reading, Reading::Boolean(_))) {
+        quoted(element, scalar, unquoted, "`true` or `false`", report);
+        return None;
+    }
     let help = match scalar.text.to_lowercase().as_str() {
         "yes" | "on" | "y" | "1" | "true" => "write `true`",
         "no" | "off" | "n" | "0" | "false" => "write `false`",
@@ -190,20 +220,49 @@ pub(crate) fn boolean(element: &Element, report: &mut Report<'_>) -> Option<bool
     None
 }
 
-/// A whole number that fits `T`.
-pub(crate) fn integer<T: TryFrom<i64>>(element: &Element, report: &mut Report<'_>) -> Option<T> {
-    let scalar = scalar(element, "a whole number", report)?;
-    if let Reading::Integer(value) = scalar.reading()
-        && let Ok(value) = T::try_from(value)
-    {
-        return Some(value);
-    }
+/// What a scalar would be without its quotes or its tag, if that is what is wanted.
+fn unquoted(scalar: &Scalar, wanted: impl Fn(Reading) -> bool) -> Option<&str> {
+    let plain = Scalar { text: scalar.text.clone(), style: Style::Plain, tagged_text: false };
+    (scalar.reading() == Reading::Text && wanted(plain.reading())).then_some(scalar.text.as_str())
+}
+
+fn quoted(element: &Element, scalar: &Scalar, unquoted: &str, wanted: &str, report: &mut Report<'_>) {
+    let (way, what) = if scalar.tagged_text { ("with its tag", "tag") } else { ("in quotes", "quotes") };
     report.add(
         &element.span,
-        format!("`{}` is not a whole number in the range allowed here", scalar.text),
-        "write a number without quotes: `3`",
+        format!("{wanted} is expected here, and `{unquoted}` {way} is text"),
+        format!("leave the {what} out: `{unquoted}`"),
     );
-    None
+}
+
+/// A whole number from a range, which has to be one that `T` has all of.
+pub(crate) fn integer<T: TryFrom<i64>>(
+    range: RangeInclusive<i64>,
+) -> impl Fn(&Element, &mut Report<'_>) -> Option<T> {
+    move |element, report| {
+        let scalar = scalar(element, "a whole number", report)?;
+        if let Some(unquoted) = unquoted(scalar, |reading| matches!(reading, Reading::Integer(_))) {
+            quoted(element, scalar, unquoted, "a whole number", report);
+            return None;
+        }
+        let value = match scalar.reading() {
+            Reading::Integer(value) if range.contains(&value) => T::try_from(value).ok(),
+            _ => None,
+        };
+        if value.is_none() {
+            let (least, most) = (range.start(), range.end());
+            // Numbers that are too large for this program are read as floats.
+            let whole = scalar.text.trim_start_matches(['-', '+']).bytes().all(|byte| byte.is_ascii_digit());
+            let fault = if whole {
+                format!("is not in the range from {least} to {most}")
+            } else {
+                "is not a whole number".to_owned()
+            };
+            let help = format!("write a whole number from {least} to {most}");
+            report.add(&element.span, format!("`{}` {fault}", scalar.text), help);
+        }
+        value
+    }
 }
 
 /// Seconds as a number, or a number with its unit.

@@ -1,9 +1,9 @@
 //! `plugin`: the component of a runtime, and what it asks to be allowed.
 
-use super::bundle::Bundle;
 use super::decode::{Fields, boolean, list, nonempty, pairs};
 use super::place::{granted_folder, program_name};
-use super::problem::{Report, nearest};
+use super::problem::{Report, alternatives, nearest};
+use super::runtime::Surroundings;
 use super::variable;
 use super::yaml::Element;
 use super::{Grants, PluginDeclaration, SearchRoot};
@@ -14,13 +14,12 @@ const OPERATOR_PATH: &str = "$PATH";
 
 pub(crate) fn plugin(
     element: &Element,
-    pack: Option<&PackRef>,
-    bundle: &Bundle,
+    surroundings: &Surroundings<'_>,
     report: &mut Report<'_>,
 ) -> Option<PluginDeclaration> {
     let mut fields = Fields::of("a plugin", element, report)?;
     let component =
-        fields.required("component", report, |element, report| component(element, pack, bundle, report));
+        fields.required("component", report, |element, report| component(element, surroundings, report));
     let grants = match fields.element("grants") {
         Some(element) => grants(element, report),
         None => Some(Grants::default()),
@@ -35,12 +34,8 @@ pub(crate) fn component_file(name: &str) -> String {
     format!("{}{name}.wasm", super::COMPONENTS)
 }
 
-fn component(
-    element: &Element,
-    pack: Option<&PackRef>,
-    bundle: &Bundle,
-    report: &mut Report<'_>,
-) -> Option<String> {
+fn component(element: &Element, surroundings: &Surroundings<'_>, report: &mut Report<'_>) -> Option<String> {
+    let Surroundings { pack, bundle, components, .. } = surroundings;
     let read = nonempty(element, report)?;
     let (prefix, name) = match read.split_once('.') {
         Some((prefix, name)) => (Some(prefix), name),
@@ -57,16 +52,34 @@ fn component(
         return None;
     }
     let own = prefix.is_none_or(|prefix| pack.is_some_and(|pack| pack.as_str() == prefix));
-    if !own || bundle.get(&component_file(name)).is_some() {
-        return Some(if own { name.to_owned() } else { read });
+    let file = component_file(name);
+    if own {
+        // What can't be in a pack has been said to be wrong already.
+        if bundle.get(&file).is_some() || bundle.is_unfit(&file) {
+            return Some(name.to_owned());
+        }
+        let there =
+            bundle.iter().filter_map(|(path, _)| path.strip_prefix(super::COMPONENTS)?.strip_suffix(".wasm"));
+        let elsewhere =
+            components.iter().find(|known| known.split_once('.').is_some_and(|known| known.1 == name));
+        let help = match nearest(name, there).or(elsewhere.map(String::as_str)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "build it, or name a component of another pack as `pack.component`".to_owned(),
+        };
+        report.add(&element.span, format!("there is no component `{file}` in the pack"), help);
+        return None;
     }
-    let there =
-        bundle.iter().filter_map(|(path, _)| path.strip_prefix(super::COMPONENTS)?.strip_suffix(".wasm"));
-    let help = match nearest(name, there) {
+    // Which pack this is may not be known, and then neither whether the component is its own.
+    if pack.is_none() || components.contains(&read) {
+        return Some(read);
+    }
+    let known = components.iter().map(String::as_str);
+    let help = match nearest(&read, known.clone()) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => "build it, or name a component of another pack as `pack.component`".to_owned(),
+        None if components.is_empty() => "install the pack that ships it first".to_owned(),
+        None => format!("install the pack that ships it first, or write {}", alternatives(known)),
     };
-    report.add(&element.span, format!("there is no component `{}` in the pack", component_file(name)), help);
+    report.add(&element.span, format!("there is no component `{read}`: no installed pack has it"), help);
     None
 }
 

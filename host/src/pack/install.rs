@@ -9,13 +9,16 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use super::alias::AliasUse;
 use super::bundle::{Bundle, BundleError};
+use super::grants::component_file;
 use super::problem::Problems;
-use super::{Component, Grants, KnownRuntime, Pack, PluginDeclaration, Runtime};
-use crate::plugin::{Function, PluginError, RuntimePlugin};
-use crate::reference::{Name, RuntimeRef};
+use super::{Component, Grants, Known, KnownRuntime, Loaded, Pack, PluginDeclaration, Runtime};
+use crate::plugin::{Cause, ComponentSource, Function, PluginError, RuntimePlugin, Wasm};
+use crate::reference::{PackRef, RuntimeRef};
 use crate::store::StoreError;
 use crate::store::pack::{Approval, PackInstall, PluginRow, RuntimeInstall};
+use crate::store::runtime::RuntimeRow;
 use crate::worker::Worker;
 
 /// Why a pack can't be installed. Nothing was changed.
@@ -83,11 +86,104 @@ pub struct Installed {
     pub replaced: Option<String>,
 }
 
-/// Reads and checks a pack, knowing the runtimes that are installed.
+/// Reads and checks a pack, knowing what is installed.
 pub async fn check(worker: &Worker, bundle: &Bundle) -> Result<Pack, InstallError> {
-    let runtimes = worker.store.runtimes().await?;
-    let known = runtimes.iter().map(|row| KnownRuntime::from(&row.runtime)).collect::<Vec<_>>();
-    super::load(bundle, &known).map_err(InstallError::Problems)
+    let installed = worker.store.runtimes().await?;
+    let known = Known {
+        runtimes: installed.iter().map(|row| KnownRuntime::from(&row.runtime)).collect(),
+        components: worker.store.component_names().await?,
+    };
+    let mut loaded = super::load(bundle, &known);
+    check_components(worker, &mut loaded).await?;
+    check_aliases(worker, &mut loaded, &installed).await?;
+    loaded.into_pack().map_err(InstallError::Problems)
+}
+
+/// Says which of the pack's components can't be used.
+async fn check_components(worker: &Worker, loaded: &mut Loaded<'_>) -> Result<(), PluginError> {
+    let Some(pack) = &loaded.reference else { return Ok(()) };
+    for component in loaded.components.values() {
+        let file = component_file(&component.name);
+        if loaded.problems.iter().any(|problem| problem.path == file) {
+            continue;
+        }
+        match worker.plugins.load(&in_memory(worker, pack, component)).await {
+            Ok(_) => {}
+            // That is this machine's fault, not the component's.
+            Err(error) if matches!(*error.cause, Cause::Engine { .. }) => return Err(error),
+            Err(error) => {
+                loaded.problems.add_file(
+                    &file,
+                    error.cause.to_string(),
+                    "build it anew for this version of Attune",
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A component that is not kept yet.
+fn in_memory(worker: &Worker, pack: &PackRef, component: &Component) -> ComponentSource {
+    let wasm = Wasm::Bytes(component.wasm.as_slice().into());
+    ComponentSource { wasm, ..worker.component(pack, &component.name, &component.sha256) }
+}
+
+/// Says which of the aliases that are asked for there are not, as far as components can be asked.
+async fn check_aliases(
+    worker: &Worker,
+    loaded: &mut Loaded<'_>,
+    installed: &[RuntimeRow],
+) -> Result<(), StoreError> {
+    let mut uses: BTreeMap<RuntimeRef, Vec<AliasUse>> = BTreeMap::new();
+    for used in std::mem::take(&mut loaded.aliases) {
+        uses.entry(used.runtime.clone()).or_default().push(used);
+    }
+    for (reference, uses) in uses {
+        let is_own = Some(reference.pack()) == loaded.reference.as_ref();
+        let known = if is_own {
+            own_aliases(worker, loaded, &reference).await?
+        } else {
+            let row = installed.iter().find(|row| row.runtime.reference == reference);
+            row.map(|row| Ok(row.constraint_aliases.clone()))
+        };
+        for used in uses {
+            match &known {
+                Some(Ok(aliases)) => used.check(aliases, &mut loaded.problems),
+                Some(Err(error)) => used.unanswered(&error.cause.to_string(), &mut loaded.problems),
+                None => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The aliases of a runtime that is not installed yet; None if its files are too wrong for the component to be
+/// asked. It is asked without any grant: nothing was approved, and aliases follow from versions alone.
+async fn own_aliases(
+    worker: &Worker,
+    loaded: &Loaded<'_>,
+    reference: &RuntimeRef,
+) -> Result<Option<Result<Vec<(String, String)>, PluginError>>, StoreError> {
+    let mut runtimes = loaded.runtimes.iter().flatten();
+    let Some(runtime) = runtimes.find(|runtime| runtime.reference == *reference) else { return Ok(None) };
+    let Some(PluginDeclaration { component: name, .. }) = &runtime.plugin else { return Ok(None) };
+    let pack = reference.pack();
+    let source = match loaded.components.get(name) {
+        Some(component) => {
+            let file = component_file(name);
+            if loaded.problems.iter().any(|problem| problem.path == file) {
+                return Ok(None);
+            }
+            in_memory(worker, pack, component)
+        }
+        None => match other_digest(worker, name).await? {
+            Some(digest) => worker.component(pack, name, &digest),
+            None => return Ok(None),
+        },
+    };
+    let asked = async { aliases(&worker.bind(&source, runtime, Grants::default()).await?, runtime).await };
+    Ok(Some(asked.await))
 }
 
 /// Installs a pack in place of what was installed under its reference, all or nothing.
@@ -180,18 +276,17 @@ async fn component_digest(
     if let Some(component) = pack.components.get(&declaration.component) {
         return Ok(component.sha256.clone());
     }
-    let other = declaration
-        .component
-        .split_once('.')
-        .and_then(|(pack, name)| Some((pack.parse::<Name>().ok()?, name)));
-    let digest = match other {
-        Some((pack, name)) => worker.store.plugin_digest(&pack, name).await?,
-        None => None,
-    };
-    digest.ok_or_else(|| InstallError::NoComponent {
+    other_digest(worker, &declaration.component).await?.ok_or_else(|| InstallError::NoComponent {
         runtime: runtime.reference.to_string(),
         component: declaration.component.clone(),
     })
+}
+
+/// The digest of the component `pack.component` of an installed pack.
+async fn other_digest(worker: &Worker, component: &str) -> Result<Option<String>, StoreError> {
+    let Some((pack, name)) = component.split_once('.') else { return Ok(None) };
+    let Ok(pack) = pack.parse::<PackRef>() else { return Ok(None) };
+    worker.store.plugin_digest(&pack, name).await
 }
 
 /// The operator's consent to what a runtime asks for: given now, or before and to no less.

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::decode::{Fields, list, nonempty, text, version_text};
 use super::problem::Report;
 use super::schema::object_schema;
-use super::yaml::Element;
+use super::yaml::{Element, Reading, Value};
 use crate::reference::PackRef;
 
 /// What `pack.yaml` says.
@@ -44,16 +44,26 @@ fn pack_reference(element: &Element, report: &mut Report<'_>) -> Option<PackRef>
 }
 
 fn version(element: &Element, report: &mut Report<'_>) -> Option<semver::Version> {
-    let read = version_text(element, report)?;
-    match semver::Version::parse(&read) {
-        Ok(version) => Some(version),
-        Err(error) => {
-            report.add(
-                &element.span,
-                format!("`{read}` is not the version of a pack: {error}"),
-                "write three numbers, as in `version: \"1.0.0\"`",
-            );
-            None
-        }
+    let read = match &element.value {
+        // What it would be in quotes is no version of a pack either.
+        Value::Scalar(scalar) if matches!(scalar.reading(), Reading::Float(_)) => scalar.text.clone(),
+        _ => version_text(element, report)?,
+    };
+    if let Ok(version) = semver::Version::parse(&read) {
+        return Some(version);
     }
+    let help = match padded(&read) {
+        Some(meant) => format!("write `\"{meant}\"`"),
+        None => "write three numbers, as in `version: \"1.0.0\"`".to_owned(),
+    };
+    let message = format!("`{read}` is not the version of a pack, which is three numbers with dots between");
+    report.add(&element.span, message, help);
+    None
+}
+
+/// The version that was probably meant by one with a `v`, or with less than three numbers.
+fn padded(read: &str) -> Option<semver::Version> {
+    let numbers = read.trim().trim_start_matches(['v', 'V']);
+    let missing = 2_usize.saturating_sub(numbers.matches('.').count());
+    semver::Version::parse(&format!("{numbers}{}", ".0".repeat(missing))).ok()
 }

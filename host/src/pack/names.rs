@@ -45,6 +45,15 @@ impl From<&Runtime> for KnownRuntime {
     }
 }
 
+/// What installed packs have for others.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Runtimes that actions can ask for.
+    pub runtimes: Vec<KnownRuntime>,
+    /// Components that can serve runtimes, as `pack.component`.
+    pub components: Vec<String>,
+}
+
 /// What came of looking for a runtime by what an action wrote.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Lookup<'a> {

@@ -87,7 +87,8 @@ pub(crate) fn granted_folder(element: &Element, report: &mut Report<'_>) -> Opti
 /// A file that has to be in the pack.
 pub(crate) fn pack_file(element: &Element, bundle: &Bundle, report: &mut Report<'_>) -> Option<String> {
     let path = relative(element, report)?;
-    if bundle.get(&path).is_some() {
+    // What can't be in a pack has been said to be wrong already.
+    if bundle.get(&path).is_some() || bundle.is_unfit(&path) {
         return Some(path);
     }
     if bundle.has_folder(&path) {

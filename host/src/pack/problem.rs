@@ -2,13 +2,21 @@
 //!
 //! Owns collecting, ordering and showing problems. What counts as one is decided where it is read.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
+
+/// Characters of a message or a help.
+const MESSAGE_MAX: usize = 1_000;
+
+/// Problems of one file that are shown; a file with more was not meant to be what it is read as.
+const SHOWN_MAX: usize = 100;
 
 /// Bytes of a file.
 pub(crate) type Span = Range<usize>;
@@ -19,22 +27,26 @@ pub(crate) struct Source {
     /// Relative to the pack.
     pub(crate) path: String,
     pub(crate) text: Arc<str>,
+    /// First bytes of the lines: a file may have thousands of problems.
+    lines: Arc<[usize]>,
 }
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.into() }
+        let starts = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        let lines = std::iter::once(0).chain(starts).collect();
+        Self { path: path.to_owned(), text: text.into(), lines }
     }
 
     /// Where `span` is, for people; a span that is not within the text is moved into it.
     pub(crate) fn position(&self, span: &Span) -> Position {
         let start = floor_char_boundary(&self.text, span.start);
         let end = floor_char_boundary(&self.text, span.end).max(start);
-        let before = self.text.get(..start).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self.lines.partition_point(|first| *first <= start);
+        let first = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
         Position {
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+            line,
+            column: self.text.get(first..start).unwrap_or_default().chars().count() + 1,
             start,
             end,
         }
@@ -50,7 +62,7 @@ fn floor_char_boundary(text: &str, mut index: usize) -> usize {
 }
 
 /// A place in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Counted from 1.
     pub line: usize,
@@ -63,17 +75,32 @@ pub struct Position {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file, relative to the pack.
     pub path: String,
     /// None if it is not about a place in a file: the file is missing, or is not text.
-    #[serde(flatten)]
     pub position: Option<Position>,
     /// What was read, and why it is wrong.
     pub message: String,
     /// What would be right.
     pub help: String,
+}
+
+/// Every key is always there: a problem of a whole file has no line, and says so.
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { path, position, message, help } = self;
+        let mut fields = serializer.serialize_struct("Problem", 7)?;
+        fields.serialize_field("file", path)?;
+        fields.serialize_field("line", &position.map(|position| position.line))?;
+        fields.serialize_field("column", &position.map(|position| position.column))?;
+        fields.serialize_field("start", &position.map(|position| position.start))?;
+        fields.serialize_field("end", &position.map(|position| position.end))?;
+        fields.serialize_field("message", message)?;
+        fields.serialize_field("help", help)?;
+        fields.end()
+    }
 }
 
 impl fmt::Display for Problem {
@@ -146,9 +173,18 @@ impl Problems {
     pub fn render(&self, coloured: bool) -> String {
         let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for problem in &self.problems {
-            text.push_str(&self.render_one(&renderer, problem));
-            text.push_str("\n\n");
+            let count = counts.entry(&problem.path).or_default();
+            *count += 1;
+            if *count <= SHOWN_MAX {
+                text.push_str(&self.render_one(&renderer, problem));
+                text.push_str("\n\n");
+            }
+        }
+        for (path, count) in counts.into_iter().filter(|(_, count)| *count > SHOWN_MAX) {
+            // Writing to a string can't fail.
+            let _ = write!(text, "{} more in {path}\n\n", count - SHOWN_MAX);
         }
         text.push_str(&self.to_string());
         text
@@ -163,7 +199,7 @@ impl Problems {
             return renderer.render(&[title.element(Origin::path(path)).element(help)]);
         };
         let place = AnnotationKind::Primary.span(position.start..position.end);
-        let snippet = Snippet::source(text.as_ref()).path(path).annotation(place);
+        let snippet = Snippet::source(shown(text)).path(path).annotation(place);
         renderer.render(&[title.element(snippet).element(help)])
     }
 }
@@ -189,7 +225,43 @@ impl Serialize for Problems {
 
 /// Messages quote what was read, which may hold line breaks and codes that steer a terminal.
 fn one_line(text: &str) -> String {
-    normalize_untrusted_str(&text.replace(['\n', '\r'], " "))
+    let mut line = String::new();
+    for character in text.chars() {
+        match character {
+            '\n' | '\r' => line.push(' '),
+            _ if is_unseen(character) => line.extend(character.escape_unicode()),
+            _ => line.push(character),
+        }
+    }
+    normalize_untrusted_str(&without_middle(&line))
+}
+
+/// Characters that show as nothing, or change what is shown around them, and that the renderer lets pass.
+pub(crate) fn is_unseen(character: char) -> bool {
+    matches!(character,
+        '\u{80}'..='\u{9f}' | '\u{200b}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// What is wrong with a text is told by its start and its end, however long it is.
+fn without_middle(text: &str) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if length <= MESSAGE_MAX {
+        return text.into();
+    }
+    let kept = MESSAGE_MAX / 2;
+    let start = text.chars().take(kept).collect::<String>();
+    let end = text.chars().skip(length - kept).collect::<String>();
+    format!("{start}…{end}").into()
+}
+
+/// The text of a file as it can be shown; every character stays where it is.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains(is_steering) { text.replace(is_steering, "\u{b7}").into() } else { text.into() }
+}
+
+/// Controls of two bytes, as many as the dot has that stands for them.
+fn is_steering(character: char) -> bool {
+    matches!(character, '\u{80}'..='\u{9f}')
 }
 
 /// Where problems of one file go.
@@ -219,16 +291,25 @@ impl<'a> Report<'a> {
     }
 }
 
+/// Letters from which the start of a word is taken for the word.
+const START_MIN: usize = 3;
+
 /// The known word that `read` was probably meant to be.
 pub(crate) fn nearest<'a>(read: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known: Vec<_> = known.into_iter().collect();
     let read = read.to_lowercase();
     let allowed = (read.chars().count() / 3).max(1);
     known
-        .into_iter()
+        .iter()
         .map(|word| (strsim::damerau_levenshtein(&read, &word.to_lowercase()), word))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+        .map(|(_, word)| *word)
+        .or_else(|| {
+            // The start of a word, such as `env` of `env_vars`, is further from it than typing mistakes are.
+            let started = known.iter().filter(|word| word.to_lowercase().starts_with(&read));
+            started.filter(|_| read.chars().count() >= START_MIN).min_by_key(|word| word.len()).copied()
+        })
 }
 
 /// `` `a`, `b` or `c` ``
@@ -258,12 +339,17 @@ mod tests {
 
     #[test]
     fn nearest_words() {
-        let known = ["label", "entry_point", "runtime"];
+        let known = ["label", "entry_point", "runtime", "runtime_variant", "aliases"];
         for (read, expected) in [
             ("lable", Some("label")),
             ("entrypoint", Some("entry_point")),
             ("Runtime", Some("runtime")),
             ("runtmie", Some("runtime")),
+            ("alias", Some("aliases")),
+            ("entry", Some("entry_point")),
+            ("run", Some("runtime")),
+            ("ru", None),
+            ("", None),
             ("xyz", None),
         ] {
             assert_eq!(nearest(read, known), expected, "{read}");
@@ -294,13 +380,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_seen_is_made_visible() {
+        let source = Source::new("a.yaml", "\u{9b}31m\u{85}x\n");
+        let mut problems = Problems::default();
+        problems.add(&source, &(0..1), "read `\u{85}a\u{202e}b\u{feff}`", "\u{9b}31m");
+        let rendered = problems.render(false);
+        assert!(!rendered.contains(is_unseen), "{rendered:?}");
+        assert!(rendered.contains(r"`\u{85}a\u{202e}b\u{feff}`"), "{rendered}");
+    }
+
+    #[test]
+    fn too_much_is_cut() {
+        let source = Source::new("a.yaml", &"x\n".repeat(200));
+        let mut problems = Problems::default();
+        for line in 0..150 {
+            problems.add(&source, &(2 * line..2 * line + 1), format!("`{}` is wrong", "x".repeat(5_000)), "");
+        }
+        let rendered = problems.render(false);
+        assert_eq!(rendered.matches("` is wrong").count(), SHOWN_MAX);
+        assert!(rendered.ends_with("50 more in a.yaml\n\n150 problems in 1 file"), "{rendered}");
+        assert!(problems.iter().all(|problem| problem.message.chars().count() == MESSAGE_MAX + 1));
+    }
+
+    #[test]
     fn as_data() {
         let source = Source::new("a.yaml", "x: y\n");
         let mut problems = Problems::default();
         problems.add(&source, &(3..4), "message", "help");
         problems.add_file("b.yaml", "message", "help");
         insta::assert_snapshot!(serde_json::to_string(&problems).expect("serialisable"), @r#"
-            [{"path":"a.yaml","line":1,"column":4,"start":3,"end":4,"message":"message","help":"help"},{"path":"b.yaml","message":"message","help":"help"}]
+            [{"file":"a.yaml","line":1,"column":4,"start":3,"end":4,"message":"message","help":"help"},{"file":"b.yaml","line":null,"column":null,"start":null,"end":null,"message":"message","help":"help"}]
             "#);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::alias::AliasUse;
 use super::bundle::Bundle;
 use super::decode::{self, Fields, boolean, choice, nonempty, text, version_text};
-use super::names::{KnownRuntime, Lookup, find_runtime, nearest_runtime};
+use super::names::{KnownRuntime, Lookup, Taken, find_runtime, nearest_runtime};
 use super::pattern::locate;
 use super::place::pack_file;
 use super::problem::{Report, Span, alternatives};
@@ -20,16 +21,18 @@ const POLICIES: &[(&str, VersionPolicy)] =
 const CONSTRAINT_KEYS: [&str; 2] = ["runtime_version", "runtime_version_constraint"];
 
 /// What the reading of an action or a sensor needs to know of the rest.
-#[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) pack: Option<&'a PackRef>,
     pub(crate) bundle: &'a Bundle,
     pub(crate) runtimes: &'a [KnownRuntime],
+    pub(crate) taken: &'a mut Taken,
+    /// Aliases that are asked for, to be checked later.
+    pub(crate) aliases: &'a mut Vec<AliasUse>,
 }
 
 pub(crate) fn read(
     fields: &mut Fields<'_>,
-    surroundings: Surroundings<'_>,
+    surroundings: &mut Surroundings<'_>,
     report: &mut Report<'_>,
 ) -> Option<Program> {
     let runtime = fields.required("runtime", report, |element, report| {
@@ -38,6 +41,15 @@ pub(crate) fn read(
     });
     let known = runtime.as_ref().and_then(|(known, _)| *known);
     let constraint = constraint(fields, report);
+    if let Some(known) = known.filter(|known| known.has_versions)
+        && let Some((constraint, element)) = &constraint
+        && constraint.alias().is_some()
+    {
+        let span = locate(element, &written(constraint), report);
+        let (runtime, source) = (known.reference.clone(), report.source().clone());
+        surroundings.aliases.push(AliasUse { runtime, constraint: constraint.clone(), source, span });
+    }
+    let constraint = constraint.map(|(constraint, _)| constraint);
     let variant = fields.optional("runtime_variant", report, |element, report| {
         let variant = nonempty(element, report)?;
         let constrained = constraint.as_ref().and_then(Constraint::variant);
@@ -59,7 +71,10 @@ pub(crate) fn read(
     let entry_point = fields.required("entry_point", report, |element, report| {
         let path = pack_file(element, surroundings.bundle, report)?;
         let executable = surroundings.bundle.get(&path).is_some_and(|entry| entry.executable);
-        if known.is_some_and(|known| !known.has_versions) && !executable {
+        if known.is_some_and(|known| !known.has_versions)
+            && !executable
+            && !surroundings.bundle.is_unfit(&path)
+        {
             report.add(
                 &element.span,
                 format!("`{path}` is itself the program, and is not executable"),
@@ -84,7 +99,7 @@ pub(crate) fn read(
 fn runtime<'a>(
     text: &str,
     element: &Element,
-    surroundings: Surroundings<'a>,
+    surroundings: &Surroundings<'a>,
     report: &mut Report<'_>,
 ) -> Option<&'a KnownRuntime> {
     match find_runtime(text, surroundings.pack, surroundings.runtimes) {
@@ -130,8 +145,8 @@ fn refuse_choice(fields: &mut Fields<'_>, key: &'static str, known: &KnownRuntim
     }
 }
 
-fn constraint(fields: &mut Fields<'_>, report: &mut Report<'_>) -> Option<Constraint> {
-    let written: Vec<(&'static str, &Element)> =
+fn constraint<'n>(fields: &mut Fields<'n>, report: &mut Report<'_>) -> Option<(Constraint, &'n Element)> {
+    let written: Vec<(&'static str, &'n Element)> =
         CONSTRAINT_KEYS.into_iter().filter_map(|key| Some((key, fields.element(key)?))).collect();
     if let [(first, _), (second, _)] = written.as_slice()
         && let Some(span) = fields.key_span(second)
@@ -139,7 +154,7 @@ fn constraint(fields: &mut Fields<'_>, report: &mut Report<'_>) -> Option<Constr
         report.add(span, format!("`{second}` means the same as `{first}`, and both are here"), "keep one");
     }
     let constraints: Vec<_> =
-        written.into_iter().map(|(_, element)| read_constraint(element, report)).collect();
+        written.into_iter().map(|(_, element)| Some((read_constraint(element, report)?, element))).collect();
     constraints.into_iter().flatten().next()
 }
 
@@ -159,6 +174,13 @@ fn read_constraint(element: &Element, report: &mut Report<'_>) -> Option<Constra
             None
         }
     }
+}
+
+/// Where in its text a constraint is, without the blanks around it.
+fn written(constraint: &Constraint) -> Span {
+    let text = constraint.as_str();
+    let start = text.len() - text.trim_start().len();
+    start..start + text.trim().len()
 }
 
 /// An empty place, such as the end of the text, is shown as the last character before it.

@@ -1,10 +1,11 @@
 //! `runtimes/*.yaml`.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::bundle::Bundle;
 use super::decode::{
-    Fields, boolean, duration, integer, items, list, nonempty, pairs, text, verbatim, version_text,
+    Fields, argument, boolean, duration, integer, items, list, nonempty, pairs, text, version_text,
 };
 use super::grants::plugin;
 use super::names::{KnownRuntime, Taken, alias, own_name};
@@ -19,12 +20,18 @@ use super::{
 use crate::reference::{PackRef, RuntimeRef};
 use crate::version::Series;
 
+/// What a program can exit with.
+const EXIT_CODES: RangeInclusive<i64> = 0..=255;
+const PRIORITIES: RangeInclusive<i64> = -2_147_483_648..=2_147_483_647;
+
 /// What the reading of one runtime needs to know of the rest.
 pub(crate) struct Surroundings<'a> {
     pub(crate) pack: Option<&'a PackRef>,
     pub(crate) bundle: &'a Bundle,
     /// Runtimes of other packs.
     pub(crate) others: &'a [KnownRuntime],
+    /// Components of other packs, as `pack.component`.
+    pub(crate) components: &'a [String],
     pub(crate) taken: &'a mut Taken,
     /// Runtimes of this pack, complete or not: what asks for one that has problems of its own asks for
     /// one that exists.
@@ -61,9 +68,7 @@ pub(crate) fn read(
     let description = fields.optional("description", report, text);
     let aliases =
         fields.optional("aliases", report, |element, report| aliases(element, surroundings, report));
-    let plugin = fields
-        .element("plugin")
-        .map(|element| plugin(element, surroundings.pack, surroundings.bundle, report));
+    let plugin = fields.element("plugin").map(|element| plugin(element, surroundings, report));
     let distributions = fields.optional("distributions", report, distributions).unwrap_or_default();
     let execution_config = fields.optional("execution_config", report, execution_config).unwrap_or_default();
     let versions = match fields.element("versions") {
@@ -225,10 +230,10 @@ fn distributions(element: &Element, report: &mut Report<'_>) -> Option<Distribut
 fn verification_command(element: &Element, report: &mut Report<'_>) -> Option<VerificationCommand> {
     let mut fields = Fields::of("a verification command", element, report)?;
     let binary = fields.required("binary", report, program_name(false));
-    let args = fields.optional("args", report, list(verbatim)).unwrap_or_default();
-    let exit_code = fields.optional("exit_code", report, integer).unwrap_or_default();
+    let args = fields.optional("args", report, list(argument)).unwrap_or_default();
+    let exit_code = fields.optional("exit_code", report, integer(EXIT_CODES)).unwrap_or_default();
     let pattern = fields.optional("pattern", report, pattern);
-    let priority = fields.optional("priority", report, integer).unwrap_or_default();
+    let priority = fields.optional("priority", report, integer(PRIORITIES)).unwrap_or_default();
     let optional = fields.optional("optional", report, boolean).unwrap_or_default();
     fields.finish(report);
     Some(VerificationCommand { binary: binary?, args, exit_code, pattern, priority, optional })
@@ -247,7 +252,7 @@ fn execution_config(element: &Element, report: &mut Report<'_>) -> Option<Execut
 fn interpreter(element: &Element, report: &mut Report<'_>) -> Option<Interpreter> {
     let mut fields = Fields::of("an interpreter", element, report)?;
     let binary = fields.optional("binary", report, program_name(false));
-    let args = fields.optional("args", report, list(verbatim)).unwrap_or_default();
+    let args = fields.optional("args", report, list(argument)).unwrap_or_default();
     fields.finish(report);
     Some(Interpreter { binary, args })
 }
@@ -271,7 +276,7 @@ fn dependencies(element: &Element, report: &mut Report<'_>) -> Option<Dependenci
 fn command(element: &Element, report: &mut Report<'_>) -> Option<DeclaredCommand> {
     let mut fields = Fields::of("a command", element, report)?;
     let run = fields.required("run", report, |element, report| {
-        let run = list(verbatim)(element, report)?;
+        let run = list(argument)(element, report)?;
         if run.first().is_none_or(|program| program.trim().is_empty()) {
             report.add(&element.span, "the command has no program", "write `run: [program, argument, …]`");
             return None;

@@ -128,7 +128,7 @@ const IGNORE_TEXT: &str = r"# What is not part of the pack, by the rules of .git
 mod tests {
     use super::*;
     use crate::pack::bundle::Bundle;
-    use crate::pack::{KnownRuntime, load};
+    use crate::pack::{Known, KnownRuntime, load};
 
     #[test]
     fn a_new_pack_loads() {
@@ -141,7 +141,9 @@ mod tests {
             aliases: Vec::new(),
             has_versions: true,
         };
-        let pack = load(&bundle, &[shell]).map_err(|problems| problems.render(false)).expect("a pack");
+        let known = Known { runtimes: vec![shell], components: Vec::new() };
+        let pack =
+            load(&bundle, &known).into_pack().map_err(|problems| problems.render(false)).expect("a pack");
         assert_eq!(pack.reference, name);
         assert_eq!(pack.actions[0].reference.to_string(), "my-pack.greet");
         assert!(bundle.get("actions/greet.sh").expect("a script").executable);

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::decode;
 use super::problem::{Report, alternatives, nearest};
-use super::yaml::Element;
+use super::yaml::{Element, Entry, Value};
 
 /// The types of JSON Schema.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
@@ -46,14 +46,42 @@ pub(crate) fn schema(element: &Element, report: &mut Report<'_>) -> Option<Json>
     }
     // What the schema of schemas can't see: references and patterns.
     if let Err(error) = jsonschema::validator_for(&schema) {
-        report.add(
-            &element.at_pointer(error.instance_path().as_str()).span,
-            format!("the JSON Schema can't be used: {error}"),
-            "refer only to what is in the same schema, as in `$ref: \"#/$defs/name\"`",
-        );
+        let at = element.at_pointer(error.instance_path().as_str());
+        let (span, message, help) = match outside(element) {
+            Some((at, reference)) => (
+                &at.span,
+                format!("`{reference}` is not in this JSON Schema, and nothing is read from elsewhere"),
+                "refer only to what is in the same schema, as in `$ref: \"#/$defs/name\"`",
+            ),
+            None if error.instance().is_string() && error.instance_path().as_str().contains("attern") => (
+                &at.span,
+                format!("the JSON Schema can't be used: {error}"),
+                "write a valid regular expression, with smaller numbers if it repeats with `{…}`",
+            ),
+            None => (
+                &at.span,
+                format!("the JSON Schema can't be used: {error}"),
+                "refer only to what is in the same schema, as in `$ref: \"#/$defs/name\"`",
+            ),
+        };
+        report.add(span, message, help);
         return None;
     }
     Some(schema)
+}
+
+/// A reference to something that is no part of the schema.
+fn outside(element: &Element) -> Option<(&Element, &str)> {
+    match &element.value {
+        Value::Scalar(_) => None,
+        Value::Sequence(items) => items.iter().find_map(|item| outside(item)),
+        Value::Mapping(entries) => entries.iter().find_map(|Entry { key, value, .. }| match &value.value {
+            Value::Scalar(scalar) if &**key == "$ref" && !scalar.text.starts_with('#') => {
+                Some((&**value, scalar.text.as_str()))
+            }
+            _ => outside(value),
+        }),
+    }
 }
 
 fn explain(error: &jsonschema::ValidationError<'_>, at: &Element) -> (String, String) {

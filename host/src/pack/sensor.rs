@@ -2,7 +2,7 @@
 
 use super::Sensor;
 use super::decode::{Fields, boolean, nonempty, text};
-use super::names::{Taken, own_name};
+use super::names::own_name;
 use super::problem::Report;
 use super::program::{self, Surroundings};
 use super::schema::schema;
@@ -11,14 +11,13 @@ use crate::reference::SensorRef;
 
 pub(crate) fn read(
     element: &Element,
-    surroundings: Surroundings<'_>,
-    taken: &mut Taken,
+    surroundings: &mut Surroundings<'_>,
     report: &mut Report<'_>,
 ) -> Option<Sensor> {
     let mut fields = Fields::of("a sensor", element, report)?;
     let name = fields.required("ref", report, |element, report| {
         let name = own_name(element, surroundings.pack, report)?;
-        taken.take("sensor", name.as_str(), &element.span, report);
+        surroundings.taken.take("sensor", name.as_str(), &element.span, report);
         Some(name)
     });
     let label = fields.optional("label", report, nonempty);

@@ -4,6 +4,7 @@ use super::bundle::Bundle;
 use super::problem::Problems;
 use super::*;
 
+mod helps;
 mod mistakes;
 mod rendering;
 
@@ -52,24 +53,25 @@ fn files<'a>(changes: &[(&'a str, &'a [u8])]) -> Bundle {
 }
 
 /// What other packs ship.
-fn known() -> Vec<KnownRuntime> {
+fn known() -> Known {
     let known = |reference: &str, aliases: &[&str], has_versions| KnownRuntime {
         reference: reference.parse().expect("a reference"),
         aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
         has_versions,
     };
-    vec![
+    let runtimes = vec![
         known("core.shell", &["sh"], true),
         known("core.native", &[], false),
         known("other.awk", &[], true),
         known("third.awk", &[], true),
         // The pack itself, as it was installed before.
         known("demo.old", &["lua5"], true),
-    ]
+    ];
+    Known { runtimes, components: ["core.declarative", "core.shell", "demo.gone"].map(str::to_owned).into() }
 }
 
 fn problems(changes: &[(&str, &[u8])]) -> Problems {
-    load(&files(changes), &known()).expect_err("problems")
+    load(&files(changes), &known()).into_pack().expect_err("problems")
 }
 
 /// `file:line:column: message` of every problem.
@@ -91,7 +93,10 @@ fn check(changes: &[(&str, &str)], expected: &[&str]) {
 
 fn good(changes: &[(&str, &str)]) -> Pack {
     let bytes: Vec<_> = changes.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
-    load(&files(&bytes), &known()).map_err(|problems| problems.render(false)).expect("a good pack")
+    load(&files(&bytes), &known())
+        .into_pack()
+        .map_err(|problems| problems.render(false))
+        .expect("a good pack")
 }
 
 #[test]
@@ -451,7 +456,7 @@ mod never_silent {
             ][file];
             let cut = cut % text.len();
             let mangled = format!("{}{insert}{}", &text[..cut], &text[cut..]);
-            if let Err(problems) = load(&files(&[(path, mangled.as_bytes())]), &known()) {
+            if let Err(problems) = load(&files(&[(path, mangled.as_bytes())]), &known()).into_pack() {
                 prop_assert!(!problems.is_empty());
                 prop_assert!(!problems.render(false).is_empty());
                 for problem in problems.iter() {

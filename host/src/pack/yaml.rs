@@ -6,6 +6,7 @@
 
 mod compose;
 mod scalar;
+mod syntax;
 
 use std::rc::Rc;
 

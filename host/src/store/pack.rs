@@ -159,6 +159,17 @@ impl Store {
         Ok(row.map(|row| row.try_get("sha256")).transpose()?)
     }
 
+    /// All components of installed packs, as `pack.component`.
+    pub async fn component_names(&self) -> Result<Vec<String>> {
+        let rows = sqlx::query(
+            "select pack.ref || '.' || plugin.name as name from plugin join pack on pack.id = plugin.pack
+             order by pack.ref, plugin.name",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get("name")?)).collect()
+    }
+
     /// The components of an installed pack, by name.
     pub async fn plugins_of(&self, pack: &PackRef) -> Result<Vec<PluginRow>> {
         let rows = sqlx::query(

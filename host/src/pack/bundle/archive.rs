@@ -69,22 +69,31 @@ fn read_entries(reader: &mut Archive<impl Read>, archive: &Path) -> Result<Bundl
         if kind.is_pax_global_extensions() {
             continue;
         }
-        let Some(path) = entry_path(&entry)? else { continue };
-        match kind {
+        let path = match entry_path(&entry) {
+            Ok(Some(path)) => path,
+            Ok(None) => continue,
+            Err(error @ BundleError::InvalidPath { .. }) => {
+                let written = String::from_utf8_lossy(&entry.path_bytes()).escape_debug().to_string();
+                bundle.note(&written, error)?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let inserted = match kind {
             EntryType::Regular | EntryType::Continuous => {
-                let entry = read_entry(&mut entry, &path, archive)?;
-                bundle.insert(&path, entry)?;
+                read_entry(&mut entry, &path, archive).and_then(|entry| bundle.insert(&path, entry))
             }
             EntryType::Directory => {
-                super::path::check(&path)?;
                 folders += 1;
                 if folders > ENTRIES_MAX {
                     return Err(BundleError::TooManyEntries);
                 }
+                super::path::check(&path)
             }
-            EntryType::Symlink | EntryType::Link => return Err(BundleError::Link { path }),
-            _ => return Err(BundleError::Special { path }),
-        }
+            EntryType::Symlink | EntryType::Link => Err(BundleError::Link { path: path.clone() }),
+            _ => Err(BundleError::Special { path: path.clone() }),
+        };
+        inserted.or_else(|error| bundle.note(&path.escape_debug().to_string(), error))?;
     }
     Ok(bundle)
 }
@@ -128,9 +137,16 @@ fn read_entry(
 fn without_common_folder(bundle: Bundle) -> Result<Bundle, BundleError> {
     let Some(folder) = common_folder(&bundle) else { return Ok(bundle) };
     let prefix = folder.len() + 1;
-    Bundle::from_files(bundle.entries.into_iter().map(|(path, entry)| {
+    let Bundle { entries, mut unfit, .. } = bundle;
+    for each in &mut unfit {
+        if let Some(path) = each.path.strip_prefix(&folder).and_then(|path| path.strip_prefix('/')) {
+            each.path = path.to_owned();
+        }
+    }
+    let stripped = Bundle::from_files(entries.into_iter().map(|(path, entry)| {
         (path.get(prefix..).unwrap_or_default().to_owned(), entry.bytes, entry.executable)
-    }))
+    }))?;
+    Ok(Bundle { unfit, ..stripped })
 }
 
 fn common_folder(bundle: &Bundle) -> Option<String> {
@@ -255,8 +271,13 @@ mod tests {
             (file("pack.yaml/x", "y"), "`pack.yaml` is both a file and a folder"),
         ] {
             let bytes = tar(&[good(), item]);
-            assert_eq!(load(&bytes).expect_err("an error").to_string(), expected);
-            assert_eq!(load(&gzip(&bytes)).expect_err("an error").to_string(), expected);
+            for bytes in [gzip(&bytes), bytes] {
+                let bundle = load(&bytes).expect("a bundle");
+                let paths: Vec<_> = bundle.iter().map(|(path, _)| path).collect();
+                assert_eq!(paths, ["pack.yaml"], "{expected}");
+                let messages: Vec<_> = bundle.unfit().iter().map(|unfit| unfit.message.as_str()).collect();
+                assert_eq!(messages, [expected]);
+            }
         }
     }
 
@@ -275,13 +296,28 @@ mod tests {
 
     #[test]
     fn sizes_that_are_too_large() {
+        let large: &'static [u8] = Vec::leak(vec![0; usize::try_from(ENTRY_BYTES_MAX).expect("a size") + 1]);
+        let bytes = tar(&[
+            file("mine/pack.yaml", "x"),
+            Item { bytes: large, ..file("mine/large", "") },
+            file("mine/after", "x"),
+        ]);
+        let bundle = load(&bytes).expect("a bundle");
+        assert_eq!(bundle.iter().map(|(path, _)| path).collect::<Vec<_>>(), ["after", "pack.yaml"]);
+        let [unfit] = bundle.unfit() else { panic!("{:?}", bundle.unfit()) };
+        assert_eq!(
+            (unfit.path.as_str(), unfit.message.as_str()),
+            ("large", "`mine/large` has more than 64 MiB")
+        );
+
+        // A size that is not that of what follows.
         let mut bytes = tar(&[file("pack.yaml", "x")]);
         let mut header = Header::new_gnu();
         header.as_mut_bytes().copy_from_slice(&bytes[..512]);
         header.set_size(ENTRY_BYTES_MAX + 1);
         header.set_cksum();
         bytes[..512].copy_from_slice(header.as_bytes());
-        assert!(matches!(load(&bytes), Err(BundleError::EntryTooLarge { path }) if path == "pack.yaml"));
+        assert!(matches!(load(&bytes), Err(BundleError::Damaged { .. })));
 
         let mut builder = tar::Builder::new(Vec::new());
         for number in 0..=ENTRIES_MAX {

@@ -5,12 +5,12 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ignore::WalkBuilder;
+use ignore::{DirEntry, WalkBuilder};
 use rustix::fs::{Mode, OFlags, open, openat};
 
-use super::{Bundle, BundleEntry, BundleError, ENTRY_BYTES_MAX};
+use super::{Bundle, BundleEntry, BundleError, ENTRY_BYTES_MAX, Unfit};
 
 /// A file with rules like those of git, in any folder of the pack.
 const IGNORE_FILE: &str = ".attuneignore";
@@ -34,7 +34,6 @@ impl Bundle {
 }
 
 pub(super) fn read(folder: &Path, filter: Filter) -> Result<Bundle, BundleError> {
-    let ignore_error = |source| BundleError::Ignore { folder: folder.to_owned(), source };
     let root = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| BundleError::Read { path: folder.to_owned(), source: errno.into() })?;
     let mut walk = WalkBuilder::new(folder);
@@ -44,29 +43,68 @@ pub(super) fn read(folder: &Path, filter: Filter) -> Result<Bundle, BundleError>
     }
     let mut bundle = Bundle::default();
     for entry in walk.build() {
-        let entry = entry.map_err(ignore_error)?;
-        if let Some(error) = entry.error() {
-            return Err(ignore_error(error.clone()));
+        match entry {
+            Ok(entry) => read_entry(&root, folder, &entry, &mut bundle)?,
+            Err(error) => wrong_rules(folder, &error, &mut bundle)?,
         }
-        let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-        let Some(kind) = entry.file_type().filter(|_| entry.depth() > 0) else { continue };
-        let Some(path) = relative.to_str() else {
-            let path = String::from_utf8_lossy(relative.as_os_str().as_bytes()).escape_debug().to_string();
-            return Err(BundleError::InvalidPath { path, reason: "it is not UTF-8" });
-        };
-        if kind.is_symlink() {
-            return Err(BundleError::Link { path: path.to_owned() });
-        }
-        if kind.is_dir() {
-            continue;
-        }
-        if !kind.is_file() {
-            return Err(BundleError::Special { path: path.to_owned() });
-        }
-        let file = open_beneath(&root, path).map_err(|source| read_error(entry.path(), path, source))?;
-        bundle.insert(path, read_file(file, entry.path(), path)?)?;
     }
     Ok(bundle)
+}
+
+fn read_entry(
+    root: &OwnedFd,
+    folder: &Path,
+    entry: &DirEntry,
+    bundle: &mut Bundle,
+) -> Result<(), BundleError> {
+    if let Some(error) = entry.error() {
+        wrong_rules(folder, error, bundle)?;
+    }
+    let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+    let Some(kind) = entry.file_type().filter(|_| entry.depth() > 0) else { return Ok(()) };
+    let Some(path) = relative.to_str() else {
+        let path = String::from_utf8_lossy(relative.as_os_str().as_bytes()).escape_debug().to_string();
+        return bundle.note(&path.clone(), BundleError::InvalidPath { path, reason: "it is not UTF-8" });
+    };
+    let inserted = if kind.is_symlink() {
+        Err(BundleError::Link { path: path.to_owned() })
+    } else if kind.is_dir() {
+        Ok(())
+    } else if kind.is_file() {
+        open_beneath(root, path)
+            .map_err(|source| read_error(entry.path(), path, source))
+            .and_then(|file| read_file(file, entry.path(), path))
+            .and_then(|entry| bundle.insert(path, entry))
+    } else {
+        Err(BundleError::Special { path: path.to_owned() })
+    };
+    inserted.or_else(|error| bundle.note(&path.escape_debug().to_string(), error))
+}
+
+/// Notes what the walk says of a folder that can't be listed, or of a file of ignore rules.
+fn wrong_rules(folder: &Path, error: &ignore::Error, bundle: &mut Bundle) -> Result<(), BundleError> {
+    use ignore::Error;
+    fn each(error: &Error, at: (&Path, Option<usize>), found: &mut Vec<(PathBuf, Option<usize>, String)>) {
+        match error {
+            Error::Partial(errors) => errors.iter().for_each(|error| each(error, at, found)),
+            Error::WithLineNumber { line, err } => each(err, (at.0, usize::try_from(*line).ok()), found),
+            Error::WithPath { path, err } => each(err, (path, at.1), found),
+            Error::WithDepth { err, .. } => each(err, at, found),
+            other => found.push((at.0.to_owned(), at.1, other.to_string())),
+        }
+    }
+    let mut found = Vec::new();
+    each(error, (folder, None), &mut found);
+    for (path, line, reason) in found {
+        let relative = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+        let (message, help) = if path.ends_with(IGNORE_FILE) {
+            (format!("the ignore rules can't be read: {reason}"), "write rules like those of `.gitignore`")
+        } else {
+            (format!("it can't be read: {reason}"), "make it readable, or leave it out by `.attuneignore`")
+        };
+        bundle.note_unfit(Unfit { path: relative, line, message, help })?;
+    }
+    Ok(())
 }
 
 /// Opens a file without following a link at any level: since the walk, one may have been put in the way.
@@ -194,8 +232,11 @@ mod tests {
         for (name, make, expected) in cases {
             let folder = folder(&[("pack.yaml", "x")]);
             make(&folder.path().join("x"));
-            let error = Bundle::from_dir(folder.path()).expect_err("an error");
-            assert_eq!(error.to_string(), expected, "{name}");
+            let bundle = Bundle::from_dir(folder.path()).expect("a bundle");
+            assert_eq!(paths(&bundle), ["pack.yaml"], "{name}");
+            let [Unfit { path, message, .. }] = bundle.unfit() else { panic!("{name}: {bundle:?}") };
+            assert_eq!((path.as_str(), message.as_str()), ("x", expected), "{name}");
+            assert!(bundle.is_unfit("x") && bundle.is_unfit("x/y") && !bundle.is_unfit("xy"), "{name}");
         }
     }
 
@@ -221,14 +262,21 @@ mod tests {
         assert!(matches!(Bundle::from_dir(&file), Err(BundleError::Read { path, .. }) if path == file));
 
         fs::write(folder.path().join(OsStr::from_bytes(b"\xff")), "x").expect("a file");
-        let error = Bundle::from_dir(folder.path()).expect_err("an error");
-        assert!(matches!(error, BundleError::InvalidPath { reason: "it is not UTF-8", .. }), "{error}");
+        let bundle = Bundle::from_dir(folder.path()).expect("a bundle");
+        let messages: Vec<_> = bundle.unfit().iter().map(|unfit| unfit.message.as_str()).collect();
+        assert_eq!(messages, ["`\u{fffd}` can't be the path of a file in a pack: it is not UTF-8"]);
     }
 
     #[test]
     fn ignore_rules_that_are_wrong() {
-        let folder = folder(&[("a", "x"), (".attuneignore", "[z-a]\n")]);
-        let error = Bundle::from_dir(folder.path()).expect_err("an error");
-        assert!(matches!(error, BundleError::Ignore { .. }), "{error}");
+        let folder = folder(&[("a", "x"), (".attuneignore", "*.log\n[z-a]\n"), ("a.log", "x")]);
+        let bundle = Bundle::from_dir(folder.path()).expect("a bundle");
+        assert_eq!(paths(&bundle), [".attuneignore", "a"]);
+        let [Unfit { path, line, message, .. }] = bundle.unfit() else { panic!("{bundle:?}") };
+        assert_eq!((path.as_str(), *line), (".attuneignore", Some(2)));
+        assert!(
+            message.starts_with("the ignore rules can't be read: error parsing glob '[z-a]'"),
+            "{message}"
+        );
     }
 }

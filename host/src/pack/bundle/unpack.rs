@@ -38,7 +38,7 @@ impl Bundle {
     fn compare(&self, destination: &Path) -> Result<(), BundleError> {
         let differs = || BundleError::DestinationDiffers { destination: destination.to_owned() };
         match folder::read(destination, Filter::Nothing) {
-            Ok(found) if found.digest() == self.digest() => Ok(()),
+            Ok(found) if found.unfit().is_empty() && found.digest() == self.digest() => Ok(()),
             Err(error @ BundleError::Read { .. }) if destination.is_dir() => Err(error),
             Ok(_) | Err(_) => Err(differs()),
         }

@@ -110,13 +110,13 @@ retries: 2
     --> components/old.wasm
      = help: build it with `cargo build --target wasm32-wasip2`
 
-    error: `1.0` without quotes is the number 1, not a version
+    error: `1.0` is not the version of a pack, which is three numbers with dots between
      --> pack.yaml:2:10
       |
     2 | version: 1.0
       |          ^^^
       |
-      = help: put quotes around it: `"1.0"`
+      = help: write `"1.0.0"`
 
     error: a pack has no key `authr`
      --> pack.yaml:3:1

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::{Element, Entry, Scalar, Style, Value};
+use super::{Element, Entry, Scalar, Style, Value, syntax};
+use crate::pack::MANIFEST;
 use crate::pack::problem::{Report, Span};
 
 /// A page of YAML is 3 KB; what is larger than this was generated, or is not meant to be read.
@@ -17,7 +18,7 @@ pub(crate) const BYTES_MAX: usize = 512 * 1024;
 const ELEMENTS_MAX: usize = 20_000;
 
 /// Collections within collections, those behind aliases counted too: readers recurse.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// The text as one element. None, and problems said, if it can't be read as one.
 pub(crate) fn compose(report: &mut Report<'_>) -> Option<Rc<Element>> {
@@ -85,14 +86,22 @@ impl Composer {
         for event in Parser::new_from_str_with_options(&text, options) {
             let followed = match event {
                 Ok((event, span)) => self.follow(event, &span, report),
-                Err(error) => Err(syntax(&error, &text, report)),
+                Err(error) => {
+                    syntax::explain(&error, report);
+                    Err(GivenUp)
+                }
             };
             if followed.is_err() {
                 return None;
             }
         }
         if self.root.is_none() {
-            report.add_file("the file is empty", "write what it declares, or remove it");
+            let help = if report.source().path == MANIFEST {
+                "write at least `ref: name` and `version: \"1.0.0\"`"
+            } else {
+                "write what it declares, or remove it"
+            };
+            report.add_file("the file is empty", help);
         }
         self.root
     }
@@ -309,36 +318,9 @@ fn check_tag(tag: Option<&Cow<'_, Tag>>, span: &granit_parser::Span, report: &mu
     report.add(
         &place,
         format!("`{written}` is read as a tag of YAML, which means nothing here"),
-        "put quotes around text that starts with `!`",
+        "leave it out, or put quotes around text that starts with `!`",
     );
     false
-}
-
-fn syntax(error: &ScanError, text: &str, report: &mut Report<'_>) -> GivenUp {
-    let at = error.marker().byte_offset().unwrap_or(0).min(text.len());
-    let line_start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
-    let line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-    let value = line.split_once(": ").map(|(_, value)| value.trim()).unwrap_or_default();
-    let help = if value.starts_with(['>', '|', '*', '&', '!', '%', '@', '`']) {
-        format!("put quotes around it: `\"{value}\"`")
-    } else if is_about_a_tab(error.kind()) {
-        "indent with spaces, here and on the next lines".to_owned()
-    } else {
-        "look at the indentation, the quotes and the brackets here and on the lines before".to_owned()
-    };
-    report.add(&(at..at + 1), format!("this is not YAML: {}", error.info()), help);
-    GivenUp
-}
-
-fn is_about_a_tab(kind: &ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::TabNotAllowed
-            | ErrorKind::TabInBlockIndentation
-            | ErrorKind::TabAtBlockScalarStart
-            | ErrorKind::TabInIndentation
-            | ErrorKind::TabInPlainScalar
-    )
 }
 
 fn byte_span(span: &granit_parser::Span) -> Span {
