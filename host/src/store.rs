@@ -117,6 +117,10 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
+            // It is a file: its connection neither breaks nor has to be asked before each use whether it did.
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .connect_with(options)
             .await
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
@@ -133,9 +137,12 @@ impl Store {
     /// open the database finds it.
     pub async fn close(self) {
         let journal = std::fs::metadata(&self.journal).map_or(0, |metadata| metadata.len());
-        if journal < JOURNAL_MAX {
+        if journal < JOURNAL_MAX
+            // Back from its last use only when it can be taken again.
+            && let Ok(connection) = self.pool.acquire().await
+        {
             // Dropping the last connection would close the database all the same.
-            std::mem::forget(self);
+            std::mem::forget((connection, self));
             return;
         }
         self.pool.close().await;

@@ -133,6 +133,11 @@ impl Worker {
 
     /// The runtime that a reference, a name or an alias means; among several, the one of `pack`.
     pub async fn runtime(&self, text: &str, pack: Option<&PackRef>) -> Result<RuntimeRow, RuntimeError> {
+        if let Ok(reference) = text.parse()
+            && let Some(runtime) = self.store.runtime(&reference).await?
+        {
+            return Ok(runtime);
+        }
         let mut meant = self.store.runtimes_called(text).await?;
         if meant.len() > 1
             && let Some(own) = pack.and_then(|pack| meant.iter().position(|runtime| runtime.pack() == pack))
