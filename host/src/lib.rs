@@ -8,6 +8,7 @@
 
 pub mod reference;
 mod digest;
+mod variable;
 pub mod version;
 
 pub mod pack;

@@ -98,7 +98,7 @@ impl Place<'_> {
         let mut variables = Variables::base(&self.home, &self.temporary);
         variables.set("PATH", self.search_path(&program))?;
         for (name, value) in &step.variables {
-            if is_steering(name) {
+            if crate::variable::steers_programs(name) {
                 return Err(StepError::Variable { name: name.clone() });
             }
             variables.set(name, self.fill(value))?;
@@ -229,8 +229,4 @@ fn refuse_marker(path: &str) -> Result<(), PathError> {
         return Err(PathError::NotRelative { path: path.to_owned() });
     }
     Ok(())
-}
-
-fn is_steering(name: &str) -> bool {
-    name == "PATH" || name == "GLIBC_TUNABLES" || name.starts_with("LD_") || name.starts_with("DYLD_")
 }

@@ -122,7 +122,7 @@ fn search_folder(element: &Element, report: &mut Report<'_>) -> Option<String> {
 
 fn granted_variable(element: &Element, report: &mut Report<'_>) -> Option<String> {
     let name = nonempty(element, report)?;
-    if variable::steers_the_loader(&name) {
+    if crate::variable::steers_programs(&name) {
         report.add(
             &element.span,
             format!("`{name}` decides what a program loads or starts, and is never granted"),

@@ -4,25 +4,14 @@ use super::VariableChange;
 use super::decode::{self, Fields};
 use super::problem::{Report, Span};
 use super::yaml::{Element, Entry, Value};
+use crate::variable;
 
 /// The host's own variables.
 const RESERVED_PREFIX: &str = "ATTUNE_";
 
-/// Whether every shell and every system takes the name.
-pub(crate) fn is_name(name: &str) -> bool {
-    !name.starts_with(|first: char| first.is_ascii_digit())
-        && !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// Whether a component could make a granted program run something else with it.
-pub(crate) fn steers_the_loader(name: &str) -> bool {
-    name == "PATH" || name.starts_with("LD_") || name.starts_with("DYLD_")
-}
-
 /// The name of a variable that a pack may set.
 pub(crate) fn check_name(name: &str, span: &Span, report: &mut Report<'_>) -> bool {
-    if !is_name(name) {
+    if !variable::is_name(name) {
         report.add(
             span,
             format!("`{name}` can't be the name of a variable"),

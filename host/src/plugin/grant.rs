@@ -6,34 +6,7 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::error::Cause;
 use crate::pack::{Grants, SearchRoot};
-
-/// Names that steer how a program is found, loaded or interpreted before it reads its arguments. No
-/// grant covers them: with any of these, what runs is not what was granted.
-const NEVER: &[&str] = &[
-    "PATH",
-    "IFS",
-    "ENV",
-    "BASH_ENV",
-    "BASHOPTS",
-    "SHELLOPTS",
-    "PS4",
-    "CDPATH",
-    "GLOBIGNORE",
-    "GCONV_PATH",
-    "GETCONF_DIR",
-    "GLIBC_TUNABLES",
-    "HOSTALIASES",
-    "LOCALDOMAIN",
-    "LOCPATH",
-    "NIS_PATH",
-    "NLSPATH",
-    "RES_OPTIONS",
-    "RESOLV_HOST_CONF",
-    "TZDIR",
-];
-
-/// Prefixes of such names.
-const NEVER_PREFIXES: &[&str] = &["LD_", "DYLD_", "MALLOC_", "BASH_FUNC_"];
+use crate::variable;
 
 /// Grants, checked and compiled.
 #[derive(Clone, Debug)]
@@ -51,10 +24,10 @@ impl Granted {
         for name in &grants.variables {
             let invalid =
                 |reason: &str| Cause::InvalidGrant { grant: name.clone(), reason: reason.to_owned() };
-            if !is_variable_name(name) {
+            if !variable::is_name(name) {
                 return Err(invalid("use letters, digits and `_`, not starting with a digit"));
             }
-            if steers_programs(name) {
+            if variable::steers_programs(name) {
                 return Err(invalid("this variable steers how programs are found or loaded"));
             }
             variables.insert(name.clone());
@@ -77,17 +50,6 @@ impl Granted {
     pub(crate) fn allows_variable(&self, name: &str) -> bool {
         self.variables.contains(name)
     }
-}
-
-/// Whether a variable of this name would change which program runs, rather than what it does.
-pub(crate) fn steers_programs(name: &str) -> bool {
-    NEVER.contains(&name) || NEVER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// Whether this can be the name of a variable in any shell.
-pub(crate) fn is_variable_name(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.chars().all(|rest| rest.is_ascii_alphanumeric() || rest == '_')
 }
 
 /// Patterns for file names: `*`, `?`, `[a-z]`.
@@ -188,7 +150,6 @@ mod tests {
     #[test]
     fn variables_that_no_grant_covers() {
         for bad in ["PATH", "LD_PRELOAD", "LD_", "DYLD_INSERT_LIBRARIES", "BASH_ENV", "GLIBC_TUNABLES"] {
-            assert!(steers_programs(bad), "{bad}");
             assert!(matches!(granted(&[], &[bad]), Err(Cause::InvalidGrant { .. })), "{bad}");
         }
         for bad in ["", "A=B", "1A", "A B", "Ä", "*"] {

@@ -15,7 +15,7 @@ use super::call::{Call, Scope};
 use super::child::{self, Completion, Ending, Invocation};
 use super::convert::failure_to_wit;
 use super::error::Part;
-use super::grant::{NamePatterns, steers_programs};
+use super::grant::NamePatterns;
 use super::memo::{Memo, MemoKey};
 use super::program::{Executable, Format};
 use super::roots::{Folder, Looks, Roots};
@@ -141,7 +141,7 @@ fn open(
 /// Checks what a component asks for against the grants and the limits.
 fn checked(scope: &Scope, invocation: wit::Invocation) -> Result<(Invocation, bool), Failure> {
     for (name, _) in &invocation.variables {
-        if steers_programs(name) || !scope.granted.allows_variable(name) {
+        if crate::variable::steers_programs(name) || !scope.granted.allows_variable(name) {
             return Err(Failure::new(FailureClass::Denied, format!("the variable `{name}` is not granted")));
         }
     }

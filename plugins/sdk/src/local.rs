@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::environment::{Action, BuildPlan, Program as Planned};
@@ -20,6 +20,9 @@ use crate::types::{Failure, FailureClass};
 const ELOOP: i32 = 40;
 /// How long one program may run.
 const TIMEOUT: Duration = Duration::from_mins(2);
+/// How long a program may be open for writing elsewhere, and how often to look.
+const BUSY_MAX: Duration = Duration::from_secs(2);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// This machine, with these search roots.
 #[derive(Debug, Default)]
@@ -97,7 +100,7 @@ impl Local {
             .collect();
         command.env_clear().env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8").envs(inherited);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| of_io(&error))?;
+        let mut child = spawn(&mut command).map_err(|error| of_io(&error))?;
         let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
         let drain = |stream: &mut Option<Box<dyn Read + Send>>| {
             let mut bytes = Vec::new();
@@ -244,6 +247,20 @@ impl Machine for Local {
         Ok(pattern
             .captures(text)
             .map(|groups| groups.iter().map(|group| group.map(|group| group.as_str().to_owned())).collect()))
+    }
+}
+
+/// Starts a program. One that was just written may be open for writing for as long as another thread takes to
+/// start a program of its own, which inherits what is open until then.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let start = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && start.elapsed() < BUSY_MAX => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            other => return other,
+        }
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::super::bindings::exports::attune::runtime::environment as wit;
 use super::super::error::Cause;
-use super::super::grant::{is_variable_name, steers_programs};
 use super::{installation_to_wit, invalid};
 use crate::environment::{LaunchCommand, Manifest, Plan, PlannedProgram, RunStep, Stage, Step, StepAction};
 use crate::installation::{Identity, Installation};
 use crate::pack::{DeclaredCommand, ExecutionConfig, VariableChange};
+use crate::variable;
 
 const CONFINED: &str = "which is not a path within the environment, without `..`";
 const UNKNOWN: &str = "which this host does not know";
@@ -119,7 +119,8 @@ fn run_from_wit(place: &str, run: wit::RunStep, ground: Ground<'_>) -> Result<Ru
 pub(crate) fn launch_from_wit(command: wit::Command, ground: Ground<'_>) -> Result<LaunchCommand, Cause> {
     let variables = command.variables.into_iter().enumerate().map(|(number, (name, change))| {
         let place = format!("command.variables[{number}]");
-        let name = variable_name(&place, name)?;
+        // What the action itself starts is its own business.
+        let name = if name == "PATH" { name } else { variable_name(&place, name)? };
         let change = match change {
             wit::Change::Set(value) => VariableChange::Set(without_zero(&place, value)?),
             wit::Change::Prepend(value) => VariableChange::Prepend(without_zero(&place, value)?),
@@ -165,13 +166,12 @@ fn without_zero(place: &str, text: String) -> Result<String, Cause> {
     Ok(text)
 }
 
-/// A plan may set `PATH` for what it builds with, since it can run any file that it wrote anyway; but what
-/// steers the loader would reach into programs that were verified without it.
+/// What steers how programs are loaded would reach into programs that were verified without it.
 fn variable_name(place: &str, name: String) -> Result<String, Cause> {
-    if !is_variable_name(&name) {
+    if !variable::is_name(&name) {
         return Err(invalid(place, &name, "which is not a name for a variable"));
     }
-    if name != "PATH" && steers_programs(&name) {
+    if variable::steers_programs(&name) {
         return Err(invalid(place, &name, "which steers how programs are loaded"));
     }
     Ok(name)
@@ -346,7 +346,7 @@ mod tests {
             (program(wit::Program::Environment("bin/x".to_owned())), None),
             (program(wit::Program::Environment("../x".to_owned())), Some("steps[0].program")),
             (program(wit::Program::Other("x".to_owned())), Some("steps[0].program")),
-            (variable("PATH"), None),
+            (variable("PATH"), Some("steps[0].variables[0]")),
             (variable("LD_PRELOAD"), Some("steps[0].variables[0]")),
             (variable("A=B"), Some("steps[0].variables[0]")),
             (wit::RunStep { folder: "sub".to_owned(), ..run() }, None),
