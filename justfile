@@ -26,6 +26,10 @@ doc:
 test:
     cargo test --release --workspace
 
+# The tests of the program again, with PostgreSQL as its database
+test-postgres:
+    ATTUNE_TEST_DATABASE=postgres cargo test --release -p attune --test it
+
 # Every benchmark, each figure beside its baseline
 bench: bench-plugin bench-run
 

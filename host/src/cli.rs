@@ -120,12 +120,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 impl Command {
     async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         match self {
-            // The largest by far: the others need not carry its size.
+            // The largest by far: the others need not carry their size.
             Self::Run(command) => Box::pin(command.execute(options, output)).await,
             Self::Resolve(command) => command.execute(options, output).await,
             Self::Pack(command) => command.execute(options, output).await,
             Self::Runtime(command) => command.execute(options, output).await,
-            Self::Env(command) => command.execute(options, output).await,
+            Self::Env(command) => Box::pin(command.execute(options, output)).await,
             Self::Execution(command) => command.execute(options, output).await,
             Self::Doctor(command) => command.execute(options, output).await,
             Self::Config(command) => command.execute(options, output),

@@ -87,7 +87,8 @@ pub async fn run(
         action.r#ref = %asked.action.reference,
         runtime.version = tracing::field::Empty,
     );
-    run_accepted(worker, &asked, timings, observe, cancel).instrument(span).await
+    // Too large to be part of every caller's own.
+    Box::pin(run_accepted(worker, &asked, timings, observe, cancel).instrument(span)).await
 }
 
 async fn run_accepted(

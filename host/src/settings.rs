@@ -13,6 +13,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::store::Location;
+
 pub use file::ConfigFile;
 pub(crate) use unknown::did_you_mean;
 pub use value::{InvalidValue, bytes, duration};
@@ -29,11 +31,16 @@ pub struct Key {
 }
 
 /// Everything that can be set.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 17] = [
     Key {
         name: "data_dir",
         variable: "ATTUNE_DATA_DIR",
         help: "folder for the database and everything else that Attune keeps",
+    },
+    Key {
+        name: "database",
+        variable: "ATTUNE_DATABASE",
+        help: "`sqlite://PATH` or `postgres://user@host/database`; a file in the data folder unless set",
     },
     Key { name: "packs_dir", variable: "ATTUNE_PACKS_DIR", help: "folder of the installed packs" },
     Key { name: "runtime_envs_dir", variable: "ATTUNE_RUNTIME_ENVS_DIR", help: "folder of the environments" },
@@ -216,6 +223,7 @@ pub struct Shown {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub data_dir: PathBuf,
+    pub database: Location,
     pub packs_dir: PathBuf,
     pub runtime_envs_dir: PathBuf,
     pub cache_dir: PathBuf,
@@ -258,6 +266,21 @@ impl Settings {
                 path.display().to_string()
             }),
         };
+        let database = match resolver.find("database") {
+            Some((text, origin)) => {
+                let database = value::database(&text).map_err(|problem| SettingsError::Value {
+                    name: "database",
+                    origin: origin.clone(),
+                    problem,
+                })?;
+                // As it is shown, there is no password in it.
+                resolver.show("database", database.to_string(), origin);
+                database
+            }
+            None => {
+                resolver.default("database", Location::File(data_dir.join("attune.db")), Location::to_string)
+            }
+        };
         let packs_dir = resolver.path("packs_dir", data_dir.join("packs"))?;
         let runtime_envs_dir = resolver.path("runtime_envs_dir", data_dir.join("envs"))?;
         let cache_dir = resolver.path("cache_dir", data_dir.join("cache"))?;
@@ -287,6 +310,7 @@ impl Settings {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Self {
             data_dir,
+            database,
             packs_dir,
             runtime_envs_dir,
             cache_dir,
@@ -315,12 +339,6 @@ impl Settings {
                 .collect(),
             warnings: unknown::warnings(&sources.variables),
         })
-    }
-
-    /// The database file.
-    #[must_use]
-    pub fn database(&self) -> PathBuf {
-        self.data_dir.join("attune.db")
     }
 
     /// Where executions have their own folders while they run.

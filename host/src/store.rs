@@ -13,6 +13,8 @@ pub mod probe;
 pub mod runtime;
 pub mod worker;
 
+mod database;
+mod location;
 mod migration;
 mod row;
 
@@ -21,13 +23,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+
+use database::{Database, Transaction};
+
+pub use location::{InvalidLocation, Location};
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections to a server that one process uses at most.
+const CONNECTIONS_MAX: u32 = 8;
 
 /// A longer journal is merged into the database before a process ends: reading it costs every start.
 const JOURNAL_MAX: u64 = 512 << 10;
@@ -44,30 +53,30 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The database can't be opened.
-    #[error("can't open the database `{}`", path.display())]
+    #[error("can't open the database `{location}`")]
     Open {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        location: Location,
         #[source]
         source: sqlx::Error,
     },
     /// A newer Attune has changed the database.
     #[error(
-        "the database `{}` is of a newer Attune (schema {found}; this one knows up to {known}): use that one, or another data folder", path.display()
+        "the database `{location}` is of a newer Attune (schema {found}; this one knows up to {known}): use that one, or another database"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        location: Location,
         /// The newest migration that was applied.
         found: i64,
         /// The newest migration that this binary has.
         known: i64,
     },
     /// A migration failed; the database is as it was before it.
-    #[error("can't migrate the database `{}`", path.display())]
+    #[error("can't migrate the database `{location}`")]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        location: Location,
         #[source]
         source: sqlx::migrate::MigrateError,
     },
@@ -82,9 +91,8 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// An open database, migrated. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: SqlitePool,
-    /// The write-ahead log's file.
-    journal: PathBuf,
+    database: Database,
+    location: Location,
 }
 
 /// What a commit survives when it returns.
@@ -98,66 +106,101 @@ enum Durability {
 }
 
 impl Store {
-    /// Opens the database file, made and migrated if need be.
-    pub async fn open(path: &Path) -> Result<Self> {
-        if let Some(folder) = path.parent() {
-            // What is in it is nobody else's business, whichever command is the first to need it.
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
-        }
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            // It is a file: its connection neither breaks nor has to be asked before each use whether it did.
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await
-            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        migration::migrate(&pool, path).await?;
-        let mut journal = path.as_os_str().to_owned();
-        journal.push("-wal");
-        Ok(Self { pool, journal: journal.into() })
+    /// Opens the database, made and migrated if need be.
+    pub async fn open(location: &Location) -> Result<Self> {
+        let database = match location {
+            Location::File(path) => Database::Sqlite(open_file(path, location).await?),
+            Location::Server(url) => Database::Postgres(connect(url, location).await?),
+        };
+        migration::migrate(&database, location).await?;
+        Ok(Self { database, location: location.clone() })
     }
 
     /// Ends the use of the database by a process that is about to end.
     ///
-    /// Closing it properly merges the journal into the database file and waits for the disk three times, which
-    /// is longer than a short action takes. A short journal is as safe where it is, and the next one to
-    /// open the database finds it.
+    /// Closing a file properly merges the journal into it and waits for the disk three times, which is longer
+    /// than a short action takes. A short journal is as safe where it is, and the next one to open the database
+    /// finds it.
     pub async fn close(self) {
-        let journal = std::fs::metadata(&self.journal).map_or(0, |metadata| metadata.len());
-        if journal < JOURNAL_MAX
+        let pool = match &self.database {
+            Database::Sqlite(pool) => pool,
+            Database::Postgres(pool) => return pool.close().await,
+        };
+        if self.journal_length() < JOURNAL_MAX
             // Back from its last use only when it can be taken again.
-            && let Ok(connection) = self.pool.acquire().await
+            && let Ok(connection) = pool.acquire().await
         {
             // Dropping the last connection would close the database all the same.
             std::mem::forget((connection, self));
             return;
         }
-        self.pool.close().await;
+        pool.close().await;
     }
 
-    /// A transaction that takes the write lock at once: one that first reads and then wants to write
-    /// would fail if somebody else wrote in between. Nothing is written outside of one, so that each says
-    /// how durable it has to be.
-    async fn begin(&self, durability: Durability) -> Result<Transaction<'static, Sqlite>> {
-        let begin = match durability {
-            Durability::Disk => "pragma synchronous = full; begin immediate",
-            Durability::Process => "pragma synchronous = normal; begin immediate",
-        };
-        Ok(self.pool.begin_with(begin).await?)
+    /// Bytes of the write-ahead log, which is beside the file.
+    fn journal_length(&self) -> u64 {
+        let Location::File(path) = &self.location else { return 0 };
+        let mut journal = path.as_os_str().to_owned();
+        journal.push("-wal");
+        std::fs::metadata(journal).map_or(0, |metadata| metadata.len())
     }
+
+    /// A transaction. Nothing is written outside of one, so that each says how durable it has to be.
+    async fn begin(&self, durability: Durability) -> Result<Transaction> {
+        Ok(match &self.database {
+            // The write lock is taken at once: one that first reads and then wants to write would fail if
+            // somebody else wrote in between.
+            Database::Sqlite(pool) => Transaction::Sqlite(
+                pool.begin_with(match durability {
+                    Durability::Disk => "pragma synchronous = full; begin immediate",
+                    Durability::Process => "pragma synchronous = normal; begin immediate",
+                })
+                .await?,
+            ),
+            Database::Postgres(pool) => Transaction::Postgres(match durability {
+                Durability::Disk => pool.begin().await?,
+                Durability::Process => pool.begin_with("begin; set local synchronous_commit = off").await?,
+            }),
+        })
+    }
+}
+
+async fn open_file(path: &Path, location: &Location) -> Result<SqlitePool> {
+    if let Some(folder) = path.parent() {
+        // What is in it is nobody else's business, whichever command is the first to need it.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT);
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        // It is a file: its connection neither breaks nor has to be asked before each use whether it did.
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await
+        .map_err(|source| StoreError::Open { location: location.clone(), source })
+}
+
+async fn connect(url: &str, location: &Location) -> Result<PgPool> {
+    let failed = |source| StoreError::Open { location: location.clone(), source };
+    let options = url.parse::<PgConnectOptions>().map_err(failed)?.application_name("attune");
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .acquire_timeout(BUSY_TIMEOUT)
+        .connect_with(options)
+        .await
+        .map_err(failed)
 }
 
 /// The time now, as precise as every database keeps it.

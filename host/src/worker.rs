@@ -112,7 +112,7 @@ impl Worker {
         for folder in [&settings.data_dir, &settings.cache_dir, &settings.runs_dir()] {
             make_private(folder)?;
         }
-        let store = Store::open(&settings.database()).await?;
+        let store = Store::open(&settings.database).await?;
         let id = store.register_worker(&settings.worker_name, &settings::host_name()).await?;
         let plugins = Plugins::new(plugin_settings(&settings));
         let worker = Self { id, settings, store, plugins };

@@ -3,3 +3,4 @@
 pub(crate) mod cli;
 pub(crate) mod fixture;
 pub(crate) mod guests;
+pub(crate) mod postgres;

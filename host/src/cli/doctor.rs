@@ -67,10 +67,8 @@ impl Doctor {
             }
         };
         let progress = Progress::begin(output);
-        let mut findings = vec![
-            data_folder(&worker),
-            Finding::good("database", worker.settings.database().display().to_string()),
-        ];
+        let mut findings =
+            vec![data_folder(&worker), Finding::good("database", worker.settings.database.to_string())];
         findings.push(private(&worker.settings.data_dir));
         findings.extend(disk(&worker));
         findings.push(Finding::good("sandbox", "T0: clean environment, own process group, bounded output"));

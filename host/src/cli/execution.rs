@@ -94,7 +94,7 @@ impl std::str::FromStr for Which {
 
 impl Execution {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        let store = Store::open(&options.settings(output)?.database()).await?;
+        let store = Store::open(&options.settings(output)?.database).await?;
         match self {
             Self::List { action, status, limit } => {
                 let executions = store.executions(action.as_ref(), status, limit).await?;

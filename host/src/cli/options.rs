@@ -32,6 +32,9 @@ pub(super) struct Options {
     /// Keep the database and everything else in this folder
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Keep the data in this database: `sqlite://PATH` or `postgres://user@host/database`
+    #[arg(long, global = true, value_name = "URL")]
+    pub database: Option<String>,
     /// Set any setting; `attune config show` lists them
     #[arg(long = "set", global = true, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
@@ -64,6 +67,9 @@ impl Options {
         if let Some(folder) = &self.data_dir {
             let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
             flags.push(("data_dir".to_owned(), folder.to_string_lossy().into_owned()));
+        }
+        if let Some(database) = &self.database {
+            flags.push(("database".to_owned(), database.clone()));
         }
         let settings = Settings::resolve(&Sources { file, variables, flags })?;
         for warning in &settings.warnings {

@@ -64,7 +64,7 @@ impl Run {
         let request = self.request()?;
         let worker = open_worker(options, output).await?;
         let outcome = if self.dry_run {
-            preview(&worker, &request, output).await
+            Box::pin(preview(&worker, &request, output)).await
         } else {
             run(&worker, &request, output).await
         };

@@ -41,7 +41,7 @@ fn every_key_is_shown_once_and_in_order() {
 fn folders_follow_the_data_folder() {
     let settings = Settings::resolve(&sources("", &[HOME, ("ATTUNE_DATA_DIR", "/srv/attune")], &[])).unwrap();
     assert_eq!(settings.packs_dir, Path::new("/srv/attune/packs"));
-    assert_eq!(settings.database(), Path::new("/srv/attune/attune.db"));
+    assert_eq!(settings.database.to_string(), "/srv/attune/attune.db");
     let settings = Settings::resolve(&sources("", &[HOME, ("XDG_DATA_HOME", "/data")], &[])).unwrap();
     assert_eq!(settings.data_dir, Path::new("/data/attune"));
     assert!(matches!(Settings::resolve(&sources("", &[], &[])), Err(SettingsError::NoHome)));

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::store::Location;
+
 /// Why a text is not the value that it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidValue {
@@ -12,6 +14,8 @@ pub enum InvalidValue {
     Bytes { text: String },
     #[error("`{text}`: write an absolute path")]
     Path { text: String },
+    #[error("that: write `sqlite://` and the absolute path of a file, or `postgres://user@host/database`")]
+    Database,
 }
 
 const DURATION_UNITS: [(&str, u64); 5] =
@@ -50,6 +54,15 @@ pub fn bytes(text: &str) -> Result<u64, InvalidValue> {
 pub(super) fn path(text: &str) -> Result<PathBuf, InvalidValue> {
     let path = PathBuf::from(text);
     if path.is_absolute() { Ok(path) } else { Err(InvalidValue::Path { text: text.to_owned() }) }
+}
+
+/// A database. The text may hold a password, so errors don't repeat it.
+pub(super) fn database(text: &str) -> Result<Location, InvalidValue> {
+    match text.parse::<Location>() {
+        Ok(Location::File(path)) if path.is_relative() => Err(InvalidValue::Database),
+        Ok(location) => Ok(location),
+        Err(_) => Err(InvalidValue::Database),
+    }
 }
 
 /// What stands between commas.

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
+use super::database::{Row, Transaction};
 use super::row::{json, optional_json, parsed, to_json};
 use super::{Result, Store};
 use crate::pack::{Action, Output, Parameters, Program, Sensor};
@@ -23,51 +22,53 @@ pub struct ActionRow {
 impl Store {
     /// The action with this reference.
     pub async fn action(&self, reference: &ActionRef) -> Result<Option<ActionRow>> {
-        let row = sqlx::query(
-            "select action.*, pack.digest as pack_digest from action
+        let row = self
+            .database
+            .query(
+                "select action.*, pack.digest as pack_digest from action
              join pack on pack.id = action.pack where action.ref = $1",
-        )
-        .bind(reference.to_string())
-        .fetch_optional(&self.pool)
-        .await?;
+            )
+            .bind(reference.to_string())
+            .fetch_optional()
+            .await?;
         row.as_ref().map(action_row).transpose()
     }
 
     /// All actions, or those of one pack, by reference.
     pub async fn actions(&self, pack: Option<&PackRef>) -> Result<Vec<ActionRow>> {
-        let rows = sqlx::query(
-            "select action.*, pack.digest as pack_digest from action
+        let rows = self
+            .database
+            .query(
+                "select action.*, pack.digest as pack_digest from action
              join pack on pack.id = action.pack
              where $1 is null or pack.ref = $1
              order by action.ref",
-        )
-        .bind(pack.map(PackRef::as_str))
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(pack.map(PackRef::as_str))
+            .fetch_all()
+            .await?;
         rows.iter().map(action_row).collect()
     }
 
     /// All sensors, or those of one pack, by reference.
     pub async fn sensors(&self, pack: Option<&PackRef>) -> Result<Vec<Sensor>> {
-        let rows = sqlx::query(
-            "select sensor.* from sensor join pack on pack.id = sensor.pack
+        let rows = self
+            .database
+            .query(
+                "select sensor.* from sensor join pack on pack.id = sensor.pack
              where $1 is null or pack.ref = $1
              order by sensor.ref",
-        )
-        .bind(pack.map(PackRef::as_str))
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(pack.map(PackRef::as_str))
+            .fetch_all()
+            .await?;
         rows.iter().map(sensor_row).collect()
     }
 }
 
-pub(super) async fn upsert_action(
-    transaction: &mut Transaction<'static, Sqlite>,
-    pack: i64,
-    action: &Action,
-) -> Result<()> {
+pub(super) async fn upsert_action(transaction: &mut Transaction, pack: i64, action: &Action) -> Result<()> {
     let program = &action.program;
-    sqlx::query(
+    transaction.query(
         "insert into action
              (pack, ref, label, description, runtime, entry_point, parameters, output_schema,
               runtime_version_constraint, runtime_variant, version_policy, parameter_delivery,
@@ -107,19 +108,16 @@ pub(super) async fn upsert_action(
     .bind(to_json(&program.env_vars))
     .bind(to_json(&program.secrets))
     .bind(action.enabled)
-    .execute(&mut **transaction)
+    .execute()
     .await?;
     Ok(())
 }
 
-pub(super) async fn upsert_sensor(
-    transaction: &mut Transaction<'static, Sqlite>,
-    pack: i64,
-    sensor: &Sensor,
-) -> Result<()> {
+pub(super) async fn upsert_sensor(transaction: &mut Transaction, pack: i64, sensor: &Sensor) -> Result<()> {
     let program = &sensor.program;
-    sqlx::query(
-        "insert into sensor
+    transaction
+        .query(
+            "insert into sensor
              (pack, ref, label, description, runtime, entry_point, event_schema,
               runtime_version_constraint, runtime_variant, version_policy, env_vars, secrets, enabled)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
@@ -129,26 +127,26 @@ pub(super) async fn upsert_sensor(
              runtime_version_constraint = excluded.runtime_version_constraint,
              runtime_variant = excluded.runtime_variant, version_policy = excluded.version_policy,
              env_vars = excluded.env_vars, secrets = excluded.secrets, enabled = excluded.enabled",
-    )
-    .bind(pack)
-    .bind(sensor.reference.to_string())
-    .bind(&sensor.label)
-    .bind(&sensor.description)
-    .bind(&program.runtime)
-    .bind(&program.entry_point)
-    .bind(sensor.event_schema.as_ref().map(to_json))
-    .bind(program.constraint.as_ref().map(ToString::to_string))
-    .bind(&program.variant)
-    .bind(name(&program.version_policy))
-    .bind(to_json(&program.env_vars))
-    .bind(to_json(&program.secrets))
-    .bind(sensor.enabled)
-    .execute(&mut **transaction)
-    .await?;
+        )
+        .bind(pack)
+        .bind(sensor.reference.to_string())
+        .bind(&sensor.label)
+        .bind(&sensor.description)
+        .bind(&program.runtime)
+        .bind(&program.entry_point)
+        .bind(sensor.event_schema.as_ref().map(to_json))
+        .bind(program.constraint.as_ref().map(ToString::to_string))
+        .bind(&program.variant)
+        .bind(name(&program.version_policy))
+        .bind(to_json(&program.env_vars))
+        .bind(to_json(&program.secrets))
+        .bind(sensor.enabled)
+        .execute()
+        .await?;
     Ok(())
 }
 
-fn action_row(row: &SqliteRow) -> Result<ActionRow> {
+fn action_row(row: &Row) -> Result<ActionRow> {
     let timeout: Option<i64> = row.try_get("timeout_ms")?;
     let retries: i64 = row.try_get("retries")?;
     let concurrency: Option<i64> = row.try_get("concurrency")?;
@@ -177,7 +175,7 @@ fn action_row(row: &SqliteRow) -> Result<ActionRow> {
     })
 }
 
-fn sensor_row(row: &SqliteRow) -> Result<Sensor> {
+fn sensor_row(row: &Row) -> Result<Sensor> {
     Ok(Sensor {
         reference: parsed(row, "ref")?,
         label: row.try_get("label")?,
@@ -188,7 +186,7 @@ fn sensor_row(row: &SqliteRow) -> Result<Sensor> {
     })
 }
 
-fn program(row: &SqliteRow) -> Result<Program> {
+fn program(row: &Row) -> Result<Program> {
     let constraint: Option<String> = row.try_get("runtime_version_constraint")?;
     let decode = |source| sqlx::Error::ColumnDecode {
         index: "runtime_version_constraint".to_owned(),
@@ -214,7 +212,7 @@ fn name<T: Serialize>(value: &T) -> String {
 }
 
 /// The case of an enum that a column names.
-fn named<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T> {
+fn named<T: DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
     let name: String = row.try_get(column)?;
     Ok(serde_json::from_value(serde_json::Value::String(name))
         .map_err(|source| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) })?)

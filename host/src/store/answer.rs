@@ -27,16 +27,18 @@ impl Store {
         worker: WorkerId,
         key: AnswerKey<'_>,
     ) -> Result<Option<T>> {
-        let row = sqlx::query(
-            "select answer from plugin_answer
+        let row = self
+            .database
+            .query(
+                "select answer from plugin_answer
              where worker = $1 and plugin = $2 and function = $3 and asked = $4",
-        )
-        .bind(worker.0)
-        .bind(key.plugin)
-        .bind(key.function)
-        .bind(key.asked)
-        .fetch_optional(&self.pool)
-        .await?;
+            )
+            .bind(worker.0)
+            .bind(key.plugin)
+            .bind(key.function)
+            .bind(key.asked)
+            .fetch_optional()
+            .await?;
         // One that an older Attune wrote in another form is as good as none.
         Ok(row.and_then(|row| json(&row, "answer").ok()))
     }
@@ -49,24 +51,26 @@ impl Store {
         answer: &T,
     ) -> Result<()> {
         let mut transaction = self.begin(Durability::Process).await?;
-        sqlx::query(
-            "insert into plugin_answer (worker, plugin, function, asked, answer, answered_at)
+        transaction
+            .query(
+                "insert into plugin_answer (worker, plugin, function, asked, answer, answered_at)
              values ($1, $2, $3, $4, $5, $6)
              on conflict (worker, plugin, function, asked) do update set
                  answer = excluded.answer, answered_at = excluded.answered_at",
-        )
-        .bind(worker.0)
-        .bind(key.plugin)
-        .bind(key.function)
-        .bind(key.asked)
-        .bind(to_json(answer))
-        .bind(now())
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query("delete from plugin_answer where worker = $1 and answered_at < $2")
+            )
+            .bind(worker.0)
+            .bind(key.plugin)
+            .bind(key.function)
+            .bind(key.asked)
+            .bind(to_json(answer))
+            .bind(now())
+            .execute()
+            .await?;
+        transaction
+            .query("delete from plugin_answer where worker = $1 and answered_at < $2")
             .bind(worker.0)
             .bind(now() - AGE_MAX)
-            .execute(&mut *transaction)
+            .execute()
             .await?;
         transaction.commit().await?;
         Ok(())

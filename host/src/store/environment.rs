@@ -1,9 +1,8 @@
 //! Environments that a worker has built, or tried to.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::database::Row;
 use super::row::{optional_json, to_json};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store};
@@ -41,19 +40,23 @@ pub struct EnvironmentRow {
 impl Store {
     /// The environments of a worker, by path.
     pub async fn environments(&self, worker: WorkerId) -> Result<Vec<EnvironmentRow>> {
-        let rows = sqlx::query("select * from environment where worker = $1 order by path")
+        let rows = self
+            .database
+            .query("select * from environment where worker = $1 order by path")
             .bind(worker.0)
-            .fetch_all(&self.pool)
+            .fetch_all()
             .await?;
         rows.iter().map(environment_row).collect()
     }
 
     /// The environment at a stable path.
     pub async fn environment(&self, worker: WorkerId, path: &str) -> Result<Option<EnvironmentRow>> {
-        let row = sqlx::query("select * from environment where worker = $1 and path = $2")
+        let row = self
+            .database
+            .query("select * from environment where worker = $1 and path = $2")
             .bind(worker.0)
             .bind(path)
-            .fetch_optional(&self.pool)
+            .fetch_optional()
             .await?;
         row.as_ref().map(environment_row).transpose()
     }
@@ -61,7 +64,7 @@ impl Store {
     /// Records what became of an environment.
     pub async fn record_environment(&self, worker: WorkerId, environment: &EnvironmentRow) -> Result<()> {
         let mut transaction = self.begin(Durability::Process).await?;
-        sqlx::query(
+        transaction.query(
             "insert into environment
                  (worker, pack, runtime, runtime_version, scope, key, path, status, plan_digest,
                   prepared_for, stage, size, log, error, created_at, last_used_at)
@@ -88,7 +91,7 @@ impl Store {
         .bind(&environment.error)
         .bind(environment.created_at)
         .bind(environment.last_used_at)
-        .execute(&mut *transaction)
+        .execute()
         .await?;
         transaction.commit().await?;
         Ok(())
@@ -97,10 +100,11 @@ impl Store {
     /// Forgets environments that were removed from the disk.
     pub async fn forget_environment(&self, worker: WorkerId, path: &str) -> Result<()> {
         let mut transaction = self.begin(Durability::Process).await?;
-        sqlx::query("delete from environment where worker = $1 and path = $2")
+        transaction
+            .query("delete from environment where worker = $1 and path = $2")
             .bind(worker.0)
             .bind(path)
-            .execute(&mut *transaction)
+            .execute()
             .await?;
         transaction.commit().await?;
         Ok(())
@@ -108,18 +112,20 @@ impl Store {
 
     /// Keys of environments that running executions use.
     pub async fn environment_keys_in_use(&self, worker: WorkerId) -> Result<Vec<String>> {
-        let rows = sqlx::query(
-            "select distinct environment_key from execution
+        let rows = self
+            .database
+            .query(
+                "select distinct environment_key from execution
              where worker = $1 and status = 'running' and environment_key is not null",
-        )
-        .bind(worker.0)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(|row| Ok(row.try_get("environment_key")?)).collect()
+            )
+            .bind(worker.0)
+            .fetch_all()
+            .await?;
+        rows.iter().map(|row| row.try_get("environment_key")).collect()
     }
 }
 
-fn environment_row(row: &SqliteRow) -> Result<EnvironmentRow> {
+fn environment_row(row: &Row) -> Result<EnvironmentRow> {
     Ok(EnvironmentRow {
         pack: row.try_get("pack")?,
         runtime: row.try_get("runtime")?,

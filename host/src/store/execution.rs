@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
+use super::database::{Row, Transaction};
 use super::row::{json, optional_json, parsed, to_json};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store, now};
@@ -125,22 +124,23 @@ impl Store {
     pub async fn start_execution(&self, new: &NewExecution<'_>) -> Result<()> {
         let mut transaction = self.begin(Durability::Process).await?;
         let requirement = requirement(&mut transaction, new.requirement).await?;
-        sqlx::query(
-            "insert into execution
+        transaction
+            .query(
+                "insert into execution
                  (id, action, pack, pack_digest, requirement, parameters, status, attempt, run_at,
                   created_at, started_at, worker, warnings, timings)
              values ($1, $2, $3, $4, $5, $6, 'running', 1, $7, $7, $7, $8, '[]', '[]')",
-        )
-        .bind(new.id.0)
-        .bind(new.action.to_string())
-        .bind(new.action.pack().as_str())
-        .bind(new.pack_digest)
-        .bind(requirement)
-        .bind(to_json(new.parameters))
-        .bind(now())
-        .bind(new.worker.0)
-        .execute(&mut *transaction)
-        .await?;
+            )
+            .bind(new.id.0)
+            .bind(new.action.to_string())
+            .bind(new.action.pack().as_str())
+            .bind(new.pack_digest)
+            .bind(requirement)
+            .bind(to_json(new.parameters))
+            .bind(now())
+            .bind(new.worker.0)
+            .execute()
+            .await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -170,28 +170,29 @@ impl Store {
         rest: &[LogChunk],
     ) -> Result<bool> {
         let mut transaction = self.begin(Durability::Disk).await?;
-        let changed = sqlx::query(
-            "update execution set
+        let changed = transaction
+            .query(
+                "update execution set
                  status = $2, reason = $3, result = $4, error_class = $5, error_message = $6,
                  exit_code = $7, output_incomplete = $8, warnings = $9, timings = $10, finished_at = $11
              where id = $1 and status = 'running'",
-        )
-        .bind(id.0)
-        .bind(ended.status.name())
-        .bind(&ended.reason)
-        .bind(ended.result.as_ref().map(to_json))
-        .bind(&ended.error_class)
-        .bind(&ended.error_message)
-        .bind(ended.exit_code)
-        .bind(ended.output_incomplete)
-        .bind(to_json(&ended.warnings))
-        .bind(to_json(&ended.timings))
-        .bind(now())
-        .execute(&mut *transaction)
-        .await?;
+            )
+            .bind(id.0)
+            .bind(ended.status.name())
+            .bind(&ended.reason)
+            .bind(ended.result.as_ref().map(to_json))
+            .bind(&ended.error_class)
+            .bind(&ended.error_message)
+            .bind(ended.exit_code)
+            .bind(ended.output_incomplete)
+            .bind(to_json(&ended.warnings))
+            .bind(to_json(&ended.timings))
+            .bind(now())
+            .execute()
+            .await?;
         insert_log(&mut transaction, id, sequence, rest).await?;
         transaction.commit().await?;
-        Ok(changed.rows_affected() == 1)
+        Ok(changed == 1)
     }
 
     /// The newest executions, newest first.
@@ -201,17 +202,19 @@ impl Store {
         status: Option<Status>,
         limit: u32,
     ) -> Result<Vec<ExecutionRow>> {
-        let rows = sqlx::query(
-            "select execution.*, requirement.constraint_text as constraint_text from execution
+        let rows = self
+            .database
+            .query(
+                "select execution.*, requirement.constraint_text as constraint_text from execution
              left join requirement on requirement.id = execution.requirement
              where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
              order by execution.created_at desc, execution.id desc limit $3",
-        )
-        .bind(action.map(ToString::to_string))
-        .bind(status.map(Status::name))
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(action.map(ToString::to_string))
+            .bind(status.map(Status::name))
+            .bind(i64::from(limit))
+            .fetch_all()
+            .await?;
         rows.iter().map(execution_row).collect()
     }
 
@@ -222,43 +225,49 @@ impl Store {
         last: ExecutionId,
         limit: u32,
     ) -> Result<Vec<ExecutionRow>> {
-        let rows = sqlx::query(
-            "select execution.*, requirement.constraint_text as constraint_text from execution
+        let rows = self
+            .database
+            .query(
+                "select execution.*, requirement.constraint_text as constraint_text from execution
              left join requirement on requirement.id = execution.requirement
              where execution.id between $1 and $2
              order by execution.created_at desc, execution.id desc limit $3",
-        )
-        .bind(first.0)
-        .bind(last.0)
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(first.0)
+            .bind(last.0)
+            .bind(i64::from(limit))
+            .fetch_all()
+            .await?;
         rows.iter().map(execution_row).collect()
     }
 
     /// One execution.
     pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>> {
-        let row = sqlx::query(
-            "select execution.*, requirement.constraint_text as constraint_text from execution
+        let row = self
+            .database
+            .query(
+                "select execution.*, requirement.constraint_text as constraint_text from execution
              left join requirement on requirement.id = execution.requirement
              where execution.id = $1",
-        )
-        .bind(id.0)
-        .fetch_optional(&self.pool)
-        .await?;
+            )
+            .bind(id.0)
+            .fetch_optional()
+            .await?;
         row.as_ref().map(execution_row).transpose()
     }
 
     /// What an execution printed, in order, from a sequence number on.
     pub async fn execution_log(&self, id: ExecutionId, from: i64) -> Result<Vec<(i64, LogChunk)>> {
-        let rows = sqlx::query(
-            "select sequence, stream, bytes from execution_log
+        let rows = self
+            .database
+            .query(
+                "select sequence, stream, bytes from execution_log
              where execution = $1 and sequence >= $2 order by sequence",
-        )
-        .bind(id.0)
-        .bind(from)
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(id.0)
+            .bind(from)
+            .fetch_all()
+            .await?;
         rows.iter()
             .map(|row| {
                 let stream: String = row.try_get("stream")?;
@@ -271,7 +280,7 @@ impl Store {
     /// Gives up an execution whose process died with its worker. Whether it still was running.
     pub async fn abandon_execution(&self, id: ExecutionId, reason: &str) -> Result<bool> {
         let mut transaction = self.begin(Durability::Disk).await?;
-        let changed = sqlx::query(
+        let changed = transaction.query(
             "update execution set status = 'abandoned', reason = 'worker_lost', error_class = 'worker_lost',
                  error_message = $2, finished_at = $3
              where id = $1 and status = 'running'",
@@ -279,78 +288,77 @@ impl Store {
         .bind(id.0)
         .bind(reason)
         .bind(now())
-        .execute(&mut *transaction)
+        .execute()
         .await?;
         transaction.commit().await?;
-        Ok(changed.rows_affected() == 1)
+        Ok(changed == 1)
     }
 }
 
 async fn requirement(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     (runtime, constraint, variant): (&RuntimeRef, &str, &str),
 ) -> Result<i64> {
-    let row = sqlx::query(
-        "insert into requirement (runtime, constraint_text, variant) values ($1, $2, $3)
+    let row = transaction
+        .query(
+            "insert into requirement (runtime, constraint_text, variant) values ($1, $2, $3)
          on conflict (runtime, constraint_text, variant) do update set runtime = excluded.runtime
          returning id",
-    )
-    .bind(runtime.to_string())
-    .bind(constraint)
-    .bind(variant)
-    .fetch_one(&mut **transaction)
-    .await?;
-    Ok(row.try_get("id")?)
+        )
+        .bind(runtime.to_string())
+        .bind(constraint)
+        .bind(variant)
+        .fetch_one()
+        .await?;
+    row.try_get("id")
 }
 
-async fn write_decided(
-    transaction: &mut Transaction<'static, Sqlite>,
-    id: ExecutionId,
-    decided: &Decided,
-) -> Result<()> {
-    sqlx::query(
-        "update execution set
+async fn write_decided(transaction: &mut Transaction, id: ExecutionId, decided: &Decided) -> Result<()> {
+    transaction
+        .query(
+            "update execution set
              runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
              installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
              plugin_digest = $10, sandbox = $11, warnings = $12
          where id = $1 and status = 'running'",
-    )
-    .bind(id.0)
-    .bind(&decided.runtime)
-    .bind(&decided.selected_version)
-    .bind(&decided.runtime_version)
-    .bind(decided.installation_path.as_ref().map(|path| path.to_string_lossy()))
-    .bind(decided.installation_identity.as_ref().map(to_json))
-    .bind(decided.selection.as_ref().map(to_json))
-    .bind(&decided.environment_key)
-    .bind(decided.environment_path.as_ref().map(|path| path.to_string_lossy()))
-    .bind(&decided.plugin_digest)
-    .bind(&decided.sandbox)
-    .bind(to_json(&decided.warnings))
-    .execute(&mut **transaction)
-    .await?;
+        )
+        .bind(id.0)
+        .bind(&decided.runtime)
+        .bind(&decided.selected_version)
+        .bind(&decided.runtime_version)
+        .bind(decided.installation_path.as_ref().map(|path| path.to_string_lossy()))
+        .bind(decided.installation_identity.as_ref().map(to_json))
+        .bind(decided.selection.as_ref().map(to_json))
+        .bind(&decided.environment_key)
+        .bind(decided.environment_path.as_ref().map(|path| path.to_string_lossy()))
+        .bind(&decided.plugin_digest)
+        .bind(&decided.sandbox)
+        .bind(to_json(&decided.warnings))
+        .execute()
+        .await?;
     Ok(())
 }
 
 async fn insert_log(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     id: ExecutionId,
     sequence: i64,
     chunks: &[LogChunk],
 ) -> Result<()> {
     for (sequence, chunk) in (sequence..).zip(chunks) {
-        sqlx::query("insert into execution_log (execution, sequence, stream, bytes) values ($1, $2, $3, $4)")
+        transaction
+            .query("insert into execution_log (execution, sequence, stream, bytes) values ($1, $2, $3, $4)")
             .bind(id.0)
             .bind(sequence)
             .bind(chunk.stream.name())
             .bind(&chunk.bytes)
-            .execute(&mut **transaction)
+            .execute()
             .await?;
     }
     Ok(())
 }
 
-fn execution_row(row: &SqliteRow) -> Result<ExecutionRow> {
+fn execution_row(row: &Row) -> Result<ExecutionRow> {
     let constraint: Option<String> = row.try_get("constraint_text")?;
     Ok(ExecutionRow {
         id: ExecutionId(row.try_get("id")?),

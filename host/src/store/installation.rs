@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
+use super::database::{Row, Transaction};
 use super::row::{json, optional_json, to_json};
 use super::runtime::RuntimeRow;
 use super::worker::WorkerId;
@@ -85,16 +84,18 @@ pub struct ScanRow<T> {
 impl Store {
     /// What a worker found of a runtime, in order of path.
     pub async fn installations(&self, worker: WorkerId, runtime: i64) -> Result<Vec<FoundInstallation>> {
-        let rows = sqlx::query(
-            "select runtime_installation.*, runtime_version.version as label from runtime_installation
+        let rows = self
+            .database
+            .query(
+                "select runtime_installation.*, runtime_version.version as label from runtime_installation
              left join runtime_version on runtime_version.id = runtime_installation.runtime_version
              where runtime_installation.worker = $1 and runtime_installation.runtime = $2
              order by runtime_installation.path",
-        )
-        .bind(worker.0)
-        .bind(runtime)
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(worker.0)
+            .bind(runtime)
+            .fetch_all()
+            .await?;
         rows.iter().map(found_installation).collect()
     }
 
@@ -104,10 +105,12 @@ impl Store {
         worker: WorkerId,
         runtime: i64,
     ) -> Result<Option<ScanRow<T>>> {
-        let row = sqlx::query("select * from detection_scan where worker = $1 and runtime = $2")
+        let row = self
+            .database
+            .query("select * from detection_scan where worker = $1 and runtime = $2")
             .bind(worker.0)
             .bind(runtime)
-            .fetch_optional(&self.pool)
+            .fetch_optional()
             .await?;
         row.map(|row| {
             Ok(ScanRow {
@@ -128,28 +131,30 @@ impl Store {
         found: &[FoundInstallation],
     ) -> Result<()> {
         let mut transaction = self.begin(Durability::Process).await?;
-        sqlx::query("delete from runtime_installation where worker = $1 and runtime = $2")
+        transaction
+            .query("delete from runtime_installation where worker = $1 and runtime = $2")
             .bind(worker.0)
             .bind(runtime.id)
-            .execute(&mut *transaction)
+            .execute()
             .await?;
         for installation in found {
             insert(&mut transaction, worker, runtime, installation).await?;
         }
-        sqlx::query(
-            "insert into detection_scan (worker, runtime, detected_against, folders, scanned_at)
+        transaction
+            .query(
+                "insert into detection_scan (worker, runtime, detected_against, folders, scanned_at)
              values ($1, $2, $3, $4, $5)
              on conflict (worker, runtime) do update set
                  detected_against = excluded.detected_against, folders = excluded.folders,
                  scanned_at = excluded.scanned_at",
-        )
-        .bind(worker.0)
-        .bind(runtime.id)
-        .bind(&scan.detected_against)
-        .bind(to_json(&scan.folders))
-        .bind(scan.scanned_at)
-        .execute(&mut *transaction)
-        .await?;
+            )
+            .bind(worker.0)
+            .bind(runtime.id)
+            .bind(&scan.detected_against)
+            .bind(to_json(&scan.folders))
+            .bind(scan.scanned_at)
+            .execute()
+            .await?;
         roll_up(&mut transaction, runtime.id).await?;
         transaction.commit().await?;
         Ok(())
@@ -157,7 +162,7 @@ impl Store {
 }
 
 async fn insert(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     worker: WorkerId,
     runtime: &RuntimeRow,
     found: &FoundInstallation,
@@ -169,73 +174,76 @@ async fn insert(
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let version = found.version.as_ref();
     let failure = found.status.failure();
-    sqlx::query(
-        "insert into runtime_installation
+    transaction
+        .query(
+            "insert into runtime_installation
              (worker, runtime, runtime_version, version, version_major, version_minor, version_patch,
               native_version, variant, path, source, aliases, attributes, identity, status,
               failure_class, failure_message, checks, verified_against, verified_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
          on conflict (worker, runtime, path) do nothing",
-    )
-    .bind(worker.0)
-    .bind(runtime.id)
-    .bind(runtime_version)
-    .bind(version.map(|version| version.semver.to_string()))
-    .bind(version.map(|version| number(version.semver.major)))
-    .bind(version.map(|version| number(version.semver.minor)))
-    .bind(version.map(|version| number(version.semver.patch)))
-    .bind(version.map(|version| version.native.as_str()))
-    .bind(version.and_then(|version| version.variant.as_deref()))
-    .bind(found.path.to_string_lossy())
-    .bind(&found.source)
-    .bind(to_json(&found.aliases))
-    .bind(to_json(&found.attributes))
-    .bind(found.identity.as_ref().map(to_json))
-    .bind(found.status.name())
-    .bind(failure.map(|failure| to_json(&failure.class)))
-    .bind(failure.map(|failure| failure.message.as_str()))
-    .bind(to_json(&found.checks))
-    .bind(&found.verified_against)
-    .bind(found.verified_at)
-    .execute(&mut **transaction)
-    .await?;
+        )
+        .bind(worker.0)
+        .bind(runtime.id)
+        .bind(runtime_version)
+        .bind(version.map(|version| version.semver.to_string()))
+        .bind(version.map(|version| number(version.semver.major)))
+        .bind(version.map(|version| number(version.semver.minor)))
+        .bind(version.map(|version| number(version.semver.patch)))
+        .bind(version.map(|version| version.native.as_str()))
+        .bind(version.and_then(|version| version.variant.as_deref()))
+        .bind(found.path.to_string_lossy())
+        .bind(&found.source)
+        .bind(to_json(&found.aliases))
+        .bind(to_json(&found.attributes))
+        .bind(found.identity.as_ref().map(to_json))
+        .bind(found.status.name())
+        .bind(failure.map(|failure| to_json(&failure.class)))
+        .bind(failure.map(|failure| failure.message.as_str()))
+        .bind(to_json(&found.checks))
+        .bind(&found.verified_against)
+        .bind(found.verified_at)
+        .execute()
+        .await?;
     Ok(())
 }
 
 /// The row of a version. One that nobody declared is made, with the runtime's own configuration.
 async fn version_row(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     runtime: &RuntimeRow,
     label: &str,
     version: &Version,
 ) -> Result<i64> {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let row = sqlx::query(
-        "insert into runtime_version
+    let row = transaction
+        .query(
+            "insert into runtime_version
              (runtime, runtime_ref, version, version_major, version_minor, version_patch, position,
               execution_config, distributions, is_default, source, meta)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, false, 'detected', '{}')
          on conflict (runtime, version) do update set runtime_ref = excluded.runtime_ref
          returning id",
-    )
-    .bind(runtime.id)
-    .bind(runtime.runtime.reference.to_string())
-    .bind(label)
-    .bind(number(version.semver.major))
-    .bind(number(version.semver.minor))
-    .bind(number(version.semver.patch))
-    .bind(i64::MAX)
-    .bind(to_json(&runtime.runtime.execution_config))
-    .bind(to_json(&runtime.runtime.distributions))
-    .fetch_one(&mut **transaction)
-    .await?;
-    Ok(row.try_get("id")?)
+        )
+        .bind(runtime.id)
+        .bind(runtime.runtime.reference.to_string())
+        .bind(label)
+        .bind(number(version.semver.major))
+        .bind(number(version.semver.minor))
+        .bind(number(version.semver.patch))
+        .bind(i64::MAX)
+        .bind(to_json(&runtime.runtime.execution_config))
+        .bind(to_json(&runtime.runtime.distributions))
+        .fetch_one()
+        .await?;
+    row.try_get("id")
 }
 
 /// Availability belongs to workers; what `runtime_version` says is derived from their installations.
-async fn roll_up(transaction: &mut Transaction<'static, Sqlite>, runtime: i64) -> Result<()> {
-    sqlx::query(
-        "update runtime_version set
+async fn roll_up(transaction: &mut Transaction, runtime: i64) -> Result<()> {
+    transaction
+        .query(
+            "update runtime_version set
              available = exists (
                  select 1 from runtime_installation
                  join worker on worker.id = runtime_installation.worker
@@ -247,24 +255,25 @@ async fn roll_up(transaction: &mut Transaction<'static, Sqlite>, runtime: i64) -
                  where runtime_installation.runtime_version = runtime_version.id
                    and runtime_installation.status = 'verified'), verified_at)
          where runtime = $1",
-    )
-    .bind(runtime)
-    .execute(&mut **transaction)
-    .await?;
+        )
+        .bind(runtime)
+        .execute()
+        .await?;
     // A version that nobody declared is only worth keeping while somebody has it.
-    sqlx::query(
-        "delete from runtime_version
+    transaction
+        .query(
+            "delete from runtime_version
          where runtime = $1 and source = 'detected'
            and not exists (select 1 from runtime_installation
                            where runtime_installation.runtime_version = runtime_version.id)",
-    )
-    .bind(runtime)
-    .execute(&mut **transaction)
-    .await?;
+        )
+        .bind(runtime)
+        .execute()
+        .await?;
     Ok(())
 }
 
-fn found_installation(row: &SqliteRow) -> Result<FoundInstallation> {
+fn found_installation(row: &Row) -> Result<FoundInstallation> {
     let semver: Option<String> = row.try_get("version")?;
     let native: Option<String> = row.try_get("native_version")?;
     let variant: Option<String> = row.try_get("variant")?;

@@ -4,40 +4,55 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
+use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::SqlitePool;
-use sqlx::{Row, SqlSafeStr};
 
-use super::{Result, StoreError};
+use super::database::{Database, Engine};
+use super::{Location, Result, StoreError};
 
-/// Version, description and SQL of every migration, oldest first.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+/// Version, description and SQL of a migration.
+type Source = (i64, &'static str, &'static str);
+
+/// Every migration, oldest first.
+const SQLITE: [Source; 1] = [(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+const POSTGRES: [Source; 1] = [(1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
 
 /// Applies what is missing; refuses a database that has more than this binary knows.
-pub(super) async fn migrate(pool: &SqlitePool, path: &Path) -> Result<()> {
-    let migrations = MIGRATIONS.into_iter().map(migration).collect::<Vec<_>>();
+pub(super) async fn migrate(database: &Database, location: &Location) -> Result<()> {
+    let sources = match database.engine() {
+        Engine::Sqlite => SQLITE,
+        Engine::Postgres => POSTGRES,
+    };
+    let migrations = sources.into_iter().map(migration).collect::<Vec<_>>();
     let last = &migrations[migrations.len() - 1];
     // Most starts end here. The checksum tells a database of the same number that was made otherwise.
     let is_last = |found: &Applied| found.version == last.version && found.checksum == *last.checksum;
-    let found = newest(pool).await?;
+    let found = newest(database).await?;
     if found.as_ref().is_some_and(is_last) {
         return Ok(());
     }
     if let Some(found) = found.filter(|found| found.version > last.version) {
         let known = last.version;
-        return Err(StoreError::Newer { path: path.to_owned(), found: found.version, known });
+        return Err(StoreError::Newer { location: location.clone(), found: found.version, known });
     }
-    // Two processes that start at once must not both apply the same migration.
-    let _lock = lock(path)?;
-    if newest(pool).await?.as_ref().is_some_and(is_last) {
+    // Two processes that start at once must not both apply the same migration. On a server the migrator takes
+    // a lock there by itself.
+    let _lock = match location {
+        Location::File(path) => Some(lock(path)?),
+        Location::Server(_) => None,
+    };
+    if newest(database).await?.as_ref().is_some_and(is_last) {
         return Ok(());
     }
     let migrator = Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT };
-    migrator.run(pool).await.map_err(|source| StoreError::Migrate { path: path.to_owned(), source })
+    let outcome = match database {
+        Database::Sqlite(pool) => migrator.run(pool).await,
+        Database::Postgres(pool) => migrator.run(pool).await,
+    };
+    outcome.map_err(|source| StoreError::Migrate { location: location.clone(), source })
 }
 
-fn migration((version, description, sql): (i64, &'static str, &'static str)) -> Migration {
+fn migration((version, description, sql): Source) -> Migration {
     Migration::new(version, Cow::Borrowed(description), MigrationType::Simple, sql.into_sql_str(), false)
 }
 
@@ -57,15 +72,17 @@ struct Applied {
 }
 
 /// The newest migration that was applied; none in a database that was just made.
-async fn newest(pool: &SqlitePool) -> Result<Option<Applied>> {
-    let table = sqlx::query("select 1 from sqlite_master where type = 'table' and name = '_sqlx_migrations'")
-        .fetch_optional(pool)
-        .await?;
-    if table.is_none() {
+async fn newest(database: &Database) -> Result<Option<Applied>> {
+    let is_there = match database.engine() {
+        Engine::Sqlite => "select 1 from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
+        Engine::Postgres => "select 1 where to_regclass('_sqlx_migrations') is not null",
+    };
+    if database.query(is_there).fetch_optional().await?.is_none() {
         return Ok(None);
     }
-    let row = sqlx::query("select version, checksum from _sqlx_migrations order by version desc limit 1")
-        .fetch_optional(pool)
+    let row = database
+        .query("select version, checksum from _sqlx_migrations order by version desc limit 1")
+        .fetch_optional()
         .await?;
     row.map(|row| Ok(Applied { version: row.try_get("version")?, checksum: row.try_get("checksum")? }))
         .transpose()
@@ -73,27 +90,27 @@ async fn newest(pool: &SqlitePool) -> Result<Option<Applied>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Store, StoreError};
+    use super::super::{Location, Store, StoreError};
 
     #[tokio::test]
     async fn a_database_is_made_and_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/attune.db");
-        Store::open(&path).await.unwrap().close().await;
-        Store::open(&path).await.unwrap().close().await;
+        Store::open(&Location::File(path.clone())).await.unwrap().close().await;
+        Store::open(&Location::File(path.clone())).await.unwrap().close().await;
     }
 
     #[tokio::test]
     async fn a_newer_database_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("attune.db");
-        let store = Store::open(&path).await.unwrap();
-        sqlx::query("insert into _sqlx_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, x'00', 0)")
-            .execute(&store.pool)
+        let store = Store::open(&Location::File(path.clone())).await.unwrap();
+        store.database.query("insert into _sqlx_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, x'00', 0)")
+            .execute()
             .await
             .unwrap();
         store.close().await;
-        let error = Store::open(&path).await.unwrap_err();
+        let error = Store::open(&Location::File(path.clone())).await.unwrap_err();
         assert!(matches!(error, StoreError::Newer { found: 9999, known: 1, .. }), "{error}");
     }
 
@@ -101,10 +118,10 @@ mod tests {
     async fn a_database_that_was_made_otherwise_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("attune.db");
-        let store = Store::open(&path).await.unwrap();
-        sqlx::query("update _sqlx_migrations set checksum = x'00'").execute(&store.pool).await.unwrap();
+        let store = Store::open(&Location::File(path.clone())).await.unwrap();
+        store.database.query("update _sqlx_migrations set checksum = x'00'").execute().await.unwrap();
         store.close().await;
-        let error = Store::open(&path).await.unwrap_err();
+        let error = Store::open(&Location::File(path.clone())).await.unwrap_err();
         assert!(matches!(error, StoreError::Migrate { .. }), "{error}");
     }
 
@@ -114,7 +131,7 @@ mod tests {
         let path = folder.path().join("attune.db");
         std::fs::write(&path, "this is no database, but long enough to look like one".repeat(100)).unwrap();
         assert!(matches!(
-            Store::open(&path).await.unwrap_err(),
+            Store::open(&Location::File(path.clone())).await.unwrap_err(),
             StoreError::Open { .. } | StoreError::Query(_)
         ));
     }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
+use super::database::{Row, Transaction};
 use super::row::{json, optional_json, parsed, to_json};
 use super::{Durability, Result, Store, now};
 use crate::pack::{DeclaredVersion, Grants, Pack, Runtime};
@@ -77,7 +76,7 @@ pub struct Approval {
 impl Store {
     /// Digests of the installed packs and where they come from, by reference: cheap enough for every start.
     pub async fn pack_sources(&self) -> Result<BTreeMap<String, (String, String)>> {
-        let rows = sqlx::query("select ref, digest, source from pack").fetch_all(&self.pool).await?;
+        let rows = self.database.query("select ref, digest, source from pack").fetch_all().await?;
         rows.iter()
             .map(|row| Ok((row.try_get("ref")?, (row.try_get("digest")?, row.try_get("source")?))))
             .collect()
@@ -85,15 +84,17 @@ impl Store {
 
     /// All installed packs, by reference.
     pub async fn packs(&self) -> Result<Vec<PackRow>> {
-        let rows = sqlx::query("select * from pack order by ref").fetch_all(&self.pool).await?;
+        let rows = self.database.query("select * from pack order by ref").fetch_all().await?;
         rows.iter().map(pack_row).collect()
     }
 
     /// One installed pack.
     pub async fn pack(&self, reference: &PackRef) -> Result<Option<PackRow>> {
-        let row = sqlx::query("select * from pack where ref = $1")
+        let row = self
+            .database
+            .query("select * from pack where ref = $1")
             .bind(reference.as_str())
-            .fetch_optional(&self.pool)
+            .fetch_optional()
             .await?;
         row.as_ref().map(pack_row).transpose()
     }
@@ -123,62 +124,68 @@ impl Store {
     /// Removes a pack and what it shipped; its executions stay. Whether there was one.
     pub async fn remove_pack(&self, reference: &PackRef) -> Result<bool> {
         let mut transaction = self.begin(Durability::Disk).await?;
-        let removed = sqlx::query("delete from pack where ref = $1")
-            .bind(reference.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        let removed =
+            transaction.query("delete from pack where ref = $1").bind(reference.as_str()).execute().await?;
         transaction.commit().await?;
-        Ok(removed.rows_affected() > 0)
+        Ok(removed > 0)
     }
 
     /// References of other packs' runtimes that a component of this pack serves.
     pub async fn runtimes_served_by(&self, reference: &PackRef) -> Result<Vec<RuntimeRef>> {
-        let rows = sqlx::query(
-            "select runtime.ref as ref from runtime
+        let rows = self
+            .database
+            .query(
+                "select runtime.ref as ref from runtime
              join plugin on plugin.sha256 = runtime.plugin
              join pack on pack.id = plugin.pack
              where pack.ref = $1 and runtime.pack <> pack.id
              order by runtime.ref",
-        )
-        .bind(reference.as_str())
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(reference.as_str())
+            .fetch_all()
+            .await?;
         rows.iter().map(|row| parsed(row, "ref")).collect()
     }
 
     /// The digest of the component `name` of an installed pack.
     pub async fn plugin_digest(&self, pack: &PackRef, name: &str) -> Result<Option<String>> {
-        let row = sqlx::query(
-            "select plugin.sha256 as sha256 from plugin join pack on pack.id = plugin.pack
+        let row = self
+            .database
+            .query(
+                "select plugin.sha256 as sha256 from plugin join pack on pack.id = plugin.pack
              where pack.ref = $1 and plugin.name = $2",
-        )
-        .bind(pack.as_str())
-        .bind(name)
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.map(|row| row.try_get("sha256")).transpose()?)
+            )
+            .bind(pack.as_str())
+            .bind(name)
+            .fetch_optional()
+            .await?;
+        row.map(|row| row.try_get("sha256")).transpose()
     }
 
     /// All components of installed packs, as `pack.component`.
     pub async fn component_names(&self) -> Result<Vec<String>> {
-        let rows = sqlx::query(
-            "select pack.ref || '.' || plugin.name as name from plugin join pack on pack.id = plugin.pack
+        let rows = self
+            .database
+            .query(
+                "select pack.ref || '.' || plugin.name as name from plugin join pack on pack.id = plugin.pack
              order by pack.ref, plugin.name",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(|row| Ok(row.try_get("name")?)).collect()
+            )
+            .fetch_all()
+            .await?;
+        rows.iter().map(|row| row.try_get("name")).collect()
     }
 
     /// The components of an installed pack, by name.
     pub async fn plugins_of(&self, pack: &PackRef) -> Result<Vec<PluginRow>> {
-        let rows = sqlx::query(
-            "select plugin.* from plugin join pack on pack.id = plugin.pack
+        let rows = self
+            .database
+            .query(
+                "select plugin.* from plugin join pack on pack.id = plugin.pack
              where pack.ref = $1 order by plugin.name",
-        )
-        .bind(pack.as_str())
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(pack.as_str())
+            .fetch_all()
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(PluginRow {
@@ -194,7 +201,7 @@ impl Store {
     }
 }
 
-fn pack_row(row: &SqliteRow) -> Result<PackRow> {
+fn pack_row(row: &Row) -> Result<PackRow> {
     Ok(PackRow {
         reference: parsed(row, "ref")?,
         label: row.try_get("label")?,
@@ -209,12 +216,13 @@ fn pack_row(row: &SqliteRow) -> Result<PackRow> {
     })
 }
 
-type Tx = Transaction<'static, Sqlite>;
+type Tx = Transaction;
 
 async fn upsert_pack(transaction: &mut Tx, install: &PackInstall<'_>) -> Result<i64> {
     let pack = install.pack;
-    let row = sqlx::query(
-        "insert into pack
+    let row = transaction
+        .query(
+            "insert into pack
              (ref, label, description, version, author, config_schema, tags, digest, source, installed_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict (ref) do update set
@@ -222,50 +230,52 @@ async fn upsert_pack(transaction: &mut Tx, install: &PackInstall<'_>) -> Result<
              author = excluded.author, config_schema = excluded.config_schema, tags = excluded.tags,
              digest = excluded.digest, source = excluded.source, installed_at = excluded.installed_at
          returning id",
-    )
-    .bind(pack.reference.as_str())
-    .bind(&pack.label)
-    .bind(&pack.description)
-    .bind(pack.version.to_string())
-    .bind(&pack.author)
-    .bind(pack.config_schema.as_ref().map(to_json))
-    .bind(to_json(&pack.tags))
-    .bind(&pack.digest)
-    .bind(install.source)
-    .bind(now())
-    .fetch_one(&mut **transaction)
-    .await?;
-    Ok(row.try_get("id")?)
+        )
+        .bind(pack.reference.as_str())
+        .bind(&pack.label)
+        .bind(&pack.description)
+        .bind(pack.version.to_string())
+        .bind(&pack.author)
+        .bind(pack.config_schema.as_ref().map(to_json))
+        .bind(to_json(&pack.tags))
+        .bind(&pack.digest)
+        .bind(install.source)
+        .bind(now())
+        .fetch_one()
+        .await?;
+    row.try_get("id")
 }
 
 async fn replace_plugins(transaction: &mut Tx, pack: i64, plugins: &[PluginRow]) -> Result<()> {
     for plugin in plugins {
         // Runtimes of other packs that use this component follow it to its new version.
-        sqlx::query(
-            "update runtime set plugin = $1
+        transaction
+            .query(
+                "update runtime set plugin = $1
              where plugin = (select sha256 from plugin where pack = $2 and name = $3)",
-        )
-        .bind(&plugin.sha256)
-        .bind(pack)
-        .bind(&plugin.name)
-        .execute(&mut **transaction)
-        .await?;
+            )
+            .bind(&plugin.sha256)
+            .bind(pack)
+            .bind(&plugin.name)
+            .execute()
+            .await?;
     }
-    sqlx::query("delete from plugin where pack = $1").bind(pack).execute(&mut **transaction).await?;
+    transaction.query("delete from plugin where pack = $1").bind(pack).execute().await?;
     for plugin in plugins {
-        sqlx::query(
-            "insert into plugin (pack, name, sha256, size, contract_version, imports, exports)
+        transaction
+            .query(
+                "insert into plugin (pack, name, sha256, size, contract_version, imports, exports)
              values ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(pack)
-        .bind(&plugin.name)
-        .bind(&plugin.sha256)
-        .bind(plugin.size)
-        .bind(&plugin.contract_version)
-        .bind(to_json(&plugin.imports))
-        .bind(to_json(&plugin.exports))
-        .execute(&mut **transaction)
-        .await?;
+            )
+            .bind(pack)
+            .bind(&plugin.name)
+            .bind(&plugin.sha256)
+            .bind(plugin.size)
+            .bind(&plugin.contract_version)
+            .bind(to_json(&plugin.imports))
+            .bind(to_json(&plugin.exports))
+            .execute()
+            .await?;
     }
     Ok(())
 }
@@ -280,10 +290,10 @@ async fn delete_gone(transaction: &mut Tx, pack: i64, new: &Pack) -> Result<()> 
         ("select ref from action where pack = $1", "delete from action where ref = $1", actions),
         ("select ref from sensor where pack = $1", "delete from sensor where ref = $1", sensors),
     ] {
-        for row in sqlx::query(select).bind(pack).fetch_all(&mut **transaction).await? {
+        for row in transaction.query(select).bind(pack).fetch_all().await? {
             let reference: String = row.try_get("ref")?;
             if !kept.contains(&reference) {
-                sqlx::query(delete).bind(reference).execute(&mut **transaction).await?;
+                transaction.query(delete).bind(reference).execute().await?;
             }
         }
     }
@@ -296,8 +306,9 @@ async fn upsert_runtime(
     runtime: &Runtime,
     found: &RuntimeInstall,
 ) -> Result<i64> {
-    let row = sqlx::query(
-        "insert into runtime
+    let row = transaction
+        .query(
+            "insert into runtime
              (pack, ref, name, label, description, distributions, execution_config, plugin,
               plugin_declaration, constraint_aliases)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -307,75 +318,72 @@ async fn upsert_runtime(
              plugin = excluded.plugin, plugin_declaration = excluded.plugin_declaration,
              constraint_aliases = excluded.constraint_aliases
          returning id",
-    )
-    .bind(pack)
-    .bind(runtime.reference.to_string())
-    .bind(runtime.reference.name().as_str())
-    .bind(&runtime.label)
-    .bind(&runtime.description)
-    .bind(to_json(&runtime.distributions))
-    .bind(to_json(&runtime.execution_config))
-    .bind(&found.plugin)
-    .bind(runtime.plugin.as_ref().map(to_json))
-    .bind(to_json(&found.constraint_aliases))
-    .fetch_one(&mut **transaction)
-    .await?;
+        )
+        .bind(pack)
+        .bind(runtime.reference.to_string())
+        .bind(runtime.reference.name().as_str())
+        .bind(&runtime.label)
+        .bind(&runtime.description)
+        .bind(to_json(&runtime.distributions))
+        .bind(to_json(&runtime.execution_config))
+        .bind(&found.plugin)
+        .bind(runtime.plugin.as_ref().map(to_json))
+        .bind(to_json(&found.constraint_aliases))
+        .fetch_one()
+        .await?;
     let id = row.try_get("id")?;
     // What was found was found by what the runtime was before.
-    sqlx::query("delete from detection_scan where runtime = $1").bind(id).execute(&mut **transaction).await?;
-    sqlx::query("delete from plugin_grant where runtime = $1").bind(id).execute(&mut **transaction).await?;
+    transaction.query("delete from detection_scan where runtime = $1").bind(id).execute().await?;
+    transaction.query("delete from plugin_grant where runtime = $1").bind(id).execute().await?;
     if let (Some(plugin), Some(declaration)) = (&found.plugin, &runtime.plugin) {
-        sqlx::query(
-            "insert into plugin_grant (runtime, plugin, asked, approved, approved_by, approved_at)
+        transaction
+            .query(
+                "insert into plugin_grant (runtime, plugin, asked, approved, approved_by, approved_at)
              values ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(id)
-        .bind(plugin)
-        .bind(to_json(&declaration.grants))
-        .bind(found.approved.as_ref().map(|approval| to_json(&approval.grants)))
-        .bind(found.approved.as_ref().map(|approval| &approval.by))
-        .bind(found.approved.as_ref().map(|_| now()))
-        .execute(&mut **transaction)
-        .await?;
+            )
+            .bind(id)
+            .bind(plugin)
+            .bind(to_json(&declaration.grants))
+            .bind(found.approved.as_ref().map(|approval| to_json(&approval.grants)))
+            .bind(found.approved.as_ref().map(|approval| &approval.by))
+            .bind(found.approved.as_ref().map(|_| now()))
+            .execute()
+            .await?;
     }
     Ok(id)
 }
 
 async fn replace_aliases(transaction: &mut Tx, runtime: i64, declared: &Runtime) -> Result<()> {
-    sqlx::query("delete from runtime_alias where runtime = $1")
-        .bind(runtime)
-        .execute(&mut **transaction)
-        .await?;
+    transaction.query("delete from runtime_alias where runtime = $1").bind(runtime).execute().await?;
     for alias in &declared.aliases {
-        sqlx::query("insert into runtime_alias (alias, runtime) values ($1, $2)")
+        transaction
+            .query("insert into runtime_alias (alias, runtime) values ($1, $2)")
             .bind(alias)
             .bind(runtime)
-            .execute(&mut **transaction)
+            .execute()
             .await?;
     }
     Ok(())
 }
 
 async fn upsert_versions(transaction: &mut Tx, runtime: i64, declared: &Runtime) -> Result<()> {
-    let rows =
-        sqlx::query("select id, version from runtime_version where runtime = $1 and source = 'declared'")
-            .bind(runtime)
-            .fetch_all(&mut **transaction)
-            .await?;
+    let rows = transaction
+        .query("select id, version from runtime_version where runtime = $1 and source = 'declared'")
+        .bind(runtime)
+        .fetch_all()
+        .await?;
     for row in rows {
         let version: String = row.try_get("version")?;
         if !declared.versions.iter().any(|declared| declared.version == version) {
             let id: i64 = row.try_get("id")?;
-            sqlx::query("delete from runtime_version where id = $1")
-                .bind(id)
-                .execute(&mut **transaction)
-                .await?;
+            transaction.query("delete from runtime_version where id = $1").bind(id).execute().await?;
         }
     }
     // Two defaults at any moment break the index, even within the transaction.
-    sqlx::query("update runtime_version set is_default = false where runtime = $1")
+    transaction
+        .query("update runtime_version set is_default = false where runtime = $1")
         .bind(runtime)
-        .execute(&mut **transaction)
+        .execute()
         .await?;
     for (position, version) in (0_i64..).zip(&declared.versions) {
         upsert_version(transaction, runtime, declared, (position, version)).await?;
@@ -393,8 +401,9 @@ async fn upsert_version(
     let number = |part: fn(&semver::Version) -> u64| {
         floor.as_ref().map(|floor| i64::try_from(part(floor)).unwrap_or(i64::MAX))
     };
-    sqlx::query(
-        "insert into runtime_version
+    transaction
+        .query(
+            "insert into runtime_version
              (runtime, runtime_ref, version, version_major, version_minor, version_patch, position,
               execution_config, distributions, is_default, source, meta)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'declared', $11)
@@ -402,19 +411,19 @@ async fn upsert_version(
              position = excluded.position, execution_config = excluded.execution_config,
              distributions = excluded.distributions, is_default = excluded.is_default,
              source = excluded.source, meta = excluded.meta",
-    )
-    .bind(runtime)
-    .bind(declared.reference.to_string())
-    .bind(&version.version)
-    .bind(number(|floor| floor.major))
-    .bind(number(|floor| floor.minor))
-    .bind(number(|floor| floor.patch))
-    .bind(position)
-    .bind(to_json(&version.execution_config))
-    .bind(to_json(&version.distributions))
-    .bind(version.is_default)
-    .bind(to_json(&version.meta))
-    .execute(&mut **transaction)
-    .await?;
+        )
+        .bind(runtime)
+        .bind(declared.reference.to_string())
+        .bind(&version.version)
+        .bind(number(|floor| floor.major))
+        .bind(number(|floor| floor.minor))
+        .bind(number(|floor| floor.patch))
+        .bind(position)
+        .bind(to_json(&version.execution_config))
+        .bind(to_json(&version.distributions))
+        .bind(version.is_default)
+        .bind(to_json(&version.meta))
+        .execute()
+        .await?;
     Ok(())
 }

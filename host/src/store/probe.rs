@@ -19,10 +19,12 @@ pub struct ProbeKey<'a> {
 impl Store {
     /// Everything that a worker's programs answered to a component.
     pub async fn probes<T: DeserializeOwned>(&self, worker: WorkerId, plugin: &str) -> Result<Vec<T>> {
-        let rows = sqlx::query("select entry from tool_probe where worker = $1 and plugin = $2")
+        let rows = self
+            .database
+            .query("select entry from tool_probe where worker = $1 and plugin = $2")
             .bind(worker.0)
             .bind(plugin)
-            .fetch_all(&self.pool)
+            .fetch_all()
             .await?;
         // An entry that an older Attune wrote in another form is as good as none.
         Ok(rows.iter().filter_map(|row| json(row, "entry").ok()).collect())
@@ -39,21 +41,22 @@ impl Store {
     {
         let mut transaction = self.begin(Durability::Process).await?;
         for (key, entry) in probes {
-            sqlx::query(
-                "insert into tool_probe (worker, plugin, path, invocation, identity, entry, probed_at)
+            transaction
+                .query(
+                    "insert into tool_probe (worker, plugin, path, invocation, identity, entry, probed_at)
                  values ($1, $2, $3, $4, $5, $6, $7)
                  on conflict (worker, plugin, path, invocation) do update set
                      identity = excluded.identity, entry = excluded.entry, probed_at = excluded.probed_at",
-            )
-            .bind(worker.0)
-            .bind(key.plugin)
-            .bind(key.path)
-            .bind(key.invocation)
-            .bind(key.identity)
-            .bind(to_json(entry))
-            .bind(now())
-            .execute(&mut *transaction)
-            .await?;
+                )
+                .bind(worker.0)
+                .bind(key.plugin)
+                .bind(key.path)
+                .bind(key.invocation)
+                .bind(key.identity)
+                .bind(to_json(entry))
+                .bind(now())
+                .execute()
+                .await?;
         }
         transaction.commit().await?;
         Ok(())

@@ -1,9 +1,8 @@
 //! Runtimes, their versions, and who approved what their components may do.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::database::Row;
 use super::row::{json, optional_json, parsed};
 use super::{Result, Store};
 use crate::pack::{DeclaredVersion, Grants, Runtime};
@@ -58,7 +57,7 @@ pub struct RuntimeVersionRow {
 impl Store {
     /// All runtimes, by reference.
     pub async fn runtimes(&self) -> Result<Vec<RuntimeRow>> {
-        let rows = sqlx::query(SELECT_ALL).fetch_all(&self.pool).await?;
+        let rows = self.database.query(SELECT_ALL).fetch_all().await?;
         let mut runtimes = Vec::with_capacity(rows.len());
         for row in &rows {
             runtimes.push(self.complete(row).await?);
@@ -68,7 +67,7 @@ impl Store {
 
     /// The runtime with this reference.
     pub async fn runtime(&self, reference: &RuntimeRef) -> Result<Option<RuntimeRow>> {
-        let row = sqlx::query(SELECT_BY_REF).bind(reference.to_string()).fetch_optional(&self.pool).await?;
+        let row = self.database.query(SELECT_BY_REF).bind(reference.to_string()).fetch_optional().await?;
         match row {
             Some(row) => Ok(Some(self.complete(&row).await?)),
             None => Ok(None),
@@ -77,27 +76,31 @@ impl Store {
 
     /// References of the runtimes that a reference, name or alias means.
     pub async fn runtimes_called(&self, text: &str) -> Result<Vec<RuntimeRef>> {
-        let rows = sqlx::query(
-            "select ref from runtime
+        let rows = self
+            .database
+            .query(
+                "select ref from runtime
              where ref = $1 or name = $1
                 or exists (select 1 from runtime_alias where runtime = runtime.id and alias = $1)
              order by ref",
-        )
-        .bind(text)
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(text)
+            .fetch_all()
+            .await?;
         rows.iter().map(|row| parsed(row, "ref")).collect()
     }
 
     /// What every installed runtime can be called: its reference and its aliases.
     pub async fn runtime_names(&self) -> Result<Vec<(RuntimeRef, Vec<String>)>> {
-        let rows = sqlx::query(
-            "select runtime.ref as ref, runtime_alias.alias as alias from runtime
+        let rows = self
+            .database
+            .query(
+                "select runtime.ref as ref, runtime_alias.alias as alias from runtime
              left join runtime_alias on runtime_alias.runtime = runtime.id
              order by runtime.ref, runtime_alias.alias",
-        )
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .fetch_all()
+            .await?;
         let mut names: Vec<(RuntimeRef, Vec<String>)> = Vec::new();
         for row in &rows {
             let reference: RuntimeRef = parsed(row, "ref")?;
@@ -113,26 +116,30 @@ impl Store {
 
     /// References of the runtimes that a pack ships.
     pub async fn runtimes_of(&self, pack: &PackRef) -> Result<Vec<RuntimeRef>> {
-        let rows = sqlx::query(
-            "select runtime.ref as ref from runtime join pack on pack.id = runtime.pack
+        let rows = self
+            .database
+            .query(
+                "select runtime.ref as ref from runtime join pack on pack.id = runtime.pack
              where pack.ref = $1 order by runtime.ref",
-        )
-        .bind(pack.as_str())
-        .fetch_all(&self.pool)
-        .await?;
+            )
+            .bind(pack.as_str())
+            .fetch_all()
+            .await?;
         rows.iter().map(|row| parsed(row, "ref")).collect()
     }
 
-    async fn complete(&self, row: &SqliteRow) -> Result<RuntimeRow> {
+    async fn complete(&self, row: &Row) -> Result<RuntimeRow> {
         let id: i64 = row.try_get("id")?;
-        let rows = sqlx::query("select * from runtime_version where runtime = $1 order by position, version_major, version_minor, version_patch, version")
+        let rows = self.database.query("select * from runtime_version where runtime = $1 order by position, version_major, version_minor, version_patch, version")
             .bind(id)
-            .fetch_all(&self.pool)
+            .fetch_all()
             .await?;
         let versions = rows.iter().map(version_row).collect::<Result<Vec<_>>>()?;
-        let aliases = sqlx::query("select alias from runtime_alias where runtime = $1 order by alias")
+        let aliases = self
+            .database
+            .query("select alias from runtime_alias where runtime = $1 order by alias")
             .bind(id)
-            .fetch_all(&self.pool)
+            .fetch_all()
             .await?;
         let sha256: Option<String> = row.try_get("plugin")?;
         let approved = optional_json(row, "approved")?;
@@ -142,7 +149,7 @@ impl Store {
                 reference: parsed(row, "ref")?,
                 label: row.try_get("label")?,
                 description: row.try_get("description")?,
-                aliases: aliases.iter().map(|row| Ok(row.try_get("alias")?)).collect::<Result<_>>()?,
+                aliases: aliases.iter().map(|row| row.try_get("alias")).collect::<Result<_>>()?,
                 distributions: json(row, "distributions")?,
                 execution_config: json(row, "execution_config")?,
                 versions: versions
@@ -174,7 +181,7 @@ const SELECT_BY_REF: &str = "
     left join plugin_grant on plugin_grant.runtime = runtime.id
     where runtime.ref = $1";
 
-fn version_row(row: &SqliteRow) -> Result<RuntimeVersionRow> {
+fn version_row(row: &Row) -> Result<RuntimeVersionRow> {
     let source: String = row.try_get("source")?;
     Ok(RuntimeVersionRow {
         id: row.try_get("id")?,

@@ -1,7 +1,6 @@
 //! Workers: who has which installations, and who runs what.
 
 use serde::Serialize;
-use sqlx::Row;
 use uuid::Uuid;
 
 use super::{Durability, Result, Store, now};
@@ -13,17 +12,19 @@ pub struct WorkerId(pub(super) Uuid);
 impl Store {
     /// The worker called `name`, registered if it is new; its heartbeat is now.
     pub async fn register_worker(&self, name: &str, host: &str) -> Result<WorkerId> {
-        let known = sqlx::query("select id from worker where name = $1 and host = $2 and version = $3")
+        let known = self
+            .database
+            .query("select id from worker where name = $1 and host = $2 and version = $3")
             .bind(name)
             .bind(host)
             .bind(env!("CARGO_PKG_VERSION"))
-            .fetch_optional(&self.pool)
+            .fetch_optional()
             .await?;
         if let Some(row) = known {
             return Ok(WorkerId(row.try_get("id")?));
         }
         let mut transaction = self.begin(Durability::Disk).await?;
-        let row = sqlx::query(
+        let row = transaction.query(
             "insert into worker (id, name, host, labels, status, capacity, version, started_at, heartbeat_at)
              values ($1, $2, $3, '{}', 'active', 1, $4, $5, $5)
              on conflict (name) do update set
@@ -35,7 +36,7 @@ impl Store {
         .bind(host)
         .bind(env!("CARGO_PKG_VERSION"))
         .bind(now())
-        .fetch_one(&mut *transaction)
+        .fetch_one()
         .await?;
         transaction.commit().await?;
         Ok(WorkerId(row.try_get("id")?))

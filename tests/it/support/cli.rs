@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
+use super::postgres;
+
+const DATABASE: &str = "ATTUNE_DATABASE";
 /// What a test waits for at most, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -36,7 +39,7 @@ impl Machine {
     pub(crate) fn new() -> Self {
         let machine = Self::with(template().variables.clone());
         copy(&template().folder.join("data"), &machine.path.join("data"));
-        machine
+        machine.with_copy_of(template().databases.as_ref().map(|(data, _)| data))
     }
 
     /// A machine on which nothing was looked for yet: its programs are those of the system and what a
@@ -44,6 +47,7 @@ impl Machine {
     pub(crate) fn bare() -> Self {
         let machine = Self::with(BTreeMap::new());
         copy(&template().folder.join("bare"), &machine.path.join("data"));
+        let machine = machine.with_copy_of(template().databases.as_ref().map(|(_, bare)| bare));
         let home = machine.make("home");
         let bin = machine.make("bin");
         machine.and("HOME", home).and("PATH", format!("{}:/usr/bin:/bin", bin.display()))
@@ -53,7 +57,24 @@ impl Machine {
     pub(crate) fn fresh() -> Self {
         let machine = Self::with(BTreeMap::new());
         let home = machine.make("home");
-        machine.and("HOME", home).and("PATH", "/usr/bin:/bin")
+        let machine = machine.and("HOME", home).and("PATH", "/usr/bin:/bin");
+        match server_database() {
+            Some(url) => machine.and(DATABASE, url),
+            None => machine,
+        }
+    }
+
+    /// On a server, the database is not in the data folder.
+    fn with_copy_of(self, database: Option<&String>) -> Self {
+        match database {
+            Some(url) => self.and(DATABASE, postgres::copy(url)),
+            None => self,
+        }
+    }
+
+    /// Whether the database is a file in the data folder.
+    pub(crate) fn keeps_a_file(&self) -> bool {
+        !self.variables.contains_key(DATABASE)
     }
 
     fn with(variables: BTreeMap<String, OsString>) -> Self {
@@ -190,6 +211,8 @@ struct Template {
     /// `data` with the packs and what is installed here, `bare` with the packs alone.
     folder: PathBuf,
     variables: BTreeMap<String, OsString>,
+    /// The same two, if they are on a server.
+    databases: Option<(String, String)>,
     /// Another run of the tests waits for this one's end: both would use the same folder.
     _lock: File,
 }
@@ -205,11 +228,24 @@ fn template() -> &'static Template {
         }
         fs::create_dir_all(folder.join("home")).expect("a folder");
         let variables = variables(&folder.join("home"));
-        prepare(&folder.join("data"), &variables, &["pack", "list"]);
+        let mut own = variables.clone();
+        let database = server_database();
+        own.extend(database.clone().map(|url| (DATABASE.to_owned(), url.into())));
+        prepare(&folder.join("data"), &own, &["pack", "list"]);
         copy(&folder.join("data"), &folder.join("bare"));
-        prepare(&folder.join("data"), &variables, &["runtime", "detect"]);
-        Template { folder, variables, _lock: lock }
+        let bare = database.as_deref().map(postgres::copy);
+        prepare(&folder.join("data"), &own, &["runtime", "detect"]);
+        Template { folder, variables, databases: database.zip(bare), _lock: lock }
     })
+}
+
+/// An empty database on a server, if the tests are to use one: `ATTUNE_TEST_DATABASE=postgres`.
+fn server_database() -> Option<String> {
+    match std::env::var("ATTUNE_TEST_DATABASE").as_deref() {
+        Ok("postgres") => Some(postgres::database()),
+        Ok(other) => panic!("ATTUNE_TEST_DATABASE={other}: write `postgres`, or leave it out"),
+        Err(_) => None,
+    }
 }
 
 /// This machine's interpreters and no other variable of the test's own environment.
