@@ -8,6 +8,7 @@
 
 pub mod reference;
 mod digest;
+mod nearest;
 mod variable;
 pub mod version;
 

@@ -16,7 +16,6 @@ use std::time::Duration;
 use crate::store::Location;
 
 pub use file::ConfigFile;
-pub(crate) use unknown::did_you_mean;
 pub use value::{InvalidValue, bytes, duration};
 
 /// Something that can be set.
@@ -197,8 +196,8 @@ pub enum SettingsError {
 
 /// A hint at the setting that was probably meant.
 fn nearest(name: &str) -> String {
-    unknown::nearest(KEYS.iter().map(|key| (key.name, key.name)), name)
-        .map_or_else(|| "; `attune config show` lists them all".to_owned(), did_you_mean)
+    crate::nearest::nearest(KEYS.iter().map(|key| (key.name, key.name)), name)
+        .map_or_else(|| "; `attune config show` lists them all".to_owned(), crate::nearest::did_you_mean)
 }
 
 /// What sets something, strongest last.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::detection::DetectionError;
 use crate::environment::layout::Layout;
 use crate::environment::rubbish::remove_rubbish;
+use crate::nearest::{did_you_mean, nearest_name};
 use crate::pack::embedded;
 use crate::pack::install::{self, Approve, InstallError};
 use crate::pack::{Grants, Runtime};
@@ -69,7 +70,7 @@ pub enum WorkerError {
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// Nothing is called that.
-    #[error("there is no runtime called `{text}`{}", .nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    #[error("there is no runtime called `{text}`{}", .nearest.as_deref().map(did_you_mean).unwrap_or_default())]
     Unknown {
         /// What was asked for.
         text: String,
@@ -151,14 +152,10 @@ impl Worker {
             },
             [] => {
                 let names = self.store.runtime_names().await?;
-                let nearest = names
+                let names = names
                     .into_iter()
-                    .flat_map(|(reference, aliases)| aliases.into_iter().chain([reference.to_string()]))
-                    .map(|name| (strsim::jaro_winkler(&name, text), name))
-                    .filter(|(similarity, _)| *similarity > 0.75)
-                    .max_by(|a, b| a.0.total_cmp(&b.0))
-                    .map(|(_, name)| name);
-                Err(RuntimeError::Unknown { text: text.to_owned(), nearest })
+                    .flat_map(|(reference, aliases)| aliases.into_iter().chain([reference.to_string()]));
+                Err(RuntimeError::Unknown { text: text.to_owned(), nearest: nearest_name(names, text) })
             }
             several => Err(RuntimeError::Ambiguous {
                 text: text.to_owned(),

@@ -42,9 +42,9 @@ impl Printer {
     /// Takes what is to be printed.
     pub(super) fn push(&self, stream: Stream, bytes: &[u8]) {
         let waiting = self.backlog.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |waiting: &mut usize| *waiting > BACKLOG_MAX;
+        let is_full = |waiting: &mut usize| *waiting > BACKLOG_MAX;
         let mut waiting =
-            self.backlog.shrunk.wait_while(waiting, fits).unwrap_or_else(PoisonError::into_inner);
+            self.backlog.shrunk.wait_while(waiting, is_full).unwrap_or_else(PoisonError::into_inner);
         // Without a thread there is nobody to print; the log has it all.
         if self.sender.send((stream, bytes.to_vec())).is_ok() {
             *waiting += bytes.len();

@@ -24,6 +24,7 @@ use crate::environment::prepare::PrepareError;
 use crate::execution::choice::{Choice, ChoiceError};
 use crate::execution::launch::LaunchError;
 use crate::execution::{self, AskError, Event, ExecutionError, Given, Outcome, Request, Status};
+use crate::nearest::nearest_name;
 use crate::reference::ActionRef;
 use crate::selection::{Reason, SelectionView};
 use crate::settings::duration;
@@ -337,16 +338,12 @@ async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
         AskError::NoAction { ref action } => {
             let wanted = action.to_string();
             let nearest = worker.store.actions(None).await.ok().and_then(|actions| {
-                actions
-                    .into_iter()
-                    .map(|row| row.action.reference.to_string())
-                    .map(|name| (strsim::jaro_winkler(&name, &wanted), name))
-                    .filter(|(similarity, _)| *similarity > 0.85)
-                    .max_by(|a, b| a.0.total_cmp(&b.0))
+                let names = actions.into_iter().map(|row| row.action.reference.to_string());
+                nearest_name(names, &wanted)
             });
             let failed = Failed::new(Exit::NotFound, error);
             match nearest {
-                Some((_, name)) => failed.hint(format!("did you mean `{name}`?")),
+                Some(name) => failed.hint(format!("did you mean `{name}`?")),
                 None => failed.hint("`attune pack show PACK` lists the actions of a pack"),
             }
         }

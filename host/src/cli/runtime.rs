@@ -13,7 +13,7 @@ use super::resolve::unknown_runtime;
 use super::shape::object;
 use crate::detection::{self, DetectionError, Freshness};
 use crate::installation::{Check, CheckOutcome};
-use crate::settings::did_you_mean;
+use crate::nearest::did_you_mean;
 use crate::store::installation::{FoundInstallation, InstallationStatus};
 use crate::store::runtime::RuntimeRow;
 use crate::worker::{RuntimeError, Start, Worker, WorkerError};

@@ -168,22 +168,22 @@ mod tests {
     #[test]
     fn runtimes_are_found() {
         let known = [
-            known("core.python", &["python3"]),
-            known("core.node", &["node.js", "shared"]),
-            known("mine.node", &[]),
-            known("other.node", &["shared"]),
+            known("core.lua", &["lua5"]),
+            known("core.awk", &["awk.gnu", "shared"]),
+            known("mine.awk", &[]),
+            known("other.awk", &["shared"]),
         ];
         for (own, text, expected) in [
-            ("examples", "core.python", "core.python"),
-            ("examples", "python", "core.python"),
-            ("examples", "python3", "core.python"),
-            ("examples", "node.js", "core.node"),
-            ("examples", "other.node", "other.node"),
-            ("mine", "node", "mine.node"),
-            ("examples", "node", "ambiguous"),
+            ("examples", "core.lua", "core.lua"),
+            ("examples", "lua", "core.lua"),
+            ("examples", "lua5", "core.lua"),
+            ("examples", "awk.gnu", "core.awk"),
+            ("examples", "other.awk", "other.awk"),
+            ("mine", "awk", "mine.awk"),
+            ("examples", "awk", "ambiguous"),
             ("examples", "shared", "ambiguous"),
-            ("examples", "Python", "unknown"),
-            ("examples", "mine.python", "unknown"),
+            ("examples", "Lua", "unknown"),
+            ("examples", "mine.lua", "unknown"),
             ("examples", "", "unknown"),
         ] {
             let own = own.parse().expect("a name");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::KEYS;
+use crate::nearest::{did_you_mean, nearest};
 
 const PREFIX: &str = "ATTUNE_";
 
@@ -37,19 +38,4 @@ pub(super) fn warnings(variables: &BTreeMap<OsString, OsString>) -> Vec<String> 
             format!("the variable `{name}` sets nothing{nearest}")
         })
         .collect()
-}
-
-/// The one of `known`, each with the text that it is compared by, that is most like `text`, if any is.
-pub(super) fn nearest<'a, T>(known: impl IntoIterator<Item = (&'a str, T)>, text: &str) -> Option<T> {
-    known
-        .into_iter()
-        .map(|(compared, meant)| (strsim::jaro_winkler(compared, text), meant))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, meant)| meant)
-}
-
-/// A hint at what was probably meant.
-pub(crate) fn did_you_mean(name: &str) -> String {
-    format!("; did you mean `{name}`?")
 }

@@ -118,6 +118,17 @@ pub struct ExecutionRow {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
+/// The statement for executions with the constraint that each asked for; what follows says which.
+macro_rules! select_execution {
+    ($which:literal) => {
+        concat!(
+            "select execution.*, requirement.constraint_text as constraint_text from execution
+             left join requirement on requirement.id = execution.requirement ",
+            $which
+        )
+    };
+}
+
 impl Store {
     /// Accepts an execution that this worker runs at once. It is on the disk when what it runs with has
     /// been decided; until then nothing is started for it.
@@ -204,12 +215,10 @@ impl Store {
     ) -> Result<Vec<ExecutionRow>> {
         let rows = self
             .database
-            .query(
-                "select execution.*, requirement.constraint_text as constraint_text from execution
-             left join requirement on requirement.id = execution.requirement
-             where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
-             order by execution.created_at desc, execution.id desc limit $3",
-            )
+            .query(select_execution!(
+                "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
+             order by execution.created_at desc, execution.id desc limit $3"
+            ))
             .bind(action.map(ToString::to_string))
             .bind(status.map(Status::name))
             .bind(i64::from(limit))
@@ -227,12 +236,10 @@ impl Store {
     ) -> Result<Vec<ExecutionRow>> {
         let rows = self
             .database
-            .query(
-                "select execution.*, requirement.constraint_text as constraint_text from execution
-             left join requirement on requirement.id = execution.requirement
-             where execution.id between $1 and $2
-             order by execution.created_at desc, execution.id desc limit $3",
-            )
+            .query(select_execution!(
+                "where execution.id between $1 and $2
+             order by execution.created_at desc, execution.id desc limit $3"
+            ))
             .bind(first.0)
             .bind(last.0)
             .bind(i64::from(limit))
@@ -245,11 +252,7 @@ impl Store {
     pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>> {
         let row = self
             .database
-            .query(
-                "select execution.*, requirement.constraint_text as constraint_text from execution
-             left join requirement on requirement.id = execution.requirement
-             where execution.id = $1",
-            )
+            .query(select_execution!("where execution.id = $1"))
             .bind(id.0)
             .fetch_optional()
             .await?;

@@ -54,10 +54,23 @@ pub struct RuntimeVersionRow {
     pub verified_at: Option<DateTime<Utc>>,
 }
 
+/// The statement for runtimes with what was approved for them; what follows says which.
+macro_rules! select_runtime {
+    ($which:literal) => {
+        concat!(
+            "select runtime.*, pack.digest as pack_digest, plugin_grant.approved as approved
+             from runtime
+             join pack on pack.id = runtime.pack
+             left join plugin_grant on plugin_grant.runtime = runtime.id ",
+            $which
+        )
+    };
+}
+
 impl Store {
     /// All runtimes, by reference.
     pub async fn runtimes(&self) -> Result<Vec<RuntimeRow>> {
-        let rows = self.database.query(SELECT_ALL).fetch_all().await?;
+        let rows = self.database.query(select_runtime!("order by runtime.ref")).fetch_all().await?;
         let mut runtimes = Vec::with_capacity(rows.len());
         for row in &rows {
             runtimes.push(self.complete(row).await?);
@@ -67,7 +80,12 @@ impl Store {
 
     /// The runtime with this reference.
     pub async fn runtime(&self, reference: &RuntimeRef) -> Result<Option<RuntimeRow>> {
-        let row = self.database.query(SELECT_BY_REF).bind(reference.to_string()).fetch_optional().await?;
+        let row = self
+            .database
+            .query(select_runtime!("where runtime.ref = $1"))
+            .bind(reference.to_string())
+            .fetch_optional()
+            .await?;
         match row {
             Some(row) => Ok(Some(self.complete(&row).await?)),
             None => Ok(None),
@@ -166,20 +184,6 @@ impl Store {
         })
     }
 }
-
-const SELECT_ALL: &str = "
-    select runtime.*, pack.digest as pack_digest, plugin_grant.approved as approved
-    from runtime
-    join pack on pack.id = runtime.pack
-    left join plugin_grant on plugin_grant.runtime = runtime.id
-    order by runtime.ref";
-
-const SELECT_BY_REF: &str = "
-    select runtime.*, pack.digest as pack_digest, plugin_grant.approved as approved
-    from runtime
-    join pack on pack.id = runtime.pack
-    left join plugin_grant on plugin_grant.runtime = runtime.id
-    where runtime.ref = $1";
 
 fn version_row(row: &Row) -> Result<RuntimeVersionRow> {
     let source: String = row.try_get("source")?;

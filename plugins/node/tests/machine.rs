@@ -235,7 +235,6 @@ fn entry_points_are_started_by_the_installation() {
 
 /// Both kinds of modules find packages through the link that the host makes in the pack's folder.
 #[test]
-#[ignore = "downloads packages"]
 fn packages_are_found_by_both_kinds_of_modules() {
     let folder = TempDir::new().expect("a folder");
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packs/examples/actions");

@@ -363,7 +363,6 @@ fn installers() {
 
 /// Each way of installing packages, where it exists: `UV` may name a folder with `uv` in it.
 #[test]
-#[ignore = "downloads packages"]
 fn packages_are_installed() {
     let cache = TempDir::new().expect("a folder");
     let uv: Vec<PathBuf> = std::env::var_os("UV").map(PathBuf::from).into_iter().collect();

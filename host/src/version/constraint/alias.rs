@@ -3,9 +3,6 @@
 use super::{ConstraintError, Range, parser};
 use crate::version::fault::Fault;
 
-/// Least similarity, from 0 to 1, at which a known alias is taken for what was meant.
-const SIMILARITY_MIN: f64 = 0.7;
-
 /// Why an alias can't be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
@@ -73,10 +70,5 @@ pub(super) fn resolve(name: &str, aliases: &[(String, String)]) -> Result<Range,
 }
 
 fn nearest(name: &str, aliases: &[(String, String)]) -> Option<String> {
-    aliases
-        .iter()
-        .map(|(known, _)| (strsim::jaro_winkler(name, known), known))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
-        .reduce(|best, other| if other.0 > best.0 { other } else { best })
-        .map(|(_, known)| known.clone())
+    crate::nearest::nearest_name(aliases.iter().map(|(known, _)| known.clone()), name)
 }
