@@ -145,7 +145,7 @@ impl Store {
         std::fs::metadata(journal).map_or(0, |metadata| metadata.len())
     }
 
-    /// A transaction. Nothing is written outside of one, so that each says how durable it has to be.
+    /// A transaction. What has to survive a power cut is written in one; a statement by itself need not.
     async fn begin(&self, durability: Durability) -> Result<Transaction> {
         Ok(match &self.database {
             // The write lock is taken at once: one that first reads and then wants to write would fail if
@@ -179,7 +179,7 @@ async fn open_file(path: &Path, location: &Location) -> Result<SqlitePool> {
         .create_if_missing(true)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT);
     SqlitePoolOptions::new()
         .max_connections(1)

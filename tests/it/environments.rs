@@ -114,6 +114,11 @@ fn built_once_and_used_again() {
     other.install(&machine);
     let run = machine.json(&["run", "others.prefix"]);
     assert_eq!((&run["result"], &run["environment_built"]), (&json!(first), &json!(false)));
+    // Their key means both; a path means one of them.
+    let all = machine.json(&["env", "list"]);
+    let (key, path) = (all[0]["key"].as_str().expect("a key"), all[0]["path"].as_str().expect("a path"));
+    machine.runs(2, &["env", "show", key]).says(&["more than one", path]);
+    assert_eq!(machine.json(&["env", "show", path])["path"], path);
 }
 
 #[test]
@@ -198,7 +203,7 @@ fn a_build_that_is_cancelled_ends_with_what_it_started() {
 fn many_that_want_one_make_one() {
     let machine = boxed();
     machine.write("gate", "");
-    let children = (0..5).map(|_| machine.start(&["run", "boxes.say", "--json"])).collect::<Vec<_>>();
+    let children = (0..10).map(|_| machine.start(&["run", "boxes.say", "--json"])).collect::<Vec<_>>();
     wait_for("the build", || (builds(&machine) == 1).then_some(()));
     fs::remove_file(machine.at("gate")).expect("removed");
     let runs =

@@ -143,6 +143,7 @@ fn every_mistake_is_reported_at_once() {
         }
     }
     assert_eq!(machine.runs(2, &["pack", "install", &path]).stderr, output.stderr);
+    assert_eq!(machine.runs(2, &["pack", "install", &path, "--json"]).json(), validity);
     machine.runs(4, &["pack", "show", "wrong"]);
     let good = Pack::new("right").shell("say", "", "true").write(&machine.make("packs"));
     let validity = machine.json(&["pack", "validate", &good.to_string_lossy()]);

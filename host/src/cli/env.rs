@@ -200,14 +200,20 @@ fn size_text(bytes: u64) -> String {
 }
 
 async fn show(worker: &Worker, wanted: &str, output: &Output) -> Result<(), Failed> {
-    let all = listed(worker).await?;
-    let environment = all
-        .into_iter()
-        .find(|listed| listed.row.path == wanted || (wanted.len() >= 4 && listed.row.key.starts_with(wanted)))
-        .ok_or_else(|| {
-            Failed::message(Exit::NotFound, format!("there is no environment `{wanted}`"))
-                .hint("`attune env list` shows their paths and keys")
-        })?;
+    let mut found = listed(worker).await?;
+    found.retain(|listed| {
+        listed.row.path == wanted || (wanted.len() >= 4 && listed.row.key.starts_with(wanted))
+    });
+    // Several may share what was built: they have one key, and differ in their paths.
+    if found.len() > 1 {
+        let paths = found.iter().map(|listed| format!("  {}\n", listed.row.path)).collect::<String>();
+        return Err(Failed::message(Exit::Input, format!("`{wanted}` means more than one: name its path"))
+            .report(paths));
+    }
+    let environment = found.pop().ok_or_else(|| {
+        Failed::message(Exit::NotFound, format!("there is no environment `{wanted}`"))
+            .hint("`attune env list` shows their paths and keys")
+    })?;
     output.data(&environment, || {
         let row = &environment.row;
         let mut text = String::new();

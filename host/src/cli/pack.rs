@@ -164,7 +164,7 @@ struct RuntimeView {
 }
 
 async fn install_from(worker: &Worker, path: &Path, approve: bool, output: &Output) -> Result<(), Failed> {
-    let bundle = read(path)?;
+    let bundle = read_to_check(path, output)?;
     let source = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
     let by = std::env::var("USER").unwrap_or_else(|_| "the operator".to_owned());
     let progress = Progress::begin(output);
@@ -181,7 +181,7 @@ async fn install_from(worker: &Worker, path: &Path, approve: bool, output: &Outp
     }
     let installed = match outcome {
         Ok(installed) => installed,
-        Err(InstallError::Problems(problems)) => return Err(problems_failed(&problems, output.talk_colour)),
+        Err(InstallError::Problems(problems)) => return Err(invalid(&problems, output)?),
         Err(error) => return Err(install_failed(error)),
     };
     let runtimes = look(worker, &installed, output).await?;
@@ -371,29 +371,41 @@ fn describe(view: &PackView) -> String {
     text
 }
 
-async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), Failed> {
-    #[derive(Serialize)]
-    struct Validity<'a> {
-        valid: bool,
-        #[serde(rename = "ref")]
-        reference: Option<String>,
-        digest: Option<String>,
-        problems: &'a Problems,
+/// What is known of a pack that was read: whether it can be installed, and every mistake.
+#[derive(Serialize)]
+struct Validity<'a> {
+    valid: bool,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+    digest: Option<String>,
+    problems: &'a Problems,
+}
+
+/// The failed command for a pack with mistakes, and with `--json` the document that lists them.
+fn invalid(problems: &Problems, output: &Output) -> Result<Failed, Failed> {
+    if output.json {
+        output.data(&Validity { valid: false, reference: None, digest: None, problems }, String::new)?;
+        return Ok(Failed::message(Exit::Input, "the pack has mistakes"));
     }
-    let invalid = |problems: &Problems| {
-        output.data(&Validity { valid: false, reference: None, digest: None, problems }, String::new)
-    };
-    let bundle = match read(path) {
-        Ok(bundle) => bundle,
+    Ok(problems_failed(problems, output.talk_colour))
+}
+
+/// Reads a pack that somebody asked to check or install.
+fn read_to_check(path: &Path, output: &Output) -> Result<Bundle, Failed> {
+    match read(path) {
         Err(failed) if output.json => {
             let mut problems = Problems::default();
             let help = failed.hints.first().map(String::as_str).unwrap_or_default();
             problems.add_file(&path.to_string_lossy(), failed.text(), help);
-            invalid(&problems)?;
-            return Err(failed);
+            invalid(&problems, output)?;
+            Err(failed)
         }
-        Err(failed) => return Err(failed),
-    };
+        read => read,
+    }
+}
+
+async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), Failed> {
+    let bundle = read_to_check(path, output)?;
     match install::check(worker, &bundle).await {
         Ok(pack) => {
             let validity = Validity {
@@ -414,13 +426,7 @@ async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), F
             })?;
             Ok(())
         }
-        Err(InstallError::Problems(problems)) => {
-            if output.json {
-                invalid(&problems)?;
-                return Err(Failed::message(Exit::Input, "the pack has mistakes"));
-            }
-            Err(problems_failed(&problems, output.talk_colour))
-        }
+        Err(InstallError::Problems(problems)) => Err(invalid(&problems, output)?),
         Err(error) => Err(install_failed(error)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use super::output::Output;
@@ -14,9 +14,16 @@ const BACKLOG_MAX: usize = 64 << 20;
 /// Prints on a thread of its own: a pager that nobody scrolls must not keep a timeout from passing.
 #[derive(Debug)]
 pub(super) struct Printer {
-    sender: Sender<(Stream, Vec<u8>)>,
+    output: Output,
     backlog: Arc<Backlog>,
-    thread: Option<JoinHandle<bool>>,
+    /// Started with the first thing to print; none if it could not be.
+    thread: OnceLock<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    sender: Sender<(Stream, Vec<u8>)>,
+    thread: JoinHandle<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -28,33 +35,38 @@ struct Backlog {
 impl Printer {
     /// What an action prints goes where it would go if it were started directly; with `--json`, only its
     /// complaints do.
-    pub(super) fn start(output: &Output) -> Self {
+    pub(super) fn new(output: &Output) -> Self {
+        Self { output: output.clone(), backlog: Arc::default(), thread: OnceLock::new() }
+    }
+
+    fn start(&self) -> Option<Running> {
         let (sender, receiver) = channel();
-        let backlog = Arc::<Backlog>::default();
-        let (output, shared) = (output.clone(), Arc::clone(&backlog));
+        let (output, shared) = (self.output.clone(), Arc::clone(&self.backlog));
         let thread = std::thread::Builder::new()
             .name("printer".to_owned())
             .spawn(move || print(&output, &receiver, &shared))
-            .ok();
-        Self { sender, backlog, thread }
+            .ok()?;
+        Some(Running { sender, thread })
     }
 
     /// Takes what is to be printed.
     pub(super) fn push(&self, stream: Stream, bytes: &[u8]) {
+        // Without a thread there is nobody to print; the log has it all.
+        let Some(running) = self.thread.get_or_init(|| self.start()) else { return };
         let waiting = self.backlog.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |waiting: &mut usize| *waiting > BACKLOG_MAX;
         let mut waiting =
             self.backlog.shrunk.wait_while(waiting, is_full).unwrap_or_else(PoisonError::into_inner);
-        // Without a thread there is nobody to print; the log has it all.
-        if self.sender.send((stream, bytes.to_vec())).is_ok() {
+        if running.sender.send((stream, bytes.to_vec())).is_ok() {
             *waiting += bytes.len();
         }
     }
 
     /// Waits until everything is printed. Whether the last line of it has no end.
     pub(super) fn finish(self) -> bool {
-        drop(self.sender);
-        self.thread.is_some_and(|thread| thread.join().unwrap_or(false))
+        let Some(Some(Running { sender, thread })) = self.thread.into_inner() else { return false };
+        drop(sender);
+        thread.join().unwrap_or(false)
     }
 }
 

@@ -131,7 +131,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
             progress.end();
         }
     };
-    let printer = Printer::start(output);
+    let printer = Printer::new(output);
     let observe = |event: Event<'_>| match event {
         Event::Accepted(_) => {}
         Event::Doing(what) => say(what.to_owned()),

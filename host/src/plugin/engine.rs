@@ -4,11 +4,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, Engine, Store, UpdateDeadline};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline,
+};
 
 use super::bindings::Runtime;
 use super::call::Call;
+use super::limits::TABLE_ELEMENTS_MAX;
 
 /// How often running components are interrupted to see whether their time is up.
 const TICK: Duration = Duration::from_millis(10);
@@ -16,6 +20,19 @@ const TICK: Duration = Duration::from_millis(10);
 /// Native stack for one call; the component's own limit is a part of it.
 const STACK: usize = 2 << 20;
 const WASM_STACK: usize = 512 << 10;
+
+/// Calls at a time; more of them wait.
+const CALLS_AT_ONCE: usize = 64;
+
+/// What the pool has for each call, on average: a component of an interpreted language consists of dozens of instances
+/// with a few memories and tables.
+const MEMORIES_PER_CALL: u32 = 4;
+const TABLES_PER_CALL: u32 = 16;
+const INSTANCES_PER_CALL: u32 = 256;
+
+/// Bytes that a part of the pool keeps after a call, cleared, for the next one.
+const KEEP_MEMORY: usize = 256 << 10;
+const KEEP_OTHER: usize = 64 << 10;
 
 /// A component's own code ran beyond the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +44,29 @@ pub(crate) struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Call>,
     ticker: Ticker,
+    slots: Semaphore,
+}
+
+/// An engine that takes instances from a pool: nothing has to be mapped for a call. The pool reserves addresses, not
+/// memory; where even those are limited, each instance is mapped by itself.
+fn engine(config: &mut Config) -> wasmtime::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    let calls = u32::try_from(CALLS_AT_ONCE)?;
+    pool.total_component_instances(calls)
+        .total_stacks(calls)
+        .total_memories(calls * MEMORIES_PER_CALL)
+        .total_tables(calls * TABLES_PER_CALL)
+        .total_core_instances(calls * INSTANCES_PER_CALL)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(KEEP_MEMORY)
+        .table_keep_resident(KEEP_OTHER)
+        .async_stack_keep_resident(KEEP_OTHER)
+        .pagemap_scan(Enabled::Auto);
+    config.allocation_strategy(pool);
+    Engine::new(config).or_else(|error| {
+        tracing::debug!("no pool for instances of components: {error:#}");
+        Engine::new(config.allocation_strategy(InstanceAllocationStrategy::OnDemand))
+    })
 }
 
 impl Sandbox {
@@ -37,13 +77,19 @@ impl Sandbox {
         config.concurrency_support(false);
         config.max_wasm_stack(WASM_STACK);
         config.async_stack_size(STACK);
-        let engine = Engine::new(&config)?;
+        let engine = engine(&mut config)?;
         let mut linker = Linker::new(&engine);
         // All of it links, since components of interpreted languages import much of it; nothing is granted by it.
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         Runtime::add_to_linker::<_, HasSelf<_>>(&mut linker, |call: &mut Call| call)?;
         let ticker = Ticker::new(engine.clone());
-        Ok(Self { engine, linker, ticker })
+        Ok(Self { engine, linker, ticker, slots: Semaphore::new(CALLS_AT_ONCE) })
+    }
+
+    /// Waits until there is room for one more call, for as long as the returned value lives.
+    pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.slots.acquire().await.ok()
     }
 
     /// A store whose component is interrupted at `deadline`, for as long as the returned value lives.

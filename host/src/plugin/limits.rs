@@ -9,12 +9,15 @@ use super::error::Function;
 /// Commands that there must be time for while one installation is verified, each with a timeout of its own.
 const COMMANDS_OF_VERIFICATION: u32 = 4;
 
+/// Elements of a table, at most. The engine's pool is made for it.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
+
 /// Bounds on what a component may use. Each holds for one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of all of a component's memories together.
     pub memory: usize,
-    /// Elements of any one table.
+    /// Elements of any one table; more than 100,000 are never allowed.
     pub table_elements: usize,
     /// Core instances; components of interpreted languages consist of a dozen or more.
     pub instances: usize,
@@ -37,7 +40,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory: 64 << 20,
-            table_elements: 100_000,
+            table_elements: TABLE_ELEMENTS_MAX,
             instances: 256,
             deadline: Duration::from_secs(30),
             detection_deadline: Duration::from_mins(1),

@@ -332,6 +332,7 @@ impl RuntimePlugin {
         admission.map_err(|(failures, wait)| failed(Cause::CircuitOpen { failures, wait }))?;
         let limit = self.scope.limits.deadline_of(function);
         let sandbox = self.plugins.sandbox().map_err(failed)?;
+        let _slot = sandbox.slot().await;
         let call = Call::new(Arc::clone(&self.scope), Arc::clone(&self.memo), environment, limit);
         let deadline = Instant::now() + limit;
         let (mut store, ticking) = sandbox

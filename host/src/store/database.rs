@@ -5,7 +5,7 @@
 
 use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool, SqliteRow};
-use sqlx::{Decode, Encode, Row as _, Type, ValueRef as _};
+use sqlx::{AssertSqlSafe, Decode, Encode, Row as _, Type, ValueRef as _};
 
 use super::Result;
 
@@ -86,10 +86,25 @@ impl Database {
         }
     }
 
-    /// A statement that is a transaction by itself.
+    /// A statement that is a transaction by itself. What it wrote survives the death of every process.
     pub(super) fn query(&self, sql: &'static str) -> Query<'_> {
         match self {
             Self::Sqlite(pool) => Query::SqlitePool(pool, sqlx::query(sql)),
+            Self::Postgres(pool) => Query::PostgresPool(pool, sqlx::query(sql)),
+        }
+    }
+
+    /// A statement that is a transaction by itself, on the disk when it ends. Ask for all of its rows: how many
+    /// it changed is only known by what it returns.
+    pub(super) fn durable(&self, sql: &'static str) -> Query<'_> {
+        match self {
+            // In one go: what is handed to the thread of SQLite and back costs as much as the statement.
+            Self::Sqlite(pool) => Query::SqlitePool(
+                pool,
+                sqlx::query(AssertSqlSafe(format!(
+                    "pragma synchronous = full; {sql}; pragma synchronous = normal"
+                ))),
+            ),
             Self::Postgres(pool) => Query::PostgresPool(pool, sqlx::query(sql)),
         }
     }

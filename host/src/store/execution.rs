@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::database::{Row, Transaction};
+use super::database::{Query, Row, Transaction};
 use super::row::{json, optional_json, parsed, to_json};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store, now};
@@ -133,34 +133,80 @@ impl Store {
     /// Accepts an execution that this worker runs at once. It is on the disk when what it runs with has
     /// been decided; until then nothing is started for it.
     pub async fn start_execution(&self, new: &NewExecution<'_>) -> Result<()> {
-        let mut transaction = self.begin(Durability::Process).await?;
-        let requirement = requirement(&mut transaction, new.requirement).await?;
-        transaction
+        if self.insert_execution(new).await? == 0 {
+            self.keep_requirement(new.requirement).await?;
+            self.insert_execution(new).await?;
+        }
+        Ok(())
+    }
+
+    /// How many it inserted: none while its requirement is not kept.
+    async fn insert_execution(&self, new: &NewExecution<'_>) -> Result<u64> {
+        let (runtime, constraint, variant) = new.requirement;
+        self.database
             .query(
                 "insert into execution
                  (id, action, pack, pack_digest, requirement, parameters, status, attempt, run_at,
                   created_at, started_at, worker, warnings, timings)
-             values ($1, $2, $3, $4, $5, $6, 'running', 1, $7, $7, $7, $8, '[]', '[]')",
+             select $1, $2, $3, $4, requirement.id, $5, 'running', 1, $6, $6, $6, $7, '[]', '[]'
+             from requirement where runtime = $8 and constraint_text = $9 and variant = $10",
             )
             .bind(new.id.0)
             .bind(new.action.to_string())
             .bind(new.action.pack().as_str())
             .bind(new.pack_digest)
-            .bind(requirement)
             .bind(to_json(new.parameters))
             .bind(now())
             .bind(new.worker.0)
+            .bind(runtime.to_string())
+            .bind(constraint)
+            .bind(variant)
+            .execute()
+            .await
+    }
+
+    /// Requirements are few and stay.
+    async fn keep_requirement(
+        &self,
+        (runtime, constraint, variant): (&RuntimeRef, &str, &str),
+    ) -> Result<()> {
+        self.database
+            .query(
+                "insert into requirement (runtime, constraint_text, variant) values ($1, $2, $3)
+             on conflict (runtime, constraint_text, variant) do nothing",
+            )
+            .bind(runtime.to_string())
+            .bind(constraint)
+            .bind(variant)
             .execute()
             .await?;
-        transaction.commit().await?;
         Ok(())
     }
 
     /// Records, on the disk, what an execution is going to run with, before it starts.
     pub async fn decide_execution(&self, id: ExecutionId, decided: &Decided) -> Result<()> {
-        let mut transaction = self.begin(Durability::Disk).await?;
-        write_decided(&mut transaction, id, decided).await?;
-        transaction.commit().await?;
+        self.database
+            .durable(
+                "update execution set
+                 runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
+                 installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
+                 plugin_digest = $10, sandbox = $11, warnings = $12
+             where id = $1 and status = 'running'",
+            )
+            .bind(id.0)
+            .bind(&decided.runtime)
+            .bind(&decided.selected_version)
+            .bind(&decided.runtime_version)
+            .bind(decided.installation_path.as_ref().map(|path| path.to_string_lossy()))
+            .bind(decided.installation_identity.as_ref().map(to_json))
+            .bind(decided.selection.as_ref().map(to_json))
+            .bind(&decided.environment_key)
+            .bind(decided.environment_path.as_ref().map(|path| path.to_string_lossy()))
+            .bind(&decided.plugin_digest)
+            .bind(&decided.sandbox)
+            .bind(to_json(&decided.warnings))
+            .execute()
+            .await?;
         Ok(())
     }
 
@@ -180,30 +226,14 @@ impl Store {
         sequence: i64,
         rest: &[LogChunk],
     ) -> Result<bool> {
+        if rest.is_empty() {
+            return Ok(!finish(self.database.durable(FINISH), id, ended).fetch_all().await?.is_empty());
+        }
         let mut transaction = self.begin(Durability::Disk).await?;
-        let changed = transaction
-            .query(
-                "update execution set
-                 status = $2, reason = $3, result = $4, error_class = $5, error_message = $6,
-                 exit_code = $7, output_incomplete = $8, warnings = $9, timings = $10, finished_at = $11
-             where id = $1 and status = 'running'",
-            )
-            .bind(id.0)
-            .bind(ended.status.name())
-            .bind(&ended.reason)
-            .bind(ended.result.as_ref().map(to_json))
-            .bind(&ended.error_class)
-            .bind(&ended.error_message)
-            .bind(ended.exit_code)
-            .bind(ended.output_incomplete)
-            .bind(to_json(&ended.warnings))
-            .bind(to_json(&ended.timings))
-            .bind(now())
-            .execute()
-            .await?;
+        let finished = finish(transaction.query(FINISH), id, ended).fetch_all().await?;
         insert_log(&mut transaction, id, sequence, rest).await?;
         transaction.commit().await?;
-        Ok(changed == 1)
+        Ok(!finished.is_empty())
     }
 
     /// The newest executions, newest first.
@@ -282,64 +312,41 @@ impl Store {
 
     /// Gives up an execution whose process died with its worker. Whether it still was running.
     pub async fn abandon_execution(&self, id: ExecutionId, reason: &str) -> Result<bool> {
-        let mut transaction = self.begin(Durability::Disk).await?;
-        let changed = transaction.query(
-            "update execution set status = 'abandoned', reason = 'worker_lost', error_class = 'worker_lost',
+        let abandoned = self
+            .database
+            .durable(
+                "update execution set status = 'abandoned', reason = 'worker_lost', error_class = 'worker_lost',
                  error_message = $2, finished_at = $3
-             where id = $1 and status = 'running'",
-        )
-        .bind(id.0)
-        .bind(reason)
-        .bind(now())
-        .execute()
-        .await?;
-        transaction.commit().await?;
-        Ok(changed == 1)
+             where id = $1 and status = 'running' returning id",
+            )
+            .bind(id.0)
+            .bind(reason)
+            .bind(now())
+            .fetch_all()
+            .await?;
+        Ok(!abandoned.is_empty())
     }
 }
 
-async fn requirement(
-    transaction: &mut Transaction,
-    (runtime, constraint, variant): (&RuntimeRef, &str, &str),
-) -> Result<i64> {
-    let row = transaction
-        .query(
-            "insert into requirement (runtime, constraint_text, variant) values ($1, $2, $3)
-         on conflict (runtime, constraint_text, variant) do update set runtime = excluded.runtime
-         returning id",
-        )
-        .bind(runtime.to_string())
-        .bind(constraint)
-        .bind(variant)
-        .fetch_one()
-        .await?;
-    row.try_get("id")
-}
+/// Ends an execution that is running.
+const FINISH: &str = "update execution set
+         status = $2, reason = $3, result = $4, error_class = $5, error_message = $6,
+         exit_code = $7, output_incomplete = $8, warnings = $9, timings = $10, finished_at = $11
+     where id = $1 and status = 'running' returning id";
 
-async fn write_decided(transaction: &mut Transaction, id: ExecutionId, decided: &Decided) -> Result<()> {
-    transaction
-        .query(
-            "update execution set
-             runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
-             installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
-             plugin_digest = $10, sandbox = $11, warnings = $12
-         where id = $1 and status = 'running'",
-        )
+fn finish<'e>(statement: Query<'e>, id: ExecutionId, ended: &Ended) -> Query<'e> {
+    statement
         .bind(id.0)
-        .bind(&decided.runtime)
-        .bind(&decided.selected_version)
-        .bind(&decided.runtime_version)
-        .bind(decided.installation_path.as_ref().map(|path| path.to_string_lossy()))
-        .bind(decided.installation_identity.as_ref().map(to_json))
-        .bind(decided.selection.as_ref().map(to_json))
-        .bind(&decided.environment_key)
-        .bind(decided.environment_path.as_ref().map(|path| path.to_string_lossy()))
-        .bind(&decided.plugin_digest)
-        .bind(&decided.sandbox)
-        .bind(to_json(&decided.warnings))
-        .execute()
-        .await?;
-    Ok(())
+        .bind(ended.status.name())
+        .bind(&ended.reason)
+        .bind(ended.result.as_ref().map(to_json))
+        .bind(&ended.error_class)
+        .bind(&ended.error_message)
+        .bind(ended.exit_code)
+        .bind(ended.output_incomplete)
+        .bind(to_json(&ended.warnings))
+        .bind(to_json(&ended.timings))
+        .bind(now())
 }
 
 async fn insert_log(

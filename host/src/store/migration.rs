@@ -73,19 +73,24 @@ struct Applied {
 
 /// The newest migration that was applied; none in a database that was just made.
 async fn newest(database: &Database) -> Result<Option<Applied>> {
-    let is_there = match database.engine() {
-        Engine::Sqlite => "select 1 from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
-        Engine::Postgres => "select 1 where to_regclass('_sqlx_migrations') is not null",
-    };
-    if database.query(is_there).fetch_optional().await?.is_none() {
-        return Ok(None);
-    }
-    let row = database
+    let asked = database
         .query("select version, checksum from _sqlx_migrations order by version desc limit 1")
         .fetch_optional()
-        .await?;
+        .await;
+    let row = match asked {
+        Ok(row) => row,
+        Err(StoreError::Query(error)) if is_no_table(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     row.map(|row| Ok(Applied { version: row.try_get("version")?, checksum: row.try_get("checksum")? }))
         .transpose()
+}
+
+/// Whether a statement failed since a table that it names is not there.
+fn is_no_table(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    // SQLite has no code for it.
+    error.code().is_some_and(|code| code == "42P01") || error.message().starts_with("no such table")
 }
 
 #[cfg(test)]

@@ -54,11 +54,13 @@ pub struct RuntimeVersionRow {
     pub verified_at: Option<DateTime<Utc>>,
 }
 
-/// The statement for runtimes with what was approved for them; what follows says which.
+/// The statement for runtimes with their aliases and what was approved for them; what follows says which.
 macro_rules! select_runtime {
     ($which:literal) => {
         concat!(
-            "select runtime.*, pack.digest as pack_digest, plugin_grant.approved as approved
+            "select runtime.*, pack.digest as pack_digest, plugin_grant.approved as approved,
+                 (select string_agg(alias, ' ' order by alias) from runtime_alias
+                  where runtime_alias.runtime = runtime.id) as aliases
              from runtime
              join pack on pack.id = runtime.pack
              left join plugin_grant on plugin_grant.runtime = runtime.id ",
@@ -153,12 +155,7 @@ impl Store {
             .fetch_all()
             .await?;
         let versions = rows.iter().map(version_row).collect::<Result<Vec<_>>>()?;
-        let aliases = self
-            .database
-            .query("select alias from runtime_alias where runtime = $1 order by alias")
-            .bind(id)
-            .fetch_all()
-            .await?;
+        let aliases: Option<String> = row.try_get("aliases")?;
         let sha256: Option<String> = row.try_get("plugin")?;
         let approved = optional_json(row, "approved")?;
         Ok(RuntimeRow {
@@ -167,7 +164,7 @@ impl Store {
                 reference: parsed(row, "ref")?,
                 label: row.try_get("label")?,
                 description: row.try_get("description")?,
-                aliases: aliases.iter().map(|row| row.try_get("alias")).collect::<Result<_>>()?,
+                aliases: aliases.iter().flat_map(|names| names.split(' ')).map(str::to_owned).collect(),
                 distributions: json(row, "distributions")?,
                 execution_config: json(row, "execution_config")?,
                 versions: versions
