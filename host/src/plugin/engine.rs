@@ -65,6 +65,8 @@ fn engine(config: &mut Config) -> wasmtime::Result<Engine> {
     config.allocation_strategy(pool);
     Engine::new(config).or_else(|error| {
         tracing::debug!("no pool for instances of components: {error:#}");
+        // Nor 4 GiB of them for each memory, which would spare the code its bounds checks.
+        config.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(0);
         Engine::new(config.allocation_strategy(InstanceAllocationStrategy::OnDemand))
     })
 }
