@@ -16,11 +16,13 @@ mod preview;
 mod printable;
 mod printer;
 mod progress;
+mod queued;
 mod resolve;
 mod run;
 mod runtime;
 mod shape;
 mod talk;
+mod worker;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -72,6 +74,8 @@ enum Command {
     /// See what ran and what it printed
     #[command(subcommand)]
     Execution(execution::Execution),
+    /// Run what is queued, until told to stop
+    Worker(worker::WorkerCommand),
     /// Check this machine: what is found, what is missing, how to mend it
     Doctor(doctor::Doctor),
     /// See the settings
@@ -120,13 +124,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 impl Command {
     async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         match self {
-            // The largest by far: the others need not carry their size.
+            // The larger ones are boxed: the others need not carry their size.
             Self::Run(command) => Box::pin(command.execute(options, output)).await,
             Self::Resolve(command) => command.execute(options, output).await,
             Self::Pack(command) => command.execute(options, output).await,
             Self::Runtime(command) => command.execute(options, output).await,
             Self::Env(command) => Box::pin(command.execute(options, output)).await,
-            Self::Execution(command) => command.execute(options, output).await,
+            Self::Execution(command) => Box::pin(command.execute(options, output)).await,
+            Self::Worker(command) => Box::pin(command.execute(options, output)).await,
             Self::Doctor(command) => command.execute(options, output).await,
             Self::Config(command) => command.execute(options, output),
             Self::Completions { shell } => {

@@ -25,6 +25,8 @@ use tracing::Instrument;
 use crate::environment::prepare::{self, Need, Planned, Prepared};
 use crate::process::{Cancel, Stream};
 use crate::reference::ActionRef;
+use crate::store::execution::Attempt;
+use crate::store::queue::Claimed;
 use crate::version::constraint::Constraint;
 use crate::worker::Worker;
 
@@ -79,41 +81,96 @@ pub async fn run(
 ) -> Result<Outcome, ExecutionError> {
     let mut timings = Timings::begin(request.since);
     timings.end("start");
-    let asked = asked::ask(worker, request).await?;
-    // Of the highest level, so that whatever is logged while it runs says for which execution and version.
-    let span = tracing::error_span!(
-        "execution",
-        execution.id = %asked.id,
-        action.r#ref = %asked.action.reference,
-        runtime.version = tracing::field::Empty,
-    );
-    // Too large to be part of every caller's own.
-    Box::pin(run_accepted(worker, &asked, timings, observe, cancel).instrument(span)).await
+    let attempt = Attempt { id: ExecutionId::new(), number: 1 };
+    let asked = asked::ask(worker, request, attempt).await?;
+    let running = async {
+        let folder =
+            RunFolder::create(&worker.settings.runs_dir(), attempt).map_err(ExecutionError::RunFolder)?;
+        let record = match Record::accept(worker, &asked).await {
+            Ok(record) => record,
+            Err(error) => {
+                folder.remove();
+                return Err(error.into());
+            }
+        };
+        observe(Event::Accepted(attempt.id));
+        timings.end("ask");
+        // Too large to be part of every caller's own.
+        Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await
+    };
+    running.instrument(span(&asked)).await
 }
 
-async fn run_accepted(
+/// Runs what was claimed from the queue to the end of this attempt. An error means that the attempt is not this
+/// worker's any more, or that its end could not be recorded.
+pub async fn run_claimed(
+    worker: &Worker,
+    claimed: &Claimed,
+    observe: Observer<'_>,
+    cancel: Cancel,
+) -> Result<Status, ExecutionError> {
+    let mut timings = Timings::begin(Instant::now());
+    let attempt = claimed.attempt;
+    let asked = match claimed_request(claimed) {
+        Ok(request) => asked::ask(worker, &request, attempt).await,
+        Err(error) => Err(error),
+    };
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(error) => return record::refuse(worker, attempt, error).await,
+    };
+    let running = async {
+        let folder =
+            RunFolder::create(&worker.settings.runs_dir(), attempt).map_err(ExecutionError::RunFolder)?;
+        let record = Record::claimed(&asked, claimed);
+        timings.end("ask");
+        Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await
+    };
+    Ok(running.instrument(span(&asked)).await?.status)
+}
+
+/// What was asked when the execution was put into the queue.
+fn claimed_request(claimed: &Claimed) -> Result<Request, AskError> {
+    let constraint = claimed.constraint.as_deref().map(Constraint::parse).transpose();
+    Ok(Request {
+        action: claimed.action.clone(),
+        parameters: Given {
+            values: claimed.parameters.as_object().cloned().unwrap_or_default(),
+            ..Given::default()
+        },
+        constraint: constraint.map_err(AskError::Constraint)?,
+        timeout: claimed.timeout,
+        secrets_file: None,
+        since: Instant::now(),
+    })
+}
+
+/// Of the highest level, so that whatever is logged while it runs says for which execution and version.
+fn span(asked: &Asked) -> tracing::Span {
+    tracing::error_span!(
+        "execution",
+        execution.id = %asked.attempt.id,
+        execution.attempt = asked.attempt.number,
+        action.r#ref = %asked.action.reference,
+        runtime.version = tracing::field::Empty,
+    )
+}
+
+/// From the record of its beginning to that of its end.
+async fn run_recorded(
     worker: &Worker,
     asked: &Asked,
-    mut timings: Timings,
+    (folder, mut record, mut timings): (RunFolder, Record, Timings),
     observe: Observer<'_>,
     cancel: Cancel,
 ) -> Result<Outcome, ExecutionError> {
-    let folder =
-        RunFolder::create(&worker.settings.runs_dir(), asked.id).map_err(ExecutionError::RunFolder)?;
-    let mut record = match Record::accept(worker, asked).await {
-        Ok(record) => record,
-        Err(error) => {
-            folder.remove();
-            return Err(error.into());
-        }
-    };
-    observe(Event::Accepted(asked.id));
-    timings.end("ask");
     let ending = carry_out(worker, asked, (&folder, &mut record, &mut timings), observe, cancel).await;
-    let outcome = record.end(worker, asked, ending, timings.stages()).await?;
-    // Only now: by its folder, an execution that nobody ended is found and abandoned.
-    folder.remove();
-    Ok(outcome)
+    let outcome = record.end(worker, asked, ending, timings.stages()).await;
+    if matches!(outcome, Ok(_) | Err(ExecutionError::NotRunning { .. })) {
+        // Only now: by its folder, an execution that nobody ended is found and abandoned.
+        folder.remove();
+    }
+    outcome
 }
 
 /// The stages after acceptance; each one's failure is an ending.
@@ -217,7 +274,7 @@ pub struct Preview {
 
 /// Works out what running an action would do, and does none of it.
 pub async fn preview(worker: &Worker, request: &Request) -> Result<Preview, ExecutionError> {
-    let asked = asked::ask(worker, request).await?;
+    let asked = asked::ask(worker, request, Attempt { id: ExecutionId::new(), number: 1 }).await?;
     let program = &asked.action.program;
     if asked.is_direct() {
         let launch = launch::direct(&asked.runtime, &asked.pack_folder, program);

@@ -4,7 +4,8 @@
 //! components are called through [`plugin`] for [`detection`] and [`verification`] of installations; an
 //! [`execution`] asks for a [`version`], gets one by [`selection`], has its [`environment`] built, its
 //! [`parameters`] and [`secret`]s delivered to a [`process`], and its output turned into a [`result`].
-//! [`store`] keeps all of it.
+//! [`store`] keeps all of it. An execution that somebody asks for later waits in the [`queue`] until a [`service`] runs
+//! it.
 
 pub mod reference;
 mod digest;
@@ -26,8 +27,10 @@ pub mod secret;
 pub mod process;
 pub mod result;
 pub mod execution;
+pub mod queue;
 
 pub mod store;
 pub mod settings;
 pub mod worker;
+pub mod service;
 pub mod cli;

@@ -30,7 +30,7 @@ pub struct Key {
 }
 
 /// Everything that can be set.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 24] = [
     Key {
         name: "data_dir",
         variable: "ATTUNE_DATA_DIR",
@@ -102,6 +102,41 @@ pub const KEYS: [Key; 17] = [
         name: "environment_grace",
         variable: "ATTUNE_ENVIRONMENT_GRACE",
         help: "time since its last use for which an environment is not removed",
+    },
+    Key {
+        name: "worker_slots",
+        variable: "ATTUNE_WORKER_SLOTS",
+        help: "executions that `attune worker` runs at a time",
+    },
+    Key {
+        name: "lease",
+        variable: "ATTUNE_LEASE",
+        help: "time after which an execution whose worker gives no sign of life is taken from it",
+    },
+    Key {
+        name: "heartbeat",
+        variable: "ATTUNE_HEARTBEAT",
+        help: "time between two signs of life of a worker",
+    },
+    Key {
+        name: "poll_interval",
+        variable: "ATTUNE_POLL_INTERVAL",
+        help: "time between two looks at the queue if nobody says that there is something in it",
+    },
+    Key {
+        name: "recheck_interval",
+        variable: "ATTUNE_RECHECK_INTERVAL",
+        help: "time between two looks of a worker at what is installed",
+    },
+    Key {
+        name: "drain_timeout",
+        variable: "ATTUNE_DRAIN_TIMEOUT",
+        help: "time that a worker that is told to stop waits for what it runs",
+    },
+    Key {
+        name: "execution_retention",
+        variable: "ATTUNE_EXECUTION_RETENTION",
+        help: "time for which workers keep executions that have ended",
     },
     Key {
         name: "secrets_file",
@@ -241,6 +276,14 @@ pub struct Settings {
     /// Bytes.
     pub environment_quota: u64,
     pub environment_grace: Duration,
+    /// At least 1.
+    pub worker_slots: usize,
+    pub lease: Duration,
+    pub heartbeat: Duration,
+    pub poll_interval: Duration,
+    pub recheck_interval: Duration,
+    pub drain_timeout: Duration,
+    pub execution_retention: Duration,
     pub secrets_file: Option<PathBuf>,
     /// The file's `[variables]`: given to steps that build environments, such as a proxy or an index.
     pub variables: BTreeMap<String, String>,
@@ -302,6 +345,13 @@ impl Settings {
         let plugin_memory = resolver.bytes("plugin_memory", mebibytes(64))?;
         let environment_quota = resolver.bytes("environment_quota", mebibytes(10 << 10))?;
         let environment_grace = resolver.duration("environment_grace", seconds(24 * 3600))?;
+        let worker_slots = resolver.count("worker_slots", slots())?;
+        let lease = resolver.positive("lease", seconds(30))?;
+        let heartbeat = resolver.positive("heartbeat", seconds(5))?;
+        let poll_interval = resolver.positive("poll_interval", seconds(1))?;
+        let recheck_interval = resolver.positive("recheck_interval", seconds(300))?;
+        let drain_timeout = resolver.duration("drain_timeout", seconds(60))?;
+        let execution_retention = resolver.positive("execution_retention", seconds(30 * 24 * 3600))?;
         let secrets_file = match resolver.find("secrets_file") {
             Some((text, origin)) => Some(resolver.keep("secrets_file", origin, &text, value::path)?),
             None => resolver.default("secrets_file", None, |_| "none".to_owned()),
@@ -324,6 +374,13 @@ impl Settings {
             plugin_memory: size(plugin_memory),
             environment_quota,
             environment_grace,
+            worker_slots,
+            lease,
+            heartbeat,
+            poll_interval,
+            recheck_interval,
+            drain_timeout,
+            execution_retention,
             secrets_file,
             variables: file_variables(sources)
                 .map(|(_, name, entry)| (name.clone(), entry.text.clone()))
@@ -444,9 +501,23 @@ impl Resolver<'_> {
         self.settle(name, default, value::duration, |duration| value::show_duration(*duration))
     }
 
+    /// A duration that is no time at all makes no sense.
+    fn positive(&mut self, name: &'static str, default: Duration) -> Result<Duration, SettingsError> {
+        self.settle(name, default, value::positive, |duration| value::show_duration(*duration))
+    }
+
+    fn count(&mut self, name: &'static str, default: usize) -> Result<usize, SettingsError> {
+        self.settle(name, default, value::count, ToString::to_string)
+    }
+
     fn bytes(&mut self, name: &'static str, default: u64) -> Result<u64, SettingsError> {
         self.settle(name, default, value::bytes, |bytes| value::show_bytes(*bytes))
     }
+}
+
+/// Two for each processor: actions wait more than they compute.
+fn slots() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).saturating_mul(2)
 }
 
 /// The file's `[variables]`.

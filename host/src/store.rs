@@ -5,11 +5,15 @@
 
 pub mod action;
 pub mod answer;
+pub mod bell;
 pub mod environment;
 pub mod execution;
 pub mod installation;
+pub mod lease;
 pub mod pack;
 pub mod probe;
+pub mod queue;
+pub mod requirement;
 pub mod runtime;
 pub mod worker;
 
@@ -114,6 +118,10 @@ impl Store {
         };
         migration::migrate(&database, location).await?;
         Ok(Self { database, location: location.clone() })
+    }
+
+    fn engine(&self) -> database::Engine {
+        self.database.engine()
     }
 
     /// Ends the use of the database by a process that is about to end.

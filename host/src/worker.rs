@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::detection::DetectionError;
 use crate::environment::layout::Layout;
 use crate::environment::rubbish::remove_rubbish;
+use crate::execution::Status;
 use crate::nearest::{did_you_mean, nearest_name};
 use crate::pack::embedded;
 use crate::pack::install::{self, Approve, InstallError};
@@ -21,6 +22,7 @@ use crate::plugin::{
 use crate::process;
 use crate::reference::PackRef;
 use crate::settings::{self, Settings};
+use crate::store::execution::Attempt;
 use crate::store::runtime::RuntimeRow;
 use crate::store::worker::WorkerId;
 use crate::store::{Store, StoreError};
@@ -201,6 +203,20 @@ impl Worker {
             sha256: sha256.to_owned(),
             wasm: Wasm::File(self.settings.components_dir().join(format!("{sha256}.wasm"))),
         }
+    }
+
+    /// Takes an attempt from whoever had it, since he can't end it any more. What became of the execution; none if
+    /// somebody else was faster.
+    pub(crate) async fn give_up(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>, StoreError> {
+        let status = self.store.lose(attempt, reason).await?;
+        let what = match status {
+            None => return Ok(None),
+            Some(Status::Queued) => "put an execution back into the queue",
+            Some(Status::Cancelled) => "cancelled an execution",
+            Some(_) => "abandoned an execution",
+        };
+        tracing::warn!(execution.id = %attempt.id, execution.attempt = attempt.number, "{what}: {reason}");
+        Ok(status)
     }
 
     /// Whether this worker uses a runtime, as `worker_runtimes` says.

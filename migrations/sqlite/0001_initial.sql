@@ -208,7 +208,22 @@ create table requirement (
     runtime text not null,
     constraint_text text not null,
     variant text not null default '',
-    constraint requirement_unique unique (runtime, constraint_text, variant)
+    fallback boolean not null default false,
+    -- The action, if only so many of its executions may run at a time; else empty.
+    limited_action text not null default '',
+    concurrency_limit bigint,
+    constraint requirement_unique unique (runtime, constraint_text, variant, fallback, limited_action)
+);
+
+-- Which requirements a worker satisfies: it claims only those.
+create table worker_requirement (
+    worker blob not null references worker (id) on delete cascade,
+    requirement integer not null references requirement (id) on delete cascade,
+    satisfied boolean not null,
+    reason text not null,
+    selection text,
+    judged_at text not null,
+    constraint worker_requirement_unique primary key (worker, requirement)
 );
 
 create table execution (
@@ -221,11 +236,21 @@ create table execution (
     status text not null,
     reason text,
     priority bigint not null default 0,
+    -- The order in the queue: when it may run, in microseconds, less what its priority is worth.
+    rank bigint not null default 0,
     attempt bigint not null default 0,
+    retries bigint not null default 0,
+    rescues bigint not null default 0,
+    idempotent boolean not null default false,
     run_at text not null,
     created_at text not null,
     started_at text,
     finished_at text,
+    deadline_at text,
+    timeout_ms bigint,
+    constraint_override text,
+    cancel_requested_at text,
+    -- Those that run outside of the queue have none.
     lease_owner blob,
     lease_expires_at text,
     worker blob references worker (id) on delete set null,
@@ -247,23 +272,28 @@ create table execution (
     sandbox text,
     timings text not null,
     idempotency_key text,
-    constraint execution_idempotency_key_unique unique (idempotency_key),
+    -- Digest of what was asked of the queue.
+    request_digest text,
     constraint execution_status check (
         status in ('queued', 'running', 'succeeded', 'failed', 'timed_out', 'cancelled', 'abandoned')
     )
 );
 
-create index execution_queued on execution (priority, run_at, id) where status = 'queued';
-create index execution_running on execution (worker) where status = 'running';
-create index execution_by_action on execution (action, created_at);
-create index execution_by_time on execution (created_at);
+create unique index execution_idempotency_key on execution (idempotency_key) where idempotency_key is not null;
+create index execution_queued on execution (requirement, rank, id) where status = 'queued';
+create index execution_deadline on execution (deadline_at) where status = 'queued' and deadline_at is not null;
+create index execution_running on execution (requirement) where status = 'running';
+create index execution_leased on execution (lease_owner) where status = 'running';
+create index execution_ended on execution (finished_at) where finished_at is not null;
+create index execution_by_action on execution (action, id);
 
 create table execution_log (
     execution blob not null references execution (id) on delete cascade,
+    attempt bigint not null,
     sequence bigint not null,
     stream text not null,
     bytes blob not null,
-    constraint execution_log_unique primary key (execution, sequence),
+    constraint execution_log_unique primary key (execution, attempt, sequence),
     constraint execution_log_stream check (stream in ('stdout', 'stderr'))
 );
 

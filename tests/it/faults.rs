@@ -144,6 +144,7 @@ fn no_variable_of_the_hosts_is_passed_on() {
     // A shell adds `PWD`, `SHLVL` and `_` by itself.
     let expected = [
         "ATTUNE_ACTION",
+        "ATTUNE_ATTEMPT",
         "ATTUNE_EXECUTION_ID",
         "ATTUNE_PACK",
         "ATTUNE_PACK_DIR",

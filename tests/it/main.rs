@@ -10,6 +10,7 @@ mod executions;
 mod faults;
 mod packs;
 mod plugin;
+mod queue;
 mod resolve;
 mod run;
 mod settings;

@@ -206,7 +206,11 @@ async fn show(worker: &Worker, wanted: &str, output: &Output) -> Result<(), Fail
     });
     // Several may share what was built: they have one key, and differ in their paths.
     if found.len() > 1 {
-        let paths = found.iter().map(|listed| format!("  {}\n", listed.row.path)).collect::<String>();
+        let mut paths = String::new();
+        for listed in &found {
+            // Writing to a string can't fail.
+            let _ = writeln!(paths, "  {}", listed.row.path);
+        }
         return Err(Failed::message(Exit::Input, format!("`{wanted}` means more than one: name its path"))
             .report(paths));
     }

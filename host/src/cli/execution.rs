@@ -12,12 +12,15 @@ use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::printable::{coloured, printable};
-use super::run::timing_line;
+use super::queued::{self, Place, Waiting};
+use super::run::{Ask, timing_line};
+use super::runtime::open_worker;
 use super::shape::{Problem, object};
 use crate::execution::{ExecutionId, Status};
 use crate::reference::ActionRef;
 use crate::store::Store;
-use crate::store::execution::{ExecutionRow, LogStream};
+use crate::store::execution::{Attempt, ExecutionRow, LogStream};
+use crate::store::queue::CancelOutcome;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Execution {
@@ -48,6 +51,31 @@ pub(super) enum Execution {
         /// Only this stream
         #[arg(long, value_enum)]
         stream: Option<Stream>,
+        /// Of this attempt; of the last one unless given
+        #[arg(long, value_name = "NUMBER")]
+        attempt: Option<i64>,
+    },
+    /// Have a worker run an action, and print the identifier of the execution
+    Enqueue {
+        #[command(flatten)]
+        ask: Ask,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show what an execution prints until it ends; the exit code is that of `attune run`
+    Watch {
+        /// The execution, the beginning of its identifier, or `last` for the newest
+        id: Which,
+    },
+    /// End an execution: at once if it waits, in good order if a worker runs it
+    Cancel {
+        /// The execution, the beginning of its identifier, or `last` for the newest
+        id: Which,
+    },
+    /// Put an execution that has ended back into the queue, with the same parameters
+    Retry {
+        /// The execution, the beginning of its identifier, or `last` for the newest
+        id: Which,
     },
 }
 
@@ -94,8 +122,17 @@ impl std::str::FromStr for Which {
 
 impl Execution {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        if let Self::Enqueue { ask, place } = self {
+            let request = ask.request()?;
+            let worker = open_worker(options, output).await?;
+            let outcome = queued::put(&worker, &request, &place.terms(), output).await;
+            worker.close().await;
+            return outcome;
+        }
         let store = Store::open(&options.settings(output)?.database).await?;
+        let mut exit = Exit::Success;
         match self {
+            Self::Enqueue { .. } => {}
             Self::List { action, status, limit } => {
                 let executions = store.executions(action.as_ref(), status, limit).await?;
                 let shown = executions.iter().map(Shown::from).collect::<Vec<_>>();
@@ -103,16 +140,99 @@ impl Execution {
             }
             Self::Show { id } => {
                 let execution = find(&store, id).await?;
-                output.data(&Shown::from(&execution), || show(output, &execution))?;
+                let waiting = match execution.status {
+                    Status::Queued => Some(queued::waiting(&store, &execution).await?),
+                    _ => None,
+                };
+                let shown = Shown { waiting: waiting.as_ref(), ..Shown::from(&execution) };
+                output.data(&shown, || {
+                    let waiting = waiting.as_ref().map(|waiting| queued::waiting_text(output, waiting));
+                    show(output, &execution) + &waiting.unwrap_or_default()
+                })?;
             }
-            Self::Logs { id, stream } => {
+            Self::Logs { id, stream, attempt } => {
+                let last = find(&store, id).await?.last_attempt();
+                let attempt = Attempt { number: attempt.unwrap_or(last.number), ..last };
+                logs(&store, output, attempt, stream).await?;
+            }
+            Self::Watch { id } => {
                 let execution = find(&store, id).await?;
-                logs(&store, output, execution.id, stream).await?;
+                exit = queued::watch(&store, execution.id, output).await?;
             }
+            Self::Cancel { id } => cancel(&store, &find(&store, id).await?, output).await?,
+            Self::Retry { id } => retry(&store, &find(&store, id).await?, output).await?,
         }
         store.close().await;
-        Ok(Exit::Success)
+        Ok(exit)
     }
+}
+
+async fn cancel(store: &Store, execution: &ExecutionRow, output: &Output) -> Result<(), Failed> {
+    let outcome = store.cancel_execution(execution.id).await?;
+    store.ring().await;
+    let (status, said) = match outcome {
+        CancelOutcome::Cancelled => (Status::Cancelled, "it was waiting, and is cancelled"),
+        CancelOutcome::Requested => (Status::Running, "its worker is asked to end it"),
+        CancelOutcome::Direct => {
+            let text = "it was not queued, but started by `attune run`: end it there, with Ctrl-C";
+            return Err(Failed::message(Exit::Input, text));
+        }
+        CancelOutcome::Ended(status) => {
+            return Err(Failed::message(Exit::Input, format!("it has ended before: {status}")));
+        }
+        CancelOutcome::Unknown => return Err(Failed::message(Exit::NotFound, "there is no such execution")),
+    };
+    output.data(&Changed { id: execution.id, status }, || format!("{} {said}", execution.id))?;
+    Ok(())
+}
+
+async fn retry(store: &Store, execution: &ExecutionRow, output: &Output) -> Result<(), Failed> {
+    if !store.retry_execution(execution.id).await? {
+        let why = if execution.queued {
+            format!("it has not ended yet: {}", execution.status)
+        } else {
+            "it was not queued, but started by `attune run`: run it again there".to_owned()
+        };
+        return Err(Failed::message(Exit::Input, why));
+    }
+    store.ring().await;
+    output.data(&Changed { id: execution.id, status: Status::Queued }, || {
+        format!("{} is in the queue again", execution.id)
+    })?;
+    Ok(())
+}
+
+/// What became of an execution that somebody changed, as `--json` shows it.
+#[derive(Serialize)]
+struct Changed {
+    id: ExecutionId,
+    status: Status,
+}
+
+/// How an execution ended, in a line or two.
+pub(super) fn finished(output: &Output, execution: &ExecutionRow) -> String {
+    let mut text = format!(
+        "{} {} {} ({})",
+        output.tone(Tone::Dim, "--"),
+        execution.action,
+        status_text(output, execution.status),
+        execution.id
+    );
+    if let Some(message) = &execution.error_message {
+        let class = execution.error_class.as_deref().unwrap_or("failed");
+        // Writing to a string can't fail.
+        let _ = write!(text, "\n   {} {class}: {}", output.tone(Tone::Dim, "error   "), printable(message));
+    }
+    if let (Some(version), Some(path)) = (&execution.selected_version, &execution.installation_path) {
+        let runtime = execution.runtime.as_deref().unwrap_or_default();
+        let _ = write!(text, "\n   {} {runtime} {version} at {path}", output.tone(Tone::Dim, "ran by  "));
+    }
+    text
+}
+
+/// An execution, as `--json` shows it.
+pub(super) fn shown_as_json(execution: &ExecutionRow) -> impl Serialize {
+    Shown::from(execution)
 }
 
 async fn find(store: &Store, which: Which) -> Result<ExecutionRow, Failed> {
@@ -243,7 +363,16 @@ struct Shown<'a> {
     action: &'a ActionRef,
     pack_digest: &'a str,
     status: Status,
+    reason: Option<&'a str>,
+    /// Why it waits, while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<&'a Waiting>,
     attempt: i64,
+    /// How often it is tried again if it fails.
+    retries: i64,
+    priority: i64,
+    run_at: DateTime<Utc>,
+    cancel_requested: bool,
     parameters: &'a Json,
     result: Option<&'a Json>,
     exit_code: Option<i64>,
@@ -277,7 +406,13 @@ impl<'a> From<&'a ExecutionRow> for Shown<'a> {
             action: &row.action,
             pack_digest: &row.pack_digest,
             status: row.status,
+            reason: row.reason.as_deref(),
+            waiting: None,
             attempt: row.attempt,
+            retries: row.retries,
+            priority: row.priority,
+            run_at: row.run_at,
+            cancel_requested: row.cancel_requested,
             parameters: &row.parameters,
             result: row.result.as_ref(),
             exit_code: row.exit_code,
@@ -313,11 +448,16 @@ struct Piece {
     text: String,
 }
 
-async fn logs(store: &Store, output: &Output, id: ExecutionId, wanted: Option<Stream>) -> Result<(), Failed> {
+async fn logs(
+    store: &Store,
+    output: &Output,
+    attempt: Attempt,
+    wanted: Option<Stream>,
+) -> Result<(), Failed> {
     let mut pieces = Vec::new();
     let mut shown = Vec::new();
     let is_terminal = std::io::stdout().is_terminal();
-    for (sequence, chunk) in store.execution_log(id, 0).await? {
+    for (sequence, chunk) in store.execution_log(attempt, 0).await? {
         let stream = match chunk.stream {
             LogStream::Stdout => Stream::Stdout,
             LogStream::Stderr => Stream::Stderr,

@@ -15,8 +15,16 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Listens until it is aborted. The first INT, TERM or HUP asks for an end, another INT or TERM for an end
 /// at once. Another HUP does not: a terminal that closes may send two.
 pub(super) fn listen(output: &Output) -> (JoinHandle<()>, Cancel) {
+    start(Some(output.clone()))
+}
+
+/// The same, for what may take long to end without being looked at.
+pub(super) fn listen_quietly() -> (JoinHandle<()>, Cancel) {
+    start(None)
+}
+
+fn start(output: Option<Output>) -> (JoinHandle<()>, Cancel) {
     let (canceller, cancel) = Cancel::new();
-    let output = output.clone();
     // Before anything is spawned, so that no signal comes too early.
     let [mut interrupted, mut terminated, mut hung_up] =
         [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
@@ -30,7 +38,9 @@ pub(super) fn listen(output: &Output) -> (JoinHandle<()>, Cancel) {
                 () = next(&mut terminated) => canceller.urge(),
                 () = next(&mut hung_up) => canceller.ask(),
                 () = sleep(PATIENCE), if asked && !told => {
-                    output.say("asked to end, the action is still running: press Ctrl-C again to kill it");
+                    if let Some(output) = &output {
+                        output.say("asked to end, the action is still running: press Ctrl-C again to kill it");
+                    }
                     told = true;
                 }
             }

@@ -16,6 +16,7 @@ use super::preview::preview;
 use super::printable::printable;
 use super::printer::Printer;
 use super::progress::Progress;
+use super::queued::{self, Place};
 use super::resolve::{alias_failed, choice_failed, parse, unknown_runtime};
 use super::runtime::{detection_failed, open_worker};
 use super::shape::{Problem, object};
@@ -37,6 +38,25 @@ Examples:
   attune run examples.greet --constraint '>=3.11,<3.13' --dry-run
   echo '{\"name\": \"World\"}' | attune run examples.greet --params -")]
 pub(super) struct Run {
+    #[command(flatten)]
+    ask: Ask,
+    /// Read the secrets that the action declares from this file
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// Show what would be chosen, built and started, and do none of it
+    #[arg(long)]
+    #[expect(clippy::struct_field_names, reason = "the option is called that")]
+    dry_run: bool,
+    /// Have a worker run it (`attune worker`), and wait for it
+    #[arg(long, conflicts_with_all = ["dry_run", "secrets"])]
+    queue: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(super) struct Ask {
     /// The action: PACK.NAME
     action: ActionRef,
     /// Set a parameter
@@ -51,20 +71,17 @@ pub(super) struct Run {
     /// End it after this long: seconds, or a number with a unit
     #[arg(long, value_name = "TIME", value_parser = limit)]
     timeout: Option<Duration>,
-    /// Read the secrets that the action declares from this file
-    #[arg(long, value_name = "FILE")]
-    secrets: Option<PathBuf>,
-    /// Show what would be chosen, built and started, and do none of it
-    #[arg(long)]
-    #[expect(clippy::struct_field_names, reason = "the option is called that")]
-    dry_run: bool,
 }
 
 impl Run {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        let request = self.request()?;
+        let request = Request { secrets_file: self.secrets.clone(), ..self.ask.request()? };
         let worker = open_worker(options, output).await?;
-        let outcome = if self.dry_run {
+        let outcome = if self.queue {
+            Box::pin(queued::run(&worker, &request, &self.place.terms(), output)).await
+        } else if self.place.is_given() {
+            Err(Failed::message(Exit::Input, "only what is queued has a place in the queue: add --queue"))
+        } else if self.dry_run {
             Box::pin(preview(&worker, &request, output)).await
         } else {
             run(&worker, &request, output).await
@@ -72,15 +89,17 @@ impl Run {
         worker.close().await;
         outcome
     }
+}
 
-    fn request(&self) -> Result<Request, Failed> {
+impl Ask {
+    pub(super) fn request(&self) -> Result<Request, Failed> {
         let document = self.params.as_deref().map(read_document).transpose()?;
         Ok(Request {
             action: self.action.clone(),
-            parameters: Given { document, assignments: self.parameters.clone() },
+            parameters: Given { document, assignments: self.parameters.clone(), ..Given::default() },
             constraint: self.constraint.as_deref().map(parse).transpose()?,
             timeout: self.timeout,
-            secrets_file: self.secrets.clone(),
+            secrets_file: None,
             since: Instant::now(),
         })
     }
@@ -333,7 +352,7 @@ pub(super) async fn unknown_action(worker: &Worker, action: &ActionRef) -> Faile
     ask_failed(worker, AskError::NoAction { action: action.clone() }).await
 }
 
-async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
+pub(super) async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
     match error {
         AskError::NoAction { ref action } => {
             let wanted = action.to_string();
@@ -358,6 +377,7 @@ async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
         | AskError::Encode(_)
         | AskError::Assignments { .. }
         | AskError::Document { .. }
+        | AskError::Constraint(_)
         | AskError::Unmaskable { .. } => Failed::new(Exit::Input, error),
     }
 }

@@ -6,20 +6,24 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
+use super::Request;
 use super::choice;
-use super::{ExecutionId, Request};
-use crate::pack::Action;
+use crate::pack::{Action, VersionPolicy};
 use crate::parameters::{self, AssignmentError, EncodeError, ParametersError};
 use crate::reference::{ActionRef, PackRef, RuntimeRef};
 use crate::secret::{Masker, MissingSecrets, Secrets, SecretsFileError};
 use crate::store::StoreError;
+use crate::store::execution::Attempt;
+use crate::store::requirement::NewRequirement;
 use crate::store::runtime::RuntimeRow;
-use crate::version::constraint::{Constraint, UnknownAlias};
+use crate::version::constraint::{Constraint, ConstraintError, UnknownAlias};
 use crate::worker::{RuntimeError, Worker};
 
 /// Parameters as somebody gives them.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
+    /// Values; a document takes their place, and assignments win over both.
+    pub values: Map<String, Json>,
     /// Where a document comes from, and its text: JSON or YAML.
     pub document: Option<(String, String)>,
     /// `name=value`; they win over the document.
@@ -29,7 +33,7 @@ pub struct Given {
 /// An execution that can be accepted.
 #[derive(Debug)]
 pub struct Asked {
-    pub id: ExecutionId,
+    pub attempt: Attempt,
     pub action: Action,
     pub pack_digest: String,
     /// Where the pack's files are.
@@ -106,6 +110,9 @@ pub enum AskError {
     /// The parameters have no text in the action's format.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The constraint that was given can't be read.
+    #[error("the constraint can't be read: {0}")]
+    Constraint(#[source] ConstraintError),
     /// The file of secrets can't be used.
     #[error(transparent)]
     SecretsFile(#[from] SecretsFileError),
@@ -129,6 +136,11 @@ impl Asked {
         self.runtime.plugin.is_none()
     }
 
+    /// What it needs to be started.
+    pub(super) fn requirement<'a>(&'a self, constraint: &'a str) -> NewRequirement<'a> {
+        requirement(&self.action, &self.runtime, constraint)
+    }
+
     /// What is wanted of the runtime.
     pub(super) fn wanted(&self) -> choice::Asked<'_> {
         choice::Asked {
@@ -139,16 +151,41 @@ impl Asked {
     }
 }
 
-/// Checks what is asked.
-pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, AskError> {
+/// What an execution of `action` needs to be started. `constraint` is empty for none.
+pub(crate) fn requirement<'a>(
+    action: &'a Action,
+    runtime: &'a RuntimeRow,
+    constraint: &'a str,
+) -> NewRequirement<'a> {
+    NewRequirement {
+        runtime: &runtime.runtime.reference,
+        constraint,
+        variant: action.program.variant.as_deref().unwrap_or_default(),
+        fallback: action.program.version_policy == VersionPolicy::Fallback,
+        limited: action.concurrency.map(|limit| (&action.reference, i64::from(limit))),
+    }
+}
+
+/// What is asked, as far as it is the same wherever it is run.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) action: Action,
+    pub(crate) pack_digest: String,
+    pub(crate) runtime: RuntimeRow,
+    pub(crate) constraint: Option<Constraint>,
+    /// Complete: defaults are filled in.
+    pub(crate) parameters: Map<String, Json>,
+}
+
+/// Checks what is asked, secrets apart.
+pub(crate) async fn check(worker: &Worker, request: &Request) -> Result<Checked, AskError> {
     let row = worker.store.action(&request.action).await?;
     let Some(row) = row else { return Err(AskError::NoAction { action: request.action.clone() }) };
     let action = row.action;
     if !action.enabled {
         return Err(AskError::Disabled { action: action.reference });
     }
-    let pack = action.reference.pack().clone();
-    let runtime = worker.runtime(&action.program.runtime, Some(&pack)).await?;
+    let runtime = worker.runtime(&action.program.runtime, Some(action.reference.pack())).await?;
     let constraint = request.constraint.clone().or_else(|| action.program.constraint.clone());
     if let Some(constraint) = &constraint {
         if runtime.plugin.is_none() {
@@ -158,6 +195,12 @@ pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, Ask
     }
     let schema = action.parameters.schema.as_ref();
     let parameters = parameters::complete(schema, given(schema, &request.parameters)?)?;
+    Ok(Checked { action, pack_digest: row.pack_digest, runtime, constraint, parameters })
+}
+
+/// Checks what is asked, and gets ready what it is run with.
+pub(super) async fn ask(worker: &Worker, request: &Request, attempt: Attempt) -> Result<Asked, AskError> {
+    let Checked { action, pack_digest, runtime, constraint, parameters } = check(worker, request).await?;
     let secrets = secrets(worker, request, &action)?;
     let masker =
         Masker::new(&secrets).map_err(|error| AskError::Unmaskable { message: error.to_string() })?;
@@ -166,9 +209,9 @@ pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, Ask
     let warnings = unmasked.collect();
     let encoded = Encoded(parameters::encode(action.parameters.format, &parameters, &secrets)?);
     Ok(Asked {
-        id: ExecutionId::new(),
-        pack_folder: pack_folder(worker, &pack, &row.pack_digest),
-        pack_digest: row.pack_digest,
+        attempt,
+        pack_folder: pack_folder(worker, action.reference.pack(), &pack_digest),
+        pack_digest,
         constraint,
         timeout: request.timeout.or(action.timeout).or(worker.settings.action_timeout),
         action,
@@ -184,10 +227,10 @@ pub(super) async fn ask(worker: &Worker, request: &Request) -> Result<Asked, Ask
 /// The document with the assignments on top.
 fn given(schema: Option<&Json>, given: &Given) -> Result<Json, AskError> {
     let mut document = match &given.document {
-        None => Json::Object(Map::new()),
+        None => Json::Object(given.values.clone()),
         Some((origin, text)) if text.trim().is_empty() => {
             tracing::debug!("the parameters from {origin} are empty");
-            Json::Object(Map::new())
+            Json::Object(given.values.clone())
         }
         Some((origin, text)) => serde_saphyr::from_str(text)
             .map_err(|error| AskError::Document { origin: origin.clone(), message: error.to_string() })?,

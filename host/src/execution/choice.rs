@@ -113,12 +113,7 @@ pub async fn choose(worker: &Worker, runtime: &RuntimeRow, asked: Asked<'_>) -> 
         } else {
             None
         };
-        match from_installations(
-            reloaded.as_ref().unwrap_or(runtime),
-            &detected.installations,
-            range.as_ref(),
-            asked,
-        ) {
+        match judge(reloaded.as_ref().unwrap_or(runtime), &detected.installations, range.as_ref(), asked) {
             Ok(choice) => {
                 return Ok(Choice { looked: detected.looked, asked: asked.constraint.cloned(), ..choice });
             }
@@ -136,7 +131,7 @@ pub async fn choose(worker: &Worker, runtime: &RuntimeRow, asked: Asked<'_>) -> 
     }
 }
 
-fn asked_text(asked: Asked<'_>) -> String {
+pub(crate) fn asked_text(asked: Asked<'_>) -> String {
     let constraint = asked.constraint.map(ToString::to_string).filter(|text| !text.is_empty());
     let what =
         constraint.map_or_else(|| "no constraint at all: none works".to_owned(), |text| format!("`{text}`"));
@@ -147,7 +142,7 @@ fn asked_text(asked: Asked<'_>) -> String {
 }
 
 /// The choice among what is installed, or what was judged if there is none.
-fn from_installations(
+pub(crate) fn judge(
     runtime: &RuntimeRow,
     installations: &[FoundInstallation],
     range: Option<&Range>,

@@ -56,7 +56,8 @@ pub(super) fn deliver(
 /// What a process may want to know of what it runs for.
 fn about<'a>(asked: &Asked, version: Option<&str>) -> BTreeMap<&'a str, String> {
     let mut about = BTreeMap::from([
-        ("ATTUNE_EXECUTION_ID", asked.id.to_string()),
+        ("ATTUNE_EXECUTION_ID", asked.attempt.id.to_string()),
+        ("ATTUNE_ATTEMPT", asked.attempt.number.to_string()),
         ("ATTUNE_ACTION", asked.action.reference.to_string()),
         ("ATTUNE_PACK", asked.action.reference.pack().to_string()),
         ("ATTUNE_PACK_DIR", asked.pack_folder.to_string_lossy().into_owned()),

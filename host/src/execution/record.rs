@@ -1,22 +1,33 @@
 //! What is on record of an execution: at acceptance, before the process starts, and at the end.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
 use crate::environment::prepare::Prepared;
 use crate::selection::SelectionView;
-use crate::store::StoreError;
-use crate::store::execution::{Decided, Ended, LogChunk, NewExecution};
+use crate::store::execution::{Attempt, Decided, Ended, LogChunk, NewExecution};
+use crate::store::queue::Claimed;
+use crate::store::{StoreError, now};
 use crate::worker::Worker;
 
 use super::choice::{Choice, ChoiceError};
 use super::outcome::{Ending, ExecutionError, Outcome};
-use super::{Asked, ExecutionId};
+use super::{AskError, Asked, Status};
 
 /// The sandbox tier that every execution has.
 const SANDBOX: &str = "T0";
 
-/// The record of one execution.
+/// How long an execution that failed waits before it is tried again: twice as long each time.
+const BACKOFF: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_mins(5);
+
+/// The record of one attempt.
 #[derive(Debug)]
 pub(super) struct Record {
-    id: ExecutionId,
+    attempt: Attempt,
+    /// How often it is tried again if it fails.
+    retries: i64,
     decided: Decided,
     /// Whether `decided` is in the database.
     is_decided: bool,
@@ -27,35 +38,45 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Records an execution that this worker runs at once.
     pub(super) async fn accept(worker: &Worker, asked: &Asked) -> Result<Self, StoreError> {
         let constraint = asked.constraint.as_ref().map(ToString::to_string).unwrap_or_default();
-        let variant = asked.action.program.variant.as_deref().unwrap_or_default();
         worker
             .store
             .start_execution(&NewExecution {
-                id: asked.id,
+                id: asked.attempt.id,
                 action: &asked.action.reference,
                 pack_digest: &asked.pack_digest,
-                requirement: (&asked.runtime.runtime.reference, &constraint, variant),
+                requirement: asked.requirement(&constraint),
                 parameters: &asked.masker.mask_json(&serde_json::Value::Object(asked.parameters.clone())),
                 worker: worker.id,
             })
             .await?;
-        let decided = Decided {
-            runtime: asked.runtime.runtime.reference.to_string(),
-            plugin_digest: asked.runtime.plugin.as_ref().map(|plugin| plugin.sha256.clone()),
-            sandbox: SANDBOX.to_owned(),
-            warnings: asked.warnings.clone(),
-            ..Decided::default()
-        };
-        Ok(Self {
-            id: asked.id,
-            decided,
+        // Whoever waits for it tries again if he wants to.
+        Ok(Self::new(asked, 0))
+    }
+
+    /// Of an attempt whose beginning was recorded when it was claimed.
+    pub(super) fn claimed(asked: &Asked, claimed: &Claimed) -> Self {
+        Self::new(asked, claimed.retries)
+    }
+
+    fn new(asked: &Asked, retries: i64) -> Self {
+        Self {
+            attempt: asked.attempt,
+            retries,
+            decided: Decided {
+                runtime: asked.runtime.runtime.reference.to_string(),
+                plugin_digest: asked.runtime.plugin.as_ref().map(|plugin| plugin.sha256.clone()),
+                sandbox: SANDBOX.to_owned(),
+                warnings: asked.warnings.clone(),
+                ..Decided::default()
+            },
             is_decided: false,
             choice: None,
             built: false,
             rest: (0, Vec::new()),
-        })
+        }
     }
 
     pub(super) fn chosen(&mut self, choice: &Choice) {
@@ -88,7 +109,9 @@ impl Record {
 
     /// Before the process starts: from here on, what runs with what is on the disk.
     pub(super) async fn decided(&mut self, worker: &Worker) -> Result<(), ExecutionError> {
-        worker.store.decide_execution(self.id, &self.decided).await?;
+        if !worker.store.decide_execution(self.attempt, &self.decided).await? {
+            return Err(ExecutionError::NotRunning { id: self.attempt.id });
+        }
         self.is_decided = true;
         Ok(())
     }
@@ -121,18 +144,19 @@ impl Record {
             output_incomplete: ending.output_incomplete,
             warnings: self.decided.warnings.clone(),
             timings: timings.clone(),
+            retry_at: self.retry_at(ending.status),
         };
         let (sequence, rest) = std::mem::take(&mut self.rest);
         if !self.is_decided {
             // It ended before there was a process: what was decided so far is not on record yet.
-            worker.store.decide_execution(self.id, &self.decided).await?;
+            worker.store.decide_execution(self.attempt, &self.decided).await?;
         }
-        if !worker.store.finish_execution(self.id, &ended, sequence, &rest).await? {
-            return Err(ExecutionError::NotRunning { id: self.id });
+        if !worker.store.finish_execution(self.attempt, &ended, sequence, &rest).await? {
+            return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
         tracing::info!(execution.status = %ending.status, "an execution ended");
         Ok(Outcome {
-            id: self.id,
+            id: self.attempt.id,
             status: ending.status,
             result: ending.result,
             exit_code: ending.exit_code,
@@ -145,5 +169,54 @@ impl Record {
             warnings: self.decided.warnings,
             timings,
         })
+    }
+
+    /// When it is to be tried again.
+    fn retry_at(&self, status: Status) -> Option<DateTime<Utc>> {
+        let failed = matches!(status, Status::Failed | Status::TimedOut);
+        (failed && self.attempt.number <= self.retries).then(|| now() + backoff(self.attempt.number))
+    }
+}
+
+/// How long to wait after this attempt.
+fn backoff(attempt: i64) -> Duration {
+    let doublings = u32::try_from(attempt - 1).unwrap_or_default().min(u32::BITS - 1);
+    BACKOFF.saturating_mul(1 << doublings).min(BACKOFF_MAX)
+}
+
+/// Ends an attempt that can't be begun, since what was asked is wrong by now.
+pub(super) async fn refuse(
+    worker: &Worker,
+    attempt: Attempt,
+    error: AskError,
+) -> Result<Status, ExecutionError> {
+    let error = ExecutionError::from(error);
+    let ended = Ended {
+        status: Status::Failed,
+        reason: Some(error.class().to_owned()),
+        result: None,
+        error_class: Some(error.class().to_owned()),
+        error_message: Some(error.to_string()),
+        exit_code: None,
+        output_incomplete: false,
+        warnings: Vec::new(),
+        timings: Vec::new(),
+        retry_at: None,
+    };
+    if !worker.store.finish_execution(attempt, &ended, 0, &[]).await? {
+        return Err(ExecutionError::NotRunning { id: attempt.id });
+    }
+    tracing::info!(execution.id = %attempt.id, execution.status = %Status::Failed, "can't begin: {error}");
+    Ok(Status::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_attempt_waits_twice_as_long_up_to_a_limit() {
+        let seconds = [1, 2, 3, 4, 9, 10, 1000].map(|attempt| backoff(attempt).as_secs());
+        assert_eq!(seconds, [1, 2, 4, 8, 256, 300, 300]);
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::ExecutionId;
 use crate::process::ProcessRecord;
+use crate::store::execution::Attempt;
 
 /// Held by the worker that runs the execution.
 pub(crate) const LOCK_FILE: &str = "lock";
@@ -23,8 +23,8 @@ pub(crate) struct RunFolder {
 
 impl RunFolder {
     /// Makes the folder, locked, so that no sweep takes it for a dead one's.
-    pub(crate) fn create(runs: &Path, id: ExecutionId) -> io::Result<Self> {
-        let path = runs.join(id.to_string());
+    pub(crate) fn create(runs: &Path, attempt: Attempt) -> io::Result<Self> {
+        let path = runs.join(format!("{}.{}", attempt.id, attempt.number));
         let lock = loop {
             match locked(&path) {
                 // A sweep was faster than the lock, and has removed the folder.
@@ -71,6 +71,12 @@ impl RunFolder {
         fs::write(&aside, text)?;
         fs::rename(aside, self.path.join(RECORD_FILE))
     }
+}
+
+/// The attempt that a folder of this name is for.
+pub(crate) fn attempt_of(name: &str) -> Option<Attempt> {
+    let (id, number) = name.split_once('.')?;
+    Some(Attempt { id: id.parse().ok()?, number: number.parse().ok()? })
 }
 
 /// Makes the folder and locks it.

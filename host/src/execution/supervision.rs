@@ -94,8 +94,8 @@ fn masker<'m, 's>(maskers: &'m mut [Masked<'s>; 2], stream: Stream) -> &'m mut M
 /// Writes what came since the last time, beside the process.
 fn write(worker: &Worker, asked: &Asked, log: &LogRecorder) -> Option<JoinHandle<Result<(), StoreError>>> {
     let (sequence, chunks) = log.take()?;
-    let (store, id) = (worker.store.clone(), asked.id);
-    Some(tokio::spawn(async move { store.append_log(id, sequence, &chunks).await }))
+    let (store, attempt) = (worker.store.clone(), asked.attempt);
+    Some(tokio::spawn(async move { store.append_log(attempt, sequence, &chunks).await }))
 }
 
 async fn settle(writing: Option<JoinHandle<Result<(), StoreError>>>) {

@@ -12,6 +12,10 @@ pub enum InvalidValue {
     Duration { text: String },
     #[error("`{text}`: write a number and a unit, such as `4096`, `64KiB`, `10MiB` or `2GiB`")]
     Bytes { text: String },
+    #[error("`{text}`: write a number of at least 1")]
+    Count { text: String },
+    #[error("no time at all: write more")]
+    NoTime,
     #[error("`{text}`: write an absolute path")]
     Path { text: String },
     #[error("that: write `sqlite://` and the absolute path of a file, or `postgres://user@host/database`")]
@@ -43,6 +47,21 @@ pub fn duration(text: &str) -> Result<Duration, InvalidValue> {
     quantity(text, &DURATION_UNITS, 1_000)
         .map(Duration::from_millis)
         .ok_or_else(|| InvalidValue::Duration { text: text.to_owned() })
+}
+
+/// The same, and more than nothing.
+pub(super) fn positive(text: &str) -> Result<Duration, InvalidValue> {
+    duration(text)
+        .and_then(|duration| if duration.is_zero() { Err(InvalidValue::NoTime) } else { Ok(duration) })
+}
+
+/// 1 or more.
+pub(super) fn count(text: &str) -> Result<usize, InvalidValue> {
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| InvalidValue::Count { text: text.to_owned() })
 }
 
 /// `4096`, `64KiB`, `10MiB`, `2GiB`.

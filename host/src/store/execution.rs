@@ -7,12 +7,14 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::database::{Query, Row, Transaction};
+use super::queue::PRIORITY_STEP;
+use super::requirement::{NewRequirement, keep_requirement};
 use super::row::{json, optional_json, parsed, to_json};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store, now};
 use crate::execution::{ExecutionId, Status};
 use crate::installation::Identity;
-use crate::reference::{ActionRef, RuntimeRef};
+use crate::reference::ActionRef;
 
 /// An execution as it is accepted.
 #[derive(Clone, Debug)]
@@ -20,8 +22,7 @@ pub struct NewExecution<'a> {
     pub id: ExecutionId,
     pub action: &'a ActionRef,
     pub pack_digest: &'a str,
-    /// What it needs: the runtime, its constraint and variant as text, empty for none.
-    pub requirement: (&'a RuntimeRef, &'a str, &'a str),
+    pub requirement: NewRequirement<'a>,
     pub parameters: &'a Json,
     pub worker: WorkerId,
 }
@@ -58,6 +59,16 @@ pub struct Ended {
     pub warnings: Vec<String>,
     /// Stage and milliseconds.
     pub timings: Vec<(String, f64)>,
+    /// When it is to be tried again, if it is and nobody has asked for its end.
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// One of the times that an execution is run: whoever has an older one changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub id: ExecutionId,
+    /// From 1.
+    pub number: i64,
 }
 
 /// A piece of what an execution printed.
@@ -92,7 +103,16 @@ pub struct ExecutionRow {
     pub pack_digest: String,
     pub status: Status,
     pub reason: Option<String>,
+    /// How often it was started.
     pub attempt: i64,
+    /// How often it is tried again if it fails.
+    pub retries: i64,
+    pub priority: i64,
+    /// Not before.
+    pub run_at: DateTime<Utc>,
+    pub cancel_requested: bool,
+    /// Whether it came through the queue.
+    pub queued: bool,
     pub parameters: Json,
     /// The constraint that was asked for; empty for none.
     pub constraint: Option<String>,
@@ -118,6 +138,14 @@ pub struct ExecutionRow {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
+impl ExecutionRow {
+    /// The attempt that runs or ran last.
+    #[must_use]
+    pub fn last_attempt(&self) -> Attempt {
+        Attempt { id: self.id, number: self.attempt }
+    }
+}
+
 /// The statement for executions with the constraint that each asked for; what follows says which.
 macro_rules! select_execution {
     ($which:literal) => {
@@ -134,7 +162,9 @@ impl Store {
     /// been decided; until then nothing is started for it.
     pub async fn start_execution(&self, new: &NewExecution<'_>) -> Result<()> {
         if self.insert_execution(new).await? == 0 {
-            self.keep_requirement(new.requirement).await?;
+            let mut transaction = self.begin(Durability::Process).await?;
+            keep_requirement(&mut transaction, new.requirement).await?;
+            transaction.commit().await?;
             self.insert_execution(new).await?;
         }
         Ok(())
@@ -142,14 +172,15 @@ impl Store {
 
     /// How many it inserted: none while its requirement is not kept.
     async fn insert_execution(&self, new: &NewExecution<'_>) -> Result<u64> {
-        let (runtime, constraint, variant) = new.requirement;
+        let NewRequirement { runtime, constraint, variant, fallback, limited } = new.requirement;
         self.database
             .query(
                 "insert into execution
                  (id, action, pack, pack_digest, requirement, parameters, status, attempt, run_at,
                   created_at, started_at, worker, warnings, timings)
              select $1, $2, $3, $4, requirement.id, $5, 'running', 1, $6, $6, $6, $7, '[]', '[]'
-             from requirement where runtime = $8 and constraint_text = $9 and variant = $10",
+             from requirement where runtime = $8 and constraint_text = $9 and variant = $10
+                and fallback = $11 and limited_action = $12",
             )
             .bind(new.id.0)
             .bind(new.action.to_string())
@@ -161,37 +192,23 @@ impl Store {
             .bind(runtime.to_string())
             .bind(constraint)
             .bind(variant)
+            .bind(fallback)
+            .bind(limited.map(|(action, _)| action.to_string()).unwrap_or_default())
             .execute()
             .await
     }
 
-    /// Requirements are few and stay.
-    async fn keep_requirement(
-        &self,
-        (runtime, constraint, variant): (&RuntimeRef, &str, &str),
-    ) -> Result<()> {
-        self.database
-            .query(
-                "insert into requirement (runtime, constraint_text, variant) values ($1, $2, $3)
-             on conflict (runtime, constraint_text, variant) do nothing",
-            )
-            .bind(runtime.to_string())
-            .bind(constraint)
-            .bind(variant)
-            .execute()
-            .await?;
-        Ok(())
-    }
-
-    /// Records, on the disk, what an execution is going to run with, before it starts.
-    pub async fn decide_execution(&self, id: ExecutionId, decided: &Decided) -> Result<()> {
-        self.database
+    /// Records, on the disk, what an execution is going to run with, before it starts. Whether it still is this
+    /// attempt that runs.
+    pub async fn decide_execution(&self, Attempt { id, number }: Attempt, decided: &Decided) -> Result<bool> {
+        let decided = self
+            .database
             .durable(
                 "update execution set
                  runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
                  installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
                  plugin_digest = $10, sandbox = $11, warnings = $12
-             where id = $1 and status = 'running'",
+             where id = $1 and attempt = $13 and status = 'running' returning id",
             )
             .bind(id.0)
             .bind(&decided.runtime)
@@ -205,35 +222,38 @@ impl Store {
             .bind(&decided.plugin_digest)
             .bind(&decided.sandbox)
             .bind(to_json(&decided.warnings))
-            .execute()
+            .bind(number)
+            .fetch_all()
             .await?;
-        Ok(())
+        Ok(!decided.is_empty())
     }
 
     /// Appends to the log of a running execution, numbered from `sequence` on.
-    pub async fn append_log(&self, id: ExecutionId, sequence: i64, chunks: &[LogChunk]) -> Result<()> {
+    pub async fn append_log(&self, attempt: Attempt, sequence: i64, chunks: &[LogChunk]) -> Result<()> {
         let mut transaction = self.begin(Durability::Process).await?;
-        insert_log(&mut transaction, id, sequence, chunks).await?;
+        insert_log(&mut transaction, attempt, sequence, chunks).await?;
         transaction.commit().await?;
         Ok(())
     }
 
-    /// Ends a running execution with the rest of its log. Whether it still was running.
+    /// Ends a running attempt with the rest of its log. Whether it still was the one that runs.
     pub async fn finish_execution(
         &self,
-        id: ExecutionId,
+        attempt: Attempt,
         ended: &Ended,
         sequence: i64,
         rest: &[LogChunk],
     ) -> Result<bool> {
         if rest.is_empty() {
-            return Ok(!finish(self.database.durable(FINISH), id, ended).fetch_all().await?.is_empty());
+            return Ok(!finish(self.database.durable(FINISH), attempt, ended).fetch_all().await?.is_empty());
         }
         let mut transaction = self.begin(Durability::Disk).await?;
-        let finished = finish(transaction.query(FINISH), id, ended).fetch_all().await?;
-        insert_log(&mut transaction, id, sequence, rest).await?;
+        if finish(transaction.query(FINISH), attempt, ended).fetch_all().await?.is_empty() {
+            return Ok(false);
+        }
+        insert_log(&mut transaction, attempt, sequence, rest).await?;
         transaction.commit().await?;
-        Ok(!finished.is_empty())
+        Ok(true)
     }
 
     /// The newest executions, newest first.
@@ -247,7 +267,7 @@ impl Store {
             .database
             .query(select_execution!(
                 "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
-             order by execution.created_at desc, execution.id desc limit $3"
+             order by execution.id desc limit $3"
             ))
             .bind(action.map(ToString::to_string))
             .bind(status.map(Status::name))
@@ -267,8 +287,7 @@ impl Store {
         let rows = self
             .database
             .query(select_execution!(
-                "where execution.id between $1 and $2
-             order by execution.created_at desc, execution.id desc limit $3"
+                "where execution.id between $1 and $2 order by execution.id desc limit $3"
             ))
             .bind(first.0)
             .bind(last.0)
@@ -289,15 +308,20 @@ impl Store {
         row.as_ref().map(execution_row).transpose()
     }
 
-    /// What an execution printed, in order, from a sequence number on.
-    pub async fn execution_log(&self, id: ExecutionId, from: i64) -> Result<Vec<(i64, LogChunk)>> {
+    /// What an attempt printed, in order, from a sequence number on.
+    pub async fn execution_log(
+        &self,
+        Attempt { id, number }: Attempt,
+        from: i64,
+    ) -> Result<Vec<(i64, LogChunk)>> {
         let rows = self
             .database
             .query(
                 "select sequence, stream, bytes from execution_log
-             where execution = $1 and sequence >= $2 order by sequence",
+             where execution = $1 and attempt = $2 and sequence >= $3 order by sequence",
             )
             .bind(id.0)
+            .bind(number)
             .bind(from)
             .fetch_all()
             .await?;
@@ -309,34 +333,26 @@ impl Store {
             })
             .collect()
     }
-
-    /// Gives up an execution whose process died with its worker. Whether it still was running.
-    pub async fn abandon_execution(&self, id: ExecutionId, reason: &str) -> Result<bool> {
-        let abandoned = self
-            .database
-            .durable(
-                "update execution set status = 'abandoned', reason = 'worker_lost', error_class = 'worker_lost',
-                 error_message = $2, finished_at = $3
-             where id = $1 and status = 'running' returning id",
-            )
-            .bind(id.0)
-            .bind(reason)
-            .bind(now())
-            .fetch_all()
-            .await?;
-        Ok(!abandoned.is_empty())
-    }
 }
 
-/// Ends an execution that is running.
+/// Ends an attempt that is running; with a time at which to try again, it goes back into the queue.
 const FINISH: &str = "update execution set
-         status = $2, reason = $3, result = $4, error_class = $5, error_message = $6,
-         exit_code = $7, output_incomplete = $8, warnings = $9, timings = $10, finished_at = $11
-     where id = $1 and status = 'running' returning id";
+         status = case
+             when cast($13 as bigint) is null or cancel_requested_at is not null then $2 else 'queued' end,
+         finished_at = case
+             when cast($13 as bigint) is null or cancel_requested_at is not null then $11 else null end,
+         run_at = case
+             when cast($13 as bigint) is null or cancel_requested_at is not null then run_at else $14 end,
+         rank = case
+             when cast($13 as bigint) is null or cancel_requested_at is not null then rank
+             else $13 - priority * $15 end,
+         reason = $3, result = $4, error_class = $5, error_message = $6, exit_code = $7, output_incomplete = $8,
+         warnings = $9, timings = $10, lease_owner = null, lease_expires_at = null
+     where id = $1 and attempt = $12 and status = 'running' returning id";
 
-fn finish<'e>(statement: Query<'e>, id: ExecutionId, ended: &Ended) -> Query<'e> {
+fn finish<'e>(statement: Query<'e>, attempt: Attempt, ended: &Ended) -> Query<'e> {
     statement
-        .bind(id.0)
+        .bind(attempt.id.0)
         .bind(ended.status.name())
         .bind(&ended.reason)
         .bind(ended.result.as_ref().map(to_json))
@@ -347,18 +363,26 @@ fn finish<'e>(statement: Query<'e>, id: ExecutionId, ended: &Ended) -> Query<'e>
         .bind(to_json(&ended.warnings))
         .bind(to_json(&ended.timings))
         .bind(now())
+        .bind(attempt.number)
+        .bind(ended.retry_at.map(|time| time.timestamp_micros()))
+        .bind(ended.retry_at)
+        .bind(PRIORITY_STEP.num_microseconds())
 }
 
 async fn insert_log(
     transaction: &mut Transaction,
-    id: ExecutionId,
+    Attempt { id, number }: Attempt,
     sequence: i64,
     chunks: &[LogChunk],
 ) -> Result<()> {
     for (sequence, chunk) in (sequence..).zip(chunks) {
         transaction
-            .query("insert into execution_log (execution, sequence, stream, bytes) values ($1, $2, $3, $4)")
+            .query(
+                "insert into execution_log (execution, attempt, sequence, stream, bytes)
+                 values ($1, $2, $3, $4, $5)",
+            )
             .bind(id.0)
+            .bind(number)
             .bind(sequence)
             .bind(chunk.stream.name())
             .bind(&chunk.bytes)
@@ -366,6 +390,10 @@ async fn insert_log(
             .await?;
     }
     Ok(())
+}
+
+pub(super) fn attempt_row(row: &Row) -> Result<Attempt> {
+    Ok(Attempt { id: ExecutionId(row.try_get("id")?), number: row.try_get("attempt")? })
 }
 
 fn execution_row(row: &Row) -> Result<ExecutionRow> {
@@ -377,6 +405,11 @@ fn execution_row(row: &Row) -> Result<ExecutionRow> {
         status: parsed(row, "status")?,
         reason: row.try_get("reason")?,
         attempt: row.try_get("attempt")?,
+        retries: row.try_get("retries")?,
+        priority: row.try_get("priority")?,
+        run_at: row.try_get("run_at")?,
+        cancel_requested: !row.is_null("cancel_requested_at")?,
+        queued: !row.is_null("request_digest")?,
         parameters: json(row, "parameters")?,
         constraint: constraint.filter(|text| !text.is_empty()),
         runtime: row.try_get("runtime")?,

@@ -9,6 +9,27 @@ use super::{Durability, Result, Store, now};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct WorkerId(pub(super) Uuid);
 
+/// What a service does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerStatus {
+    /// It takes executions.
+    Active,
+    /// It takes no more and waits for what runs.
+    Draining,
+    /// It has ended.
+    Stopped,
+}
+
+impl WorkerStatus {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 impl Store {
     /// The worker called `name`, registered if it is new; its heartbeat is now.
     pub async fn register_worker(&self, name: &str, host: &str) -> Result<WorkerId> {
@@ -26,7 +47,7 @@ impl Store {
         let mut transaction = self.begin(Durability::Disk).await?;
         let row = transaction.query(
             "insert into worker (id, name, host, labels, status, capacity, version, started_at, heartbeat_at)
-             values ($1, $2, $3, '{}', 'active', 1, $4, $5, $5)
+             values ($1, $2, $3, '{}', 'stopped', 0, $4, $5, $5)
              on conflict (name) do update set
                  host = excluded.host, version = excluded.version, heartbeat_at = excluded.heartbeat_at
              returning id",
@@ -40,5 +61,29 @@ impl Store {
         .await?;
         transaction.commit().await?;
         Ok(WorkerId(row.try_get("id")?))
+    }
+
+    /// Records that a service of this worker is there.
+    pub async fn heartbeat(&self, worker: WorkerId) -> Result<()> {
+        self.database
+            .query("update worker set heartbeat_at = $2 where id = $1")
+            .bind(worker.0)
+            .bind(now())
+            .execute()
+            .await?;
+        Ok(())
+    }
+
+    /// Records what a service of this worker does, and how many executions it runs at a time.
+    pub async fn worker_status(&self, worker: WorkerId, status: WorkerStatus, capacity: usize) -> Result<()> {
+        self.database
+            .query("update worker set status = $2, capacity = $3, heartbeat_at = $4 where id = $1")
+            .bind(worker.0)
+            .bind(status.name())
+            .bind(i64::try_from(capacity).unwrap_or(i64::MAX))
+            .bind(now())
+            .execute()
+            .await?;
+        Ok(())
     }
 }

@@ -11,9 +11,9 @@ use std::path::Path;
 use super::{Worker, WorkerError};
 use crate::environment::layout::Layout;
 use crate::environment::rubbish::remove_rubbish;
-use crate::execution::ExecutionId;
-use crate::execution::run_folder::{LOCK_FILE, RECORD_FILE};
+use crate::execution::run_folder::{LOCK_FILE, RECORD_FILE, attempt_of};
 use crate::process::{self, ProcessRecord, Swept};
+use crate::store::execution::Attempt;
 
 /// Sweeps the folders of executions whose worker is gone.
 pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
@@ -22,15 +22,16 @@ pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
     let mut swept = false;
     for entry in fs::read_dir(&runs).map_err(failed)? {
         let folder = entry.map_err(failed)?.path();
-        let id = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-        let Some(id) = id else { continue };
+        let attempt = folder.file_name().and_then(|name| name.to_str()).and_then(attempt_of);
+        let Some(attempt) = attempt else { continue };
+        let id = attempt.id;
         match File::options()
             .write(true)
             .open(folder.join(LOCK_FILE))
             .map(|lock| lock.try_lock().map(|()| lock))
         {
             Ok(Ok(lock)) => {
-                sweep_one(worker, id, &folder).await?;
+                sweep_one(worker, attempt, &folder).await?;
                 drop(lock);
                 swept = true;
             }
@@ -63,7 +64,8 @@ async fn remove_unfinished(worker: &Worker) {
     }
 }
 
-async fn sweep_one(worker: &Worker, id: ExecutionId, folder: &Path) -> Result<(), WorkerError> {
+async fn sweep_one(worker: &Worker, attempt: Attempt, folder: &Path) -> Result<(), WorkerError> {
+    let id = attempt.id;
     let record = fs::read(folder.join(RECORD_FILE)).ok();
     let record = record.and_then(|bytes| serde_json::from_slice::<ProcessRecord>(&bytes).ok());
     let swept = match record.map(|record| process::sweep(&record)) {
@@ -80,9 +82,7 @@ async fn sweep_one(worker: &Worker, id: ExecutionId, folder: &Path) -> Result<()
         Swept::Gone | Swept::OtherBoot | Swept::Recycled => "its process is gone",
     };
     let reason = format!("the worker that ran it was killed; {what}");
-    if worker.store.abandon_execution(id, &reason).await? {
-        tracing::warn!(execution.id = %id, "abandoned an execution: {reason}");
-    }
+    worker.give_up(attempt, &reason).await?;
     if let Err(error) = fs::remove_dir_all(folder) {
         tracing::warn!(execution.id = %id, "can't remove an execution's folder: {error}");
     }

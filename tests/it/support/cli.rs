@@ -90,6 +90,27 @@ impl Machine {
         self
     }
 
+    /// Another worker, with folders of its own and the same database, packs and variables.
+    pub(crate) fn other(&self, name: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().canonicalize().expect("a path");
+        let database = match self.variables.get(DATABASE) {
+            Some(url) => url.clone(),
+            None => format!("sqlite://{}", self.at("data/attune.db").display()).into(),
+        };
+        let data = path.join("data");
+        copy(&self.at("data"), &data);
+        for file in ["attune.db", "attune.db-wal", "attune.db-shm", "worker.lock"] {
+            // On a server there are none.
+            let _ = fs::remove_file(data.join(file));
+        }
+        let _ = fs::remove_dir_all(data.join("runs"));
+        Self { _folder: folder, path, variables: self.variables.clone() }
+            .and("ATTUNE_DATA_DIR", data)
+            .and("ATTUNE_WORKER_NAME", name)
+            .and(DATABASE, database)
+    }
+
     pub(crate) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }

@@ -1,0 +1,106 @@
+//! `attune worker`: a service that runs what is queued.
+
+use std::rc::Rc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::failure::{Exit, Failed};
+use super::interruption;
+use super::options::Options;
+use super::output::Output;
+use super::runtime::open_worker;
+use crate::service::{self, Event, ServiceError};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It runs until it is told to stop, by INT or TERM: it takes nothing more then, and waits for what it runs, at most
+for the setting `drain_timeout`; a second signal does not wait. With --json, it prints an event a line.")]
+pub(super) struct WorkerCommand {
+    /// Run so many executions at a time; the setting `worker_slots` unless given
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
+    slots: Option<u16>,
+}
+
+/// An event, as `--json` shows it.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Shown {
+    Ready { slots: usize },
+    Began { id: String, attempt: i64, action: String },
+    Ended { id: String, attempt: i64, status: Option<&'static str> },
+    Draining { running: usize },
+}
+
+impl From<Event> for Shown {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Ready { slots } => Self::Ready { slots },
+            Event::Began { claimed } => Self::Began {
+                id: claimed.attempt.id.to_string(),
+                attempt: claimed.attempt.number,
+                action: claimed.action.to_string(),
+            },
+            Event::Ended { attempt, status } => Self::Ended {
+                id: attempt.id.to_string(),
+                attempt: attempt.number,
+                status: status.map(crate::execution::Status::name),
+            },
+            Event::Draining { running } => Self::Draining { running },
+        }
+    }
+}
+
+impl WorkerCommand {
+    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let mut worker = open_worker(options, output).await?;
+        if let Some(slots) = self.slots {
+            worker.settings.worker_slots = slots.into();
+        }
+        let name = worker.settings.worker_name.clone();
+        let shown = output.clone();
+        let observe = Rc::new(move |event: Event| show(&shown, &name, event));
+        let (interruptions, stop) = interruption::listen_quietly();
+        let served = service::serve(worker, stop, observe).await;
+        interruptions.abort();
+        match served {
+            Ok(()) => Ok(Exit::Success),
+            Err(error @ ServiceError::Taken { .. }) => {
+                Err(Failed::new(Exit::Failure, error)
+                    .hint("give this one a folder of its own: --data-dir DIR"))
+            }
+            Err(error) => Err(Failed::new(Exit::Failure, error)),
+        }
+    }
+}
+
+fn show(output: &Output, name: &str, event: Event) {
+    if output.json {
+        // A reader that went away is no reason to stop.
+        if let Ok(mut line) = serde_json::to_string(&Shown::from(event)) {
+            line.push('\n');
+            let _ = output.bytes(line.as_bytes());
+        }
+        return;
+    }
+    let line = match event {
+        Event::Ready { slots } => format!("worker {name} is ready: {slots} executions at a time"),
+        Event::Began { claimed } => {
+            let again = if claimed.attempt.number > 1 {
+                format!(", attempt {}", claimed.attempt.number)
+            } else {
+                String::new()
+            };
+            format!("{} {} began{again}", claimed.attempt.id, claimed.action)
+        }
+        Event::Ended { attempt, status: Some(status) } => format!("{} {status}", attempt.id),
+        Event::Ended { attempt, status: None } => format!("{} was not this worker's any more", attempt.id),
+        Event::Draining { running: 0 } => format!("worker {name} stops"),
+        Event::Draining { running } => {
+            format!(
+                "worker {name} stops: it takes nothing more and waits for {running}; stop it again to end them"
+            )
+        }
+    };
+    output.say(&line);
+}

@@ -1,0 +1,115 @@
+//! Asking for an execution that some worker runs later: checked like one that runs at once, and put into the queue.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value as Json;
+
+use crate::digest;
+use crate::execution::asked::{self, AskError, Checked};
+use crate::execution::{ExecutionId, Request};
+use crate::store::now;
+use crate::store::queue::{Enqueued, NewQueued};
+use crate::worker::Worker;
+
+/// More bytes of parameters than this are not taken.
+const PARAMETERS_MAX: usize = 1 << 20;
+
+/// How an execution is to be queued.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Of two executions, the one with the higher priority comes first; a minute of waiting counts like one.
+    pub priority: i64,
+    /// Not before this long from now.
+    pub delay: Duration,
+    /// Not to be started later than this long from now.
+    pub deadline: Option<Duration>,
+    /// Asking twice under one key is asking once.
+    pub idempotency_key: Option<String>,
+}
+
+/// An execution in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    pub id: ExecutionId,
+    /// Whether it had been asked for before, under the same key.
+    pub known: bool,
+}
+
+/// Why an execution can't be queued.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// What was asked is wrong.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The parameters are too large.
+    #[error("the parameters are {bytes} bytes; the queue takes at most {PARAMETERS_MAX}")]
+    TooLarge {
+        /// As JSON.
+        bytes: usize,
+    },
+    /// The key was used for something else.
+    #[error("the idempotency key `{key}` was used for something else: the execution {id}")]
+    Conflict {
+        /// The key.
+        key: String,
+        /// What it was used for.
+        id: ExecutionId,
+    },
+    /// The time is beyond what can be told.
+    #[error("that is too far in the future")]
+    TooFar,
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}
+
+/// Puts an execution into the queue, and wakes who may run it. When this returns, it is on the disk.
+pub async fn enqueue(worker: &Worker, request: &Request, terms: &Terms) -> Result<Queued, QueueError> {
+    let Checked { action, pack_digest, runtime, constraint, parameters } =
+        asked::check(worker, request).await?;
+    let parameters = Json::Object(parameters);
+    let bytes = parameters.to_string().len();
+    if bytes > PARAMETERS_MAX {
+        return Err(QueueError::TooLarge { bytes });
+    }
+    let constraint = constraint.as_ref().map(ToString::to_string).unwrap_or_default();
+    let given = request.constraint.as_ref().map(ToString::to_string);
+    let timeout = request.timeout;
+    let request_digest = digest::of_json(&(&action.reference, &parameters, &given, timeout, terms.priority));
+    let time = now();
+    let id = ExecutionId::new();
+    let enqueued = worker
+        .store
+        .enqueue(&NewQueued {
+            id,
+            action: &action.reference,
+            pack_digest: &pack_digest,
+            requirement: asked::requirement(&action, &runtime, &constraint),
+            parameters: &parameters,
+            constraint: given.as_deref(),
+            timeout,
+            priority: terms.priority,
+            run_at: later(time, terms.delay)?,
+            deadline: terms.deadline.map(|deadline| later(time, deadline)).transpose()?,
+            retries: action.retries,
+            idempotent: action.idempotent,
+            idempotency_key: terms.idempotency_key.as_deref(),
+            request_digest: &request_digest,
+        })
+        .await?;
+    match enqueued {
+        Enqueued::New => {
+            worker.store.ring().await;
+            Ok(Queued { id, known: false })
+        }
+        Enqueued::Known(id) => Ok(Queued { id, known: true }),
+        Enqueued::Conflict(id) => {
+            Err(QueueError::Conflict { key: terms.idempotency_key.clone().unwrap_or_default(), id })
+        }
+    }
+}
+
+fn later(time: DateTime<Utc>, by: Duration) -> Result<DateTime<Utc>, QueueError> {
+    TimeDelta::from_std(by).ok().and_then(|by| time.checked_add_signed(by)).ok_or(QueueError::TooFar)
+}

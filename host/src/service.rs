@@ -1,0 +1,271 @@
+//! `attune worker`: a process that takes executions from the queue and runs them, until it is told to stop.
+//!
+//! Three things go on side by side, and none waits for another: claiming and running ([`serve`]), keeping the leases
+//! ([`lease`]), and finding out what this machine can run and building what that needs ([`preparation`]). All of it is on
+//! one thread: what a service does is waiting, and what computes for long has threads of its own or gives way.
+
+mod lease;
+mod preparation;
+mod running;
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::execution::{self, ExecutionError, Status};
+use crate::process::Cancel;
+use crate::store::StoreError;
+use crate::store::execution::Attempt;
+use crate::store::lease::Lessee;
+use crate::store::queue::Claimed;
+use crate::store::worker::WorkerStatus;
+use crate::worker::Worker;
+
+use lease::Renewed;
+use running::Running;
+
+/// How long executions may go on after they were asked to end, beyond the grace that each has.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// What happens in a service, for whoever shows it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It takes executions; what they need may still be prepared.
+    Ready {
+        /// How many it runs at a time.
+        slots: usize,
+    },
+    /// An execution begins.
+    Began {
+        /// Which.
+        claimed: Claimed,
+    },
+    /// An attempt has ended here, as what it is on record.
+    Ended {
+        /// Which.
+        attempt: Attempt,
+        /// Queued if it is going to be tried again; none if it was not this service's any more.
+        status: Option<Status>,
+    },
+    /// It takes nothing more, and waits for what runs.
+    Draining {
+        /// How many run.
+        running: usize,
+    },
+}
+
+/// Who is told what happens.
+pub type Observer = Rc<dyn Fn(Event)>;
+
+/// Why a service can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Another one runs for the same worker.
+    #[error("another worker service uses the data folder: it holds `{}`", path.display())]
+    Taken {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The lock can't be taken.
+    #[error("can't lock `{}`: {source}", path.display())]
+    Lock {
+        /// The lock.
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the parts of a service share.
+#[derive(Debug)]
+struct Service {
+    worker: Worker,
+    lessee: Lessee,
+    running: Running,
+    renewed: Renewed,
+    /// There may be something to claim.
+    work: Notify,
+    /// Somebody may have asked for the end of something.
+    asked: Notify,
+}
+
+/// Runs executions until `stop` is asked for and what runs then has ended. What has not ended in `drain_timeout` is
+/// asked to, as it is if `stop` is asked for once more, and goes back into the queue if that does no harm.
+pub async fn serve(worker: Worker, stop: Cancel, observe: Observer) -> Result<(), ServiceError> {
+    LocalSet::new().run_until(Box::pin(serve_here(worker, stop, observe))).await
+}
+
+async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Result<(), ServiceError> {
+    let _lock = lock(&worker)?;
+    let settings = &worker.settings;
+    let (slots, poll) = (settings.worker_slots, settings.poll_interval);
+    // First listen, then look: what is rung in between is heard.
+    let mut listener = worker.store.listen().await;
+    let lessee = Lessee::new(worker.id);
+    worker.store.worker_status(worker.id, WorkerStatus::Active, slots).await?;
+    let service = Rc::new(Service {
+        lessee,
+        running: Running::default(),
+        renewed: Renewed::now(),
+        work: Notify::new(),
+        asked: Notify::new(),
+        worker,
+    });
+    lease::take_back(&service, Some(lessee)).await?;
+    let mut background = JoinSet::new();
+    background.spawn_local(lease::keep(Rc::clone(&service)));
+    background.spawn_local(lease::watch(Rc::clone(&service)));
+    background.spawn_local(preparation::prepare(Rc::clone(&service)));
+    observe(Event::Ready { slots });
+
+    let mut runs = JoinSet::new();
+    let mut look = interval(poll);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_bell = tokio::select! {
+            () = stop.asked() => break,
+            () = listener.heard() => true,
+            () = service.work.notified() => false,
+            _ = look.tick() => false,
+            Some(ended) = runs.join_next() => {
+                report(ended, &observe);
+                false
+            }
+        };
+        if is_bell {
+            service.asked.notify_one();
+        }
+        fill(&service, slots, &mut runs, &observe).await;
+    }
+    observe(Event::Draining { running: service.running.len() });
+    service.worker.store.worker_status(service.worker.id, WorkerStatus::Draining, slots).await?;
+    drain(&service, &mut stop, &mut runs, &observe).await;
+    background.shutdown().await;
+    // A database closes when nobody uses it any more.
+    drop(listener);
+    service.worker.store.worker_status(service.worker.id, WorkerStatus::Stopped, slots).await?;
+    // All who shared it have ended.
+    if let Some(service) = Rc::into_inner(service) {
+        service.worker.close().await;
+    }
+    Ok(())
+}
+
+/// Claims until all slots are taken or nothing waits that this worker can run.
+async fn fill(
+    service: &Rc<Service>,
+    slots: usize,
+    runs: &mut JoinSet<(Attempt, Result<Status, ExecutionError>)>,
+    observe: &Observer,
+) {
+    let mut judged = false;
+    loop {
+        let free = slots.saturating_sub(service.running.len());
+        if free == 0 {
+            return;
+        }
+        let lease = service.worker.settings.lease;
+        let claimed = match service.worker.store.claim(service.lessee, free, lease).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                // The next look tries again.
+                tracing::warn!("can't claim executions: {error}");
+                return;
+            }
+        };
+        if claimed.is_empty() {
+            // Something may wait whose need nobody has judged yet.
+            if judged || !preparation::judge_new(service).await {
+                return;
+            }
+            judged = true;
+        }
+        for claimed in claimed {
+            let cancel = service.running.insert(claimed.attempt);
+            observe(Event::Began { claimed: claimed.clone() });
+            runs.spawn_local(run(Rc::clone(service), claimed, cancel));
+        }
+    }
+}
+
+async fn run(
+    service: Rc<Service>,
+    claimed: Claimed,
+    cancel: Cancel,
+) -> (Attempt, Result<Status, ExecutionError>) {
+    let outcome = execution::run_claimed(&service.worker, &claimed, &|_| {}, cancel).await;
+    service.running.remove(claimed.attempt);
+    (claimed.attempt, outcome)
+}
+
+fn report(
+    ended: Result<(Attempt, Result<Status, ExecutionError>), tokio::task::JoinError>,
+    observe: &Observer,
+) {
+    match ended {
+        Ok((attempt, Ok(status))) => observe(Event::Ended { attempt, status: Some(status) }),
+        Ok((attempt, Err(error))) => {
+            tracing::warn!(execution.id = %attempt.id, "what became of an execution is not on record: {error}");
+            observe(Event::Ended { attempt, status: None });
+        }
+        Err(error) => tracing::error!("an execution was lost: {error}"),
+    }
+}
+
+/// Waits for what runs; then asks it to end; then gives it back.
+async fn drain(
+    service: &Service,
+    stop: &mut Cancel,
+    runs: &mut JoinSet<(Attempt, Result<Status, ExecutionError>)>,
+    observe: &Observer,
+) {
+    let settings = &service.worker.settings;
+    let mut wait_for_all = async |limit: Duration, stop: &mut Cancel| {
+        let all = async {
+            while let Some(ended) = runs.join_next().await {
+                report(ended, observe);
+            }
+        };
+        tokio::select! {
+            all = timeout(limit, all) => all.is_ok(),
+            () = stop.forced() => false,
+        }
+    };
+    if wait_for_all(settings.drain_timeout, stop).await {
+        return;
+    }
+    // Given back first: whatever they still say about their end does not count.
+    for attempt in service.running.attempts() {
+        if let Err(error) = service.worker.give_up(attempt, "the worker that ran it was stopped").await {
+            tracing::warn!(execution.id = %attempt.id, "can't give up an execution: {error}");
+        }
+    }
+    service.worker.store.ring().await;
+    service.running.end_all();
+    wait_for_all(settings.kill_grace + LAST_WAIT, &mut Cancel::never()).await;
+}
+
+/// Keeps a second service from using the folders of this one; the lock ends with the file handle.
+fn lock(worker: &Worker) -> Result<File, ServiceError> {
+    let path = worker.settings.data_dir.join("worker.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| ServiceError::Lock { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServiceError::Taken { path }),
+        Err(TryLockError::Error(source)) => Err(ServiceError::Lock { path, source }),
+    }
+}

@@ -1,0 +1,126 @@
+//! Keeping what was claimed, and taking back what others can't keep.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::Service;
+use crate::store::StoreError;
+use crate::store::lease::Lessee;
+use crate::store::now;
+
+/// Somebody who asks for the end of something waits no longer than this, however many do.
+const ASKED_TOGETHER: Duration = Duration::from_millis(50);
+
+/// What part of a lease may pass without being renewed before what runs under it is ended: somebody else may have it
+/// soon.
+const SURE: f64 = 2.0 / 3.0;
+
+/// How many ended executions are removed at once.
+const FORGOTTEN_AT_ONCE: u32 = 500;
+
+/// When the leases were renewed the last time, by a clock that nobody sets.
+#[derive(Debug)]
+pub(super) struct Renewed(Cell<Instant>);
+
+impl Renewed {
+    pub(super) fn now() -> Self {
+        Self(Cell::new(Instant::now()))
+    }
+
+    fn store(&self, time: Instant) {
+        self.0.set(time);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.get().elapsed()
+    }
+}
+
+/// Renews the leases of this service, ends what it has lost or somebody wants to end, and takes back what other
+/// services can't keep.
+pub(super) async fn keep(service: Rc<Service>) {
+    let settings = &service.worker.settings;
+    let mut beat = interval(settings.heartbeat);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_beat = tokio::select! {
+            _ = beat.tick() => true,
+            () = service.asked.notified() => {
+                sleep(ASKED_TOGETHER).await;
+                false
+            }
+        };
+        if !is_beat && service.running.len() == 0 {
+            continue;
+        }
+        if let Err(error) = renew(&service).await {
+            tracing::warn!("can't renew the leases: {error}");
+            continue;
+        }
+        if is_beat && let Err(error) = look_after_others(&service).await {
+            tracing::warn!("can't look after the queue: {error}");
+        }
+    }
+}
+
+async fn renew(service: &Service) -> Result<(), StoreError> {
+    let (store, settings) = (&service.worker.store, &service.worker.settings);
+    let asked_at = Instant::now();
+    let held = store.renew(service.lessee, settings.lease).await?;
+    service.renewed.store(asked_at);
+    service.running.compare(&held, asked_at);
+    Ok(())
+}
+
+async fn look_after_others(service: &Service) -> Result<(), StoreError> {
+    let (store, settings) = (&service.worker.store, &service.worker.settings);
+    store.heartbeat(service.worker.id).await?;
+    take_back(service, None).await?;
+    let expired = store.expire().await?;
+    if expired > 0 {
+        tracing::info!(executions = expired, "ended what was not started before its deadline");
+    }
+    if let Ok(retention) = chrono::TimeDelta::from_std(settings.execution_retention) {
+        let forgotten = store.forget_executions(now() - retention, FORGOTTEN_AT_ONCE).await?;
+        if forgotten > 0 {
+            tracing::debug!(executions = forgotten, "removed what ended long ago");
+        }
+    }
+    Ok(())
+}
+
+/// Takes executions back whose lease has run out; with `successor`, also those of its predecessors.
+pub(super) async fn take_back(service: &Service, successor: Option<Lessee>) -> Result<(), StoreError> {
+    let store = &service.worker.store;
+    let lost = store.leaderless(successor).await?;
+    for attempt in &lost {
+        service
+            .worker
+            .give_up(*attempt, "the worker that ran it was lost: its lease was not renewed")
+            .await?;
+    }
+    if !lost.is_empty() {
+        service.work.notify_one();
+        store.ring().await;
+    }
+    Ok(())
+}
+
+/// Ends what runs before somebody else may run it, if the leases can't be renewed: the database may be out of reach,
+/// or this process was stopped for a while.
+pub(super) async fn watch(service: Rc<Service>) {
+    let lease = service.worker.settings.lease;
+    let sure = lease.mul_f64(SURE);
+    let mut look = interval((lease / 30).max(Duration::from_millis(10)));
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        if service.renewed.elapsed() > sure && service.running.len() > 0 {
+            tracing::error!("the leases could not be renewed for {sure:?}: ending what runs");
+            service.running.kill_all();
+        }
+    }
+}

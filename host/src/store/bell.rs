@@ -1,0 +1,171 @@
+//! Waking services that wait for something to do.
+//!
+//! A bell may be missed: whoever listens also looks from time to time. On a server it is a notification; beside a file,
+//! each service has a socket in a folder that everybody who uses the file knows.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use sqlx::postgres::PgListener;
+use tokio::net::UnixDatagram;
+use uuid::Uuid;
+
+use super::database::Database;
+use super::{Location, Store};
+
+/// The channel of notifications on a server.
+const CHANNEL: &str = "attune_queue";
+
+/// Hears when there may be something to do.
+#[derive(Debug)]
+pub enum Listener {
+    /// Of a service beside a file.
+    Socket(Socket),
+    /// Of a service on a server.
+    Server(Box<PgListener>),
+    /// Nothing can be heard; whoever listens has to look.
+    Deaf,
+}
+
+/// A socket that is removed when nobody listens any more.
+#[derive(Debug)]
+pub struct Socket {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A socket that is left is removed by the first one that rings it.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Store {
+    /// Wakes the services. That it can't is no failure, they are only slower then.
+    pub async fn ring(&self) {
+        match &self.database {
+            Database::Sqlite(_) => {
+                if let Location::File(path) = &self.location {
+                    ring_all(&bells(path));
+                }
+            }
+            Database::Postgres(_) => {
+                let rung = self.database.query("select pg_notify($1, '')").bind(CHANNEL).fetch_all().await;
+                if let Err(error) = rung {
+                    tracing::debug!("can't wake the workers: {error}");
+                }
+            }
+        }
+    }
+
+    /// Listens from now on: look once after this, so that nothing is missed.
+    pub async fn listen(&self) -> Listener {
+        let listener = match (&self.database, &self.location) {
+            (Database::Sqlite(_), Location::File(path)) => {
+                bind(&bells(path)).map_err(|error| error.to_string())
+            }
+            (Database::Postgres(pool), _) => subscribe(pool).await.map_err(|error| error.to_string()),
+            (Database::Sqlite(_), Location::Server(_)) => Ok(Listener::Deaf),
+        };
+        listener.unwrap_or_else(|error| {
+            tracing::warn!("nobody can wake this worker, so it only looks from time to time: {error}");
+            Listener::Deaf
+        })
+    }
+}
+
+impl Listener {
+    /// Completes when the bell was rung, once for all the times that it was.
+    pub async fn heard(&mut self) {
+        match self {
+            Self::Socket(Socket { socket, .. }) => {
+                let mut rung = [0; 1];
+                if socket.recv(&mut rung).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                while socket.try_recv(&mut rung).is_ok() {}
+            }
+            Self::Server(listener) => {
+                // An error is a lost connection; the next call makes another one. What was rung meanwhile is lost,
+                // so that counts as rung.
+                let _ = listener.recv().await;
+                while listener.next_buffered().is_some() {}
+            }
+            Self::Deaf => std::future::pending().await,
+        }
+    }
+}
+
+/// The folder of sockets of those who listen beside a file.
+fn bells(database: &Path) -> PathBuf {
+    database.with_extension("bells")
+}
+
+fn bind(folder: &Path) -> std::io::Result<Listener> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let path = folder.join(Uuid::now_v7().simple().to_string());
+    Ok(Listener::Socket(Socket { socket: UnixDatagram::bind(&path)?, path }))
+}
+
+async fn subscribe(pool: &sqlx::PgPool) -> sqlx::Result<Listener> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(Listener::Server(Box::new(listener)))
+}
+
+fn ring_all(folder: &Path) {
+    // Without the folder, nobody has ever listened.
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let Ok(bell) = std::os::unix::net::UnixDatagram::unbound() else { return };
+    // One that is rung already need not wait for room to be rung again.
+    if bell.set_nonblocking(true).is_err() {
+        return;
+    }
+    for path in entries.flatten().map(|entry| entry.path()) {
+        match bell.send_to(&[1], &path) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                // Whoever listened was killed.
+                let _ = std::fs::remove_file(&path);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_listen_hear_it_and_who_is_gone_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::File(folder.path().join("attune.db"));
+        let store = Store::open(&location).await.unwrap();
+        store.ring().await;
+        let (mut one, mut other) = (store.listen().await, store.listen().await);
+        for _ in 0..3 {
+            store.ring().await;
+        }
+        one.heard().await;
+        other.heard().await;
+        assert!(timeout(Duration::from_millis(20), one.heard()).await.is_err(), "three times is once");
+        drop(one);
+        let left = bells(&folder.path().join("attune.db"));
+        assert_eq!(left.read_dir().unwrap().count(), 1);
+        if let Listener::Socket(socket) = other {
+            // As after a kill: the socket is closed, its file stays.
+            let path = socket.path.clone();
+            let (closed, aside) = (path.clone(), path.with_extension("aside"));
+            std::fs::rename(&path, &aside).unwrap();
+            drop(socket);
+            std::fs::rename(aside, closed).unwrap();
+        }
+        store.ring().await;
+        assert_eq!(left.read_dir().unwrap().count(), 0);
+    }
+}

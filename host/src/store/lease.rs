@@ -1,0 +1,106 @@
+//! Leases: what a service has claimed, for how long, and what becomes of it when the service is gone.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::execution::{Attempt, attempt_row};
+use super::row::parsed;
+use super::worker::WorkerId;
+use super::{Result, Store, now};
+use crate::execution::Status;
+
+/// How often an execution whose worker died is given to another one.
+const RESCUES_MAX: i64 = 3;
+
+/// A service that runs executions from the queue; another one of the same worker is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lessee {
+    pub worker: WorkerId,
+    pub(super) incarnation: Uuid,
+}
+
+impl Lessee {
+    /// A new service of a worker.
+    #[must_use]
+    pub fn new(worker: WorkerId) -> Self {
+        Self { worker, incarnation: Uuid::now_v7() }
+    }
+}
+
+/// Which of a service's executions it still has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub attempt: Attempt,
+    pub cancel_requested: bool,
+}
+
+impl Store {
+    /// Prolongs the leases of a service, and says which executions it still has.
+    pub async fn renew(&self, lessee: Lessee, lease: Duration) -> Result<Vec<Held>> {
+        let rows = self
+            .database
+            .query(
+                "update execution set lease_expires_at = $2 where lease_owner = $1 and status = 'running'
+             returning id, attempt, cancel_requested_at",
+            )
+            .bind(lessee.incarnation)
+            .bind(now() + lease)
+            .fetch_all()
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Held {
+                    attempt: attempt_row(row)?,
+                    cancel_requested: !row.is_null("cancel_requested_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Executions whose lease has run out; with `predecessor`, also those that earlier services of the same worker
+    /// had.
+    pub async fn leaderless(&self, predecessor: Option<Lessee>) -> Result<Vec<Attempt>> {
+        let rows = self
+            .database
+            .query(
+                "select id, attempt from execution
+             where status = 'running' and lease_owner is not null
+                and (lease_expires_at < $1 or (worker = $2 and lease_owner <> $3))",
+            )
+            .bind(now())
+            .bind(predecessor.map(|lessee| lessee.worker.0))
+            .bind(predecessor.map(|lessee| lessee.incarnation))
+            .fetch_all()
+            .await?;
+        rows.iter().map(attempt_row).collect()
+    }
+
+    /// Takes an execution from a worker that died: it is given to another one if running it again does no harm, or was
+    /// asked for, and is abandoned otherwise. What became of it; none if it had ended, or has been claimed again.
+    pub async fn lose(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>> {
+        let rows = self
+            .database
+            .durable(
+                "update execution set
+                 status = case
+                     when cancel_requested_at is not null then 'cancelled'
+                     when (idempotent or retries > 0) and rescues < $5 then 'queued'
+                     else 'abandoned' end,
+                 finished_at = case
+                     when cancel_requested_at is null and (idempotent or retries > 0) and rescues < $5 then null
+                     else $4 end,
+                 rescues = rescues + 1, reason = 'worker_lost', error_class = 'worker_lost', error_message = $3,
+                 lease_owner = null, lease_expires_at = null
+             where id = $1 and attempt = $2 and status = 'running' returning status",
+            )
+            .bind(attempt.id.0)
+            .bind(attempt.number)
+            .bind(reason)
+            .bind(now())
+            .bind(RESCUES_MAX)
+            .fetch_all()
+            .await?;
+        rows.first().map(|row| parsed(row, "status")).transpose()
+    }
+}

@@ -1,0 +1,385 @@
+//! The queue: executions that are accepted and not yet run, and who gets which.
+//!
+//! The database is the queue. A claim lends executions to a worker for the time of a [lease](super::lease). It raises
+//! their attempt, and whoever changes an execution afterwards says for which attempt: what comes too late changes
+//! nothing.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::database::{Engine, Row, Transaction};
+use super::execution::{Attempt, attempt_row};
+use super::lease::Lessee;
+use super::requirement::{NewRequirement, keep_requirement};
+use super::row::{json, parsed, to_json};
+use super::worker::WorkerId;
+use super::{Durability, Result, Store, now};
+use crate::execution::{ExecutionId, Status};
+use crate::reference::ActionRef;
+
+/// How much longer somebody may wait before he comes before one whose priority is higher by one.
+pub(super) const PRIORITY_STEP: TimeDelta = TimeDelta::minutes(1);
+
+/// An execution for the queue.
+#[derive(Clone, Debug)]
+pub struct NewQueued<'a> {
+    pub id: ExecutionId,
+    pub action: &'a ActionRef,
+    pub pack_digest: &'a str,
+    pub requirement: NewRequirement<'a>,
+    pub parameters: &'a Json,
+    /// Instead of the action's own.
+    pub constraint: Option<&'a str>,
+    pub timeout: Option<Duration>,
+    pub priority: i64,
+    pub run_at: DateTime<Utc>,
+    pub deadline: Option<DateTime<Utc>>,
+    /// How often it is tried again if it fails.
+    pub retries: u32,
+    /// Whether running it twice does no harm.
+    pub idempotent: bool,
+    pub idempotency_key: Option<&'a str>,
+    /// Digest of what was asked: the same key with another one is a mistake.
+    pub request_digest: &'a str,
+}
+
+/// What became of an execution for the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is in the queue.
+    New,
+    /// The same was asked before, under the same key.
+    Known(ExecutionId),
+    /// Something else was asked before, under the same key.
+    Conflict(ExecutionId),
+}
+
+/// An execution that a worker has claimed.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub attempt: Attempt,
+    pub action: ActionRef,
+    pub parameters: Json,
+    /// Instead of the action's own.
+    pub constraint: Option<String>,
+    /// Instead of the action's own.
+    pub timeout: Option<Duration>,
+    pub retries: i64,
+    pub created_at: DateTime<Utc>,
+    pub run_at: DateTime<Utc>,
+}
+
+/// What became of a request to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// It was waiting, and is cancelled.
+    Cancelled,
+    /// Its worker is asked to end it.
+    Requested,
+    /// It runs outside of the queue, where nobody would see the request.
+    Direct,
+    /// It has ended before.
+    Ended(Status),
+    /// There is no such execution.
+    Unknown,
+}
+
+/// The smaller, the earlier: a higher priority counts as having waited longer.
+fn rank(run_at: DateTime<Utc>, priority: i64) -> i64 {
+    let step = PRIORITY_STEP.num_microseconds().unwrap_or(i64::MAX);
+    run_at.timestamp_micros().saturating_sub(priority.saturating_mul(step))
+}
+
+fn milliseconds(duration: Option<Duration>) -> Option<i64> {
+    duration.map(|duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Store {
+    /// Puts an execution into the queue.
+    pub async fn enqueue(&self, new: &NewQueued<'_>) -> Result<Enqueued> {
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let requirement = keep_requirement(&mut transaction, new.requirement).await?;
+        let inserted = transaction
+            .query(
+                "insert into execution
+                 (id, action, pack, pack_digest, requirement, parameters, status, priority, rank, run_at, created_at,
+                  deadline_at, timeout_ms, constraint_override, retries, idempotent, idempotency_key, request_digest,
+                  warnings, timings)
+             values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, '[]', '[]')
+             on conflict (idempotency_key) where idempotency_key is not null do nothing",
+            )
+            .bind(new.id.0)
+            .bind(new.action.to_string())
+            .bind(new.action.pack().as_str())
+            .bind(new.pack_digest)
+            .bind(requirement)
+            .bind(to_json(new.parameters))
+            .bind(new.priority)
+            .bind(rank(new.run_at, new.priority))
+            .bind(new.run_at)
+            .bind(now())
+            .bind(new.deadline)
+            .bind(milliseconds(new.timeout))
+            .bind(new.constraint)
+            .bind(i64::from(new.retries))
+            .bind(new.idempotent)
+            .bind(new.idempotency_key)
+            .bind(new.request_digest)
+            .execute()
+            .await?;
+        if inserted == 1 {
+            transaction.commit().await?;
+            return Ok(Enqueued::New);
+        }
+        let row = transaction
+            .query("select id, request_digest from execution where idempotency_key = $1")
+            .bind(new.idempotency_key)
+            .fetch_one()
+            .await?;
+        let id = ExecutionId(row.try_get("id")?);
+        let digest: Option<String> = row.try_get("request_digest")?;
+        let is_same = digest.as_deref() == Some(new.request_digest);
+        Ok(if is_same { Enqueued::Known(id) } else { Enqueued::Conflict(id) })
+    }
+
+    /// Lends at most `free` executions that this worker can run, for the time of `lease`; none if there is nothing
+    /// to do. If some had to stay since too many of their kind run already, there may be fewer than there could be.
+    pub async fn claim(&self, lessee: Lessee, free: usize, lease: Duration) -> Result<Vec<Claimed>> {
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let candidates = candidates(&mut transaction, self.engine(), lessee.worker, free).await?;
+        let mut claimed = Vec::with_capacity(candidates.len());
+        for (id, limit) in candidates {
+            if let Some((requirement, limit)) = limit
+                && is_full(&mut transaction, self.engine(), requirement, limit).await?
+            {
+                continue;
+            }
+            let time = now();
+            let row = transaction
+                .query(
+                    "update execution set
+                     status = 'running', attempt = attempt + 1, reason = null, worker = $2, lease_owner = $3,
+                     lease_expires_at = $4, started_at = $5, finished_at = null
+                 where id = $1 and status = 'queued'
+                 returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, created_at,
+                     run_at",
+                )
+                .bind(id)
+                .bind(lessee.worker.0)
+                .bind(lessee.incarnation)
+                .bind(time + lease)
+                .bind(time)
+                .fetch_optional()
+                .await?;
+            if let Some(row) = row {
+                claimed.push(claimed_row(&row)?);
+            }
+        }
+        if claimed.is_empty() {
+            // Nothing has changed, so nothing has to reach the disk.
+            return Ok(claimed);
+        }
+        transaction.commit().await?;
+        Ok(claimed)
+    }
+
+    /// Ends what waited in the queue beyond its deadline. How many that were.
+    pub async fn expire(&self) -> Result<usize> {
+        let rows = self
+            .database
+            .durable(
+                "update execution set status = 'timed_out', reason = 'deadline', error_class = 'deadline',
+                 error_message = 'it was not started before its deadline', finished_at = $1
+             where status = 'queued' and deadline_at < $1 returning id",
+            )
+            .bind(now())
+            .fetch_all()
+            .await?;
+        Ok(rows.len())
+    }
+
+    /// Asks for the end of an execution.
+    pub async fn cancel_execution(&self, id: ExecutionId) -> Result<CancelOutcome> {
+        let waiting = self
+            .database
+            .durable(
+                "update execution set status = 'cancelled', reason = 'cancelled', error_class = 'cancelled',
+                 error_message = 'it was cancelled before it was started', finished_at = $2
+             where id = $1 and status = 'queued' returning id",
+            )
+            .bind(id.0)
+            .bind(now())
+            .fetch_all()
+            .await?;
+        if !waiting.is_empty() {
+            return Ok(CancelOutcome::Cancelled);
+        }
+        let running = self
+            .database
+            .durable(
+                "update execution set cancel_requested_at = coalesce(cancel_requested_at, $2)
+             where id = $1 and status = 'running' and lease_owner is not null returning id",
+            )
+            .bind(id.0)
+            .bind(now())
+            .fetch_all()
+            .await?;
+        if !running.is_empty() {
+            return Ok(CancelOutcome::Requested);
+        }
+        let row = self
+            .database
+            .query("select status from execution where id = $1")
+            .bind(id.0)
+            .fetch_optional()
+            .await?;
+        Ok(match row.map(|row| parsed(&row, "status")).transpose()? {
+            None => CancelOutcome::Unknown,
+            Some(Status::Running) => CancelOutcome::Direct,
+            // Between the two statements its worker gave it back.
+            Some(Status::Queued) => CancelOutcome::Requested,
+            Some(status) => CancelOutcome::Ended(status),
+        })
+    }
+
+    /// Puts an execution that has ended back into the queue, with the same parameters. Whether it was one that came
+    /// from the queue and has ended.
+    pub async fn retry_execution(&self, id: ExecutionId) -> Result<bool> {
+        let time = now();
+        let rows = self
+            .database
+            .durable(
+                "update execution set
+                 status = 'queued', reason = 'retried', rescues = 0, run_at = $2, rank = $3 - priority * $4,
+                 cancel_requested_at = null, deadline_at = null, finished_at = null, lease_owner = null,
+                 lease_expires_at = null
+             where id = $1 and request_digest is not null and status not in ('queued', 'running') returning id",
+            )
+            .bind(id.0)
+            .bind(time)
+            .bind(time.timestamp_micros())
+            .bind(PRIORITY_STEP.num_microseconds())
+            .fetch_all()
+            .await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Removes executions that ended before a time, with their logs, at most `limit` at once. How many that were.
+    pub async fn forget_executions(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        self.database
+            .query(
+                "delete from execution where id in
+                 (select id from execution where finished_at < $1 order by finished_at limit $2)",
+            )
+            .bind(before)
+            .bind(i64::from(limit))
+            .execute()
+            .await
+    }
+}
+
+/// The executions that come next among those that a worker can run, and what limits them.
+async fn candidates(
+    transaction: &mut Transaction,
+    engine: Engine,
+    worker: WorkerId,
+    free: usize,
+) -> Result<Vec<(Uuid, Option<(i64, i64)>)>> {
+    // For each requirement that the worker satisfies the first few, by an index, and of those the first: it does not
+    // matter how many executions wait, nor what the others need. One whose deadline has passed is not started.
+    macro_rules! select_candidates {
+        ($lock:literal) => {
+            concat!(
+                "select execution.id as id, requirement.id as requirement,
+                     requirement.concurrency_limit as concurrency_limit
+                 from worker_requirement
+                 join requirement on requirement.id = worker_requirement.requirement
+                 join execution on execution.id in (
+                     select waiting.id from execution as waiting
+                     where waiting.requirement = worker_requirement.requirement and waiting.status = 'queued'
+                         and waiting.run_at <= $2 and (waiting.deadline_at is null or waiting.deadline_at > $2)
+                     order by waiting.rank, waiting.id limit $3)
+                 where worker_requirement.worker = $1 and worker_requirement.satisfied
+                     and execution.status = 'queued'
+                     and (requirement.concurrency_limit is null or requirement.concurrency_limit > (
+                         select count(*) from execution as other
+                         where other.requirement = requirement.id and other.status = 'running'))
+                 order by execution.rank, execution.id limit $3 ",
+                $lock
+            )
+        };
+    }
+    let rows = transaction
+        .query(match engine {
+            Engine::Sqlite => select_candidates!(""),
+            Engine::Postgres => select_candidates!("for update of execution skip locked"),
+        })
+        .bind(worker.0)
+        .bind(now())
+        .bind(i64::try_from(free).unwrap_or(i64::MAX))
+        .fetch_all()
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let limit: Option<i64> = row.try_get("concurrency_limit")?;
+            let requirement: i64 = row.try_get("requirement")?;
+            Ok((row.try_get("id")?, limit.map(|limit| (requirement, limit))))
+        })
+        .collect()
+}
+
+/// Whether as many run as may. Asked again before each claim, with the others kept from claiming meanwhile.
+async fn is_full(
+    transaction: &mut Transaction,
+    engine: Engine,
+    requirement: i64,
+    limit: i64,
+) -> Result<bool> {
+    if engine == Engine::Postgres {
+        transaction
+            .query("select id from requirement where id = $1 for update")
+            .bind(requirement)
+            .fetch_one()
+            .await?;
+    }
+    let row = transaction
+        .query("select count(*) as running from execution where requirement = $1 and status = 'running'")
+        .bind(requirement)
+        .fetch_one()
+        .await?;
+    let running: i64 = row.try_get("running")?;
+    Ok(running >= limit)
+}
+
+fn claimed_row(row: &Row) -> Result<Claimed> {
+    let timeout: Option<i64> = row.try_get("timeout_ms")?;
+    Ok(Claimed {
+        attempt: attempt_row(row)?,
+        action: parsed(row, "action")?,
+        parameters: json(row, "parameters")?,
+        constraint: row.try_get("constraint_override")?,
+        timeout: timeout.map(|timeout| Duration::from_millis(timeout.unsigned_abs())),
+        retries: row.try_get("retries")?,
+        created_at: row.try_get("created_at")?,
+        run_at: row.try_get("run_at")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_counts_for_priority() {
+        let early = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let later = "2026-01-01T00:00:59Z".parse().expect("a time");
+        let much_later = "2026-01-01T00:01:01Z".parse().expect("a time");
+        assert!(rank(early, 0) < rank(later, 0));
+        assert!(rank(later, 1) < rank(early, 0));
+        assert!(rank(early, 0) < rank(much_later, 1));
+        assert!(rank(early, i64::MAX) < rank(early, 0));
+    }
+}

@@ -1,0 +1,169 @@
+//! What executions need to be started, and which workers have it.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value as Json;
+
+use super::database::Transaction;
+use super::row::{optional_json, parsed, to_json};
+use super::worker::WorkerId;
+use super::{Durability, Result, Store, now};
+use crate::execution::ExecutionId;
+use crate::reference::{ActionRef, RuntimeRef};
+
+/// What an execution needs to be started: the same row for all that need the same.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRequirement<'a> {
+    pub runtime: &'a RuntimeRef,
+    /// Empty for none.
+    pub constraint: &'a str,
+    /// Empty for none.
+    pub variant: &'a str,
+    /// Whether the base runtime will do if nothing satisfies the constraint.
+    pub fallback: bool,
+    /// The action, if only some of its executions may run at a time, and how many.
+    pub limited: Option<(&'a ActionRef, i64)>,
+}
+
+/// A requirement as it is kept.
+#[derive(Clone, Debug)]
+pub struct RequirementRow {
+    pub id: i64,
+    pub runtime: RuntimeRef,
+    pub constraint: String,
+    pub variant: String,
+    pub fallback: bool,
+}
+
+/// Whether a live worker can run what is required, and what it judged.
+#[derive(Clone, Debug)]
+pub struct JudgedRequirement {
+    pub worker: String,
+    pub satisfied: bool,
+    /// Why not, in a sentence; empty if it is.
+    pub reason: String,
+    /// The candidates and the reason for each.
+    pub selection: Option<Json>,
+}
+
+impl Store {
+    /// Requirements that a worker has not judged yet, or all of them.
+    pub async fn requirements(&self, worker: WorkerId, judged_too: bool) -> Result<Vec<RequirementRow>> {
+        let rows = self
+            .database
+            .query(
+                "select requirement.* from requirement
+             left join worker_requirement on worker_requirement.requirement = requirement.id
+                and worker_requirement.worker = $1
+             where $2 or worker_requirement.requirement is null
+             order by requirement.id",
+            )
+            .bind(worker.0)
+            .bind(judged_too)
+            .fetch_all()
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(RequirementRow {
+                    id: row.try_get("id")?,
+                    runtime: parsed(row, "runtime")?,
+                    constraint: row.try_get("constraint_text")?,
+                    variant: row.try_get("variant")?,
+                    fallback: row.try_get("fallback")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Records which requirements a worker satisfies: the requirement, why not if it doesn't, and what was judged.
+    pub async fn keep_judgements(
+        &self,
+        worker: WorkerId,
+        judged: &[(i64, Option<String>, Option<Json>)],
+    ) -> Result<()> {
+        if judged.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.begin(Durability::Process).await?;
+        for (requirement, reason, selection) in judged {
+            transaction
+                .query(
+                    "insert into worker_requirement (worker, requirement, satisfied, reason, selection, judged_at)
+                 values ($1, $2, $3, $4, $5, $6)
+                 on conflict (worker, requirement) do update set
+                     satisfied = excluded.satisfied, reason = excluded.reason, selection = excluded.selection,
+                     judged_at = excluded.judged_at",
+                )
+                .bind(worker.0)
+                .bind(requirement)
+                .bind(reason.is_none())
+                .bind(reason.as_deref().unwrap_or_default())
+                .bind(selection.as_ref().map(to_json))
+                .bind(now())
+                .execute()
+                .await?;
+        }
+        transaction.commit().await
+    }
+
+    /// What every live worker made of the requirement of an execution.
+    pub async fn judgements(
+        &self,
+        id: ExecutionId,
+        live_since: DateTime<Utc>,
+    ) -> Result<Vec<JudgedRequirement>> {
+        let rows = self
+            .database
+            .query(
+                "select worker.name as name, worker_requirement.satisfied as satisfied,
+                     worker_requirement.reason as reason, worker_requirement.selection as selection
+                 from execution
+                 join worker_requirement on worker_requirement.requirement = execution.requirement
+                 join worker on worker.id = worker_requirement.worker
+                 where execution.id = $1 and worker.status in ('active', 'draining') and worker.heartbeat_at >= $2
+                 order by worker.name",
+            )
+            .bind(id.0)
+            .bind(live_since)
+            .fetch_all()
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(JudgedRequirement {
+                    worker: row.try_get("name")?,
+                    satisfied: row.try_get("satisfied")?,
+                    reason: row.try_get("reason")?,
+                    selection: optional_json(row, "selection")?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// The row of a requirement, made if it is new.
+pub(super) async fn keep_requirement(
+    transaction: &mut Transaction,
+    requirement: NewRequirement<'_>,
+) -> Result<i64> {
+    let NewRequirement { runtime, constraint, variant, fallback, limited } = requirement;
+    let (action, limit) = match limited {
+        Some((action, limit)) => (action.to_string(), Some(limit)),
+        None => (String::new(), None),
+    };
+    let row = transaction
+        .query(
+            "insert into requirement (runtime, constraint_text, variant, fallback, limited_action, concurrency_limit)
+             values ($1, $2, $3, $4, $5, $6)
+             on conflict (runtime, constraint_text, variant, fallback, limited_action)
+             do update set concurrency_limit = excluded.concurrency_limit
+             returning id",
+        )
+        .bind(runtime.to_string())
+        .bind(constraint)
+        .bind(variant)
+        .bind(fallback)
+        .bind(action)
+        .bind(limit)
+        .fetch_one()
+        .await?;
+    row.try_get("id")
+}

@@ -1,0 +1,401 @@
+//! The queue and the service that runs what is in it: nothing is lost, nothing is run twice that must not be, and what
+//! waits says why.
+
+mod model;
+
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value as Json, json};
+
+use crate::support::cli::{Machine, Output, is_running, wait_for};
+use crate::support::fixture::{Pack, tool, tools};
+
+/// A worker service, ended with the test.
+struct Service {
+    child: Child,
+}
+
+impl Service {
+    /// Starts one and waits until it takes executions.
+    fn start(machine: &Machine) -> Self {
+        Self::start_with(machine, &[])
+    }
+
+    fn start_with(machine: &Machine, arguments: &[&str]) -> Self {
+        let said = machine.at("worker.log");
+        let mut command = machine.command(&[&["worker", "--json"], arguments].concat());
+        let output = File::create(&said).expect("a file");
+        let errors =
+            File::options().create(true).append(true).open(machine.at("worker.err")).expect("a file");
+        let child = command.stdout(output).stderr(errors).spawn().expect("it starts");
+        let service = Self { child };
+        wait_for("the worker", || fs::read_to_string(&said).ok()?.contains("\"ready\"").then_some(()));
+        service
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, signal).expect("it is there");
+    }
+
+    /// Tells it to stop, and waits until it has.
+    fn stop(mut self) -> i32 {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    fn wait(&mut self) -> i32 {
+        wait_for("the worker's end", || self.child.try_wait().expect("it is there")).code().unwrap_or(-1)
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().expect("it is there");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // A stopped one does not end before it goes on; one that has ended needs no end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn enqueue(machine: &Machine, arguments: &[&str]) -> String {
+    let output = machine.runs(0, &[&["execution", "enqueue"], arguments].concat());
+    output.stdout.trim().to_owned()
+}
+
+#[track_caller]
+fn show(machine: &Machine, id: &str) -> Json {
+    machine.json(&["execution", "show", id])
+}
+
+/// Waits until an execution has this status.
+#[track_caller]
+fn becomes(machine: &Machine, id: &str, status: &str) -> Json {
+    wait_for(status, || Some(show(machine, id)).filter(|row| row["status"] == status))
+}
+
+/// The process of an action that says which it is by `echo $$ > pid` of this name.
+#[track_caller]
+fn process(machine: &Machine, name: &str) -> String {
+    wait_for("the action", || fs::read_to_string(machine.at(name)).ok().filter(|pid| pid.ends_with('\n')))
+}
+
+/// An action that says which process it is in a file of this name and goes on while there is a file `gate`.
+fn gated(machine: &Machine, name: &str) -> String {
+    let place = machine.path.display();
+    format!("echo $$ > {place}/{name}; while [ -e {place}/gate ]; do sleep 0.02; done; echo through")
+}
+
+#[test]
+fn what_is_queued_is_run_and_says_the_same_as_what_is_run_at_once() {
+    let machine = Machine::new();
+    Pack::new("queued")
+        .shell("say", "parameters: {type: object, properties: {name: {type: string}}}", "cat; echo oops >&2")
+        .shell("fail", "", "exit 3")
+        .install(&machine);
+    let early = enqueue(&machine, &["queued.say", "-p", "name=early"]);
+    let row = show(&machine, &early);
+    assert_eq!((&row["status"], &row["attempt"]), (&json!("queued"), &json!(0)));
+    assert!(row["waiting"]["reason"].as_str().expect("text").contains("no worker is there"), "{row}");
+    machine.runs(2, &["execution", "enqueue", "queued.say", "-p", "nam=x", "-p", "name"]);
+    machine.runs(4, &["execution", "enqueue", "queued.sya"]).says(&["did you mean `queued.say`?"]);
+
+    let service = Service::start(&machine);
+    let row = becomes(&machine, &early, "succeeded");
+    assert_eq!((&row["result"], &row["attempt"]), (&json!("{\"name\":\"early\"}"), &json!(1)));
+    let output = machine.runs(0, &["run", "--queue", "queued.say", "-p", "name=now"]);
+    assert_eq!(output.stdout, "{\"name\":\"now\"}\n");
+    output.says(&["oops", "queued.say succeeded", "core.shell"]);
+    machine.runs(1, &["run", "--queue", "queued.fail"]).says(&["nonzero_exit", "exit code 3"]);
+    assert_eq!(machine.runs(0, &["execution", "watch", &early]).stdout, "{\"name\":\"early\"}\n");
+    assert_eq!(machine.json(&["execution", "watch", &early])["status"], "succeeded");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn one_key_is_one_execution() {
+    let machine = Machine::new();
+    let yaml = "parameters: {type: object, properties: {n: {type: integer}}}";
+    Pack::new("queued").shell("say", yaml, "cat").install(&machine);
+    let ask =
+        |n: &str| machine.run(&["execution", "enqueue", "queued.say", "-p", n, "--idempotency-key", "k1"]);
+    let first = ask("n=1");
+    let again = ask("n=1");
+    assert_eq!(first.stdout, again.stdout);
+    again.says(&["asked for before"]);
+    let other = ask("n=2");
+    assert_eq!(other.code, 2, "{other}");
+    other.says(&["the idempotency key `k1` was used for something else", first.stdout.trim()]);
+    assert_eq!(machine.json(&["execution", "list"]).as_array().expect("a list").len(), 1);
+}
+
+#[test]
+fn what_waits_is_cancelled_at_once_and_what_runs_in_good_order() {
+    let machine = Machine::new();
+    let script = "trap 'echo cleaned; exit 0' TERM; echo $$ > pid; cp pid \"$OLDPWD\"/pid 2>/dev/null; \
+                  while :; do sleep 0.02; done";
+    let script = script.replace("\"$OLDPWD\"", &machine.path.display().to_string());
+    Pack::new("queued").shell("long", "", &script).install(&machine);
+    let waiting = enqueue(&machine, &["queued.long"]);
+    machine.runs(0, &["execution", "cancel", &waiting]).prints(&["is cancelled"]);
+    machine.runs(2, &["execution", "cancel", &waiting]).says(&["has ended before: cancelled"]);
+    let service = Service::start(&machine);
+    let running = enqueue(&machine, &["queued.long"]);
+    let pid = process(&machine, "pid");
+    let asked = Instant::now();
+    machine.runs(0, &["execution", "cancel", &running]).prints(&["asked to end it"]);
+    let row = becomes(&machine, &running, "cancelled");
+    assert_eq!(row["error"]["class"], "cancelled");
+    assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
+    assert!(!is_running(&pid));
+    machine.runs(0, &["execution", "logs", &running]).prints(&["cleaned"]);
+    // It was cancelled while it waited: it never ran.
+    assert_eq!(show(&machine, &waiting)["attempt"], 0);
+
+    machine.runs(0, &["execution", "retry", &waiting]);
+    fs::remove_file(machine.at("pid")).expect("removed");
+    process(&machine, "pid");
+    machine.runs(0, &["execution", "cancel", &waiting]);
+    assert_eq!(becomes(&machine, &waiting, "cancelled")["attempt"], 1);
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn what_fails_is_tried_again_as_often_as_it_says() {
+    let machine = Machine::new();
+    let place = machine.path.display().to_string();
+    let flaky =
+        format!("echo attempt $ATTUNE_ATTEMPT; echo x >> {place}/tries; [ \"$ATTUNE_ATTEMPT\" -gt 1 ]");
+    Pack::new("queued")
+        .shell("flaky", "retries: 3", &flaky)
+        .shell("hopeless", "retries: 1", "echo no; exit 4")
+        .install(&machine);
+    let service = Service::start(&machine);
+    let (flaky, hopeless) = (enqueue(&machine, &["queued.flaky"]), enqueue(&machine, &["queued.hopeless"]));
+    let row = becomes(&machine, &flaky, "succeeded");
+    assert_eq!((&row["attempt"], &row["error"]), (&json!(2), &Json::Null));
+    assert_eq!(fs::read_to_string(machine.at("tries")).expect("a file"), "x\nx\n");
+    for (attempt, text) in [("1", "attempt 1\n"), ("2", "attempt 2\n")] {
+        let logs = machine.runs(0, &["execution", "logs", &flaky, "--attempt", attempt]);
+        assert_eq!(logs.stdout, text);
+    }
+    let row = becomes(&machine, &hopeless, "failed");
+    assert_eq!((&row["attempt"], &row["exit_code"]), (&json!(2), &json!(4)));
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn what_nothing_satisfies_waits_with_reasons_and_starts_by_itself() {
+    let machine = Machine::bare().and("ATTUNE_RECHECK_INTERVAL", "300ms");
+    tool(&machine, "3.11.4");
+    tools().action("say.sh", "runtime: tool\nruntime_version: \">=3.12\"", "echo here").install(&machine);
+    let service = Service::start(&machine);
+    let id = enqueue(&machine, &["tools.say"]);
+    let row = wait_for("a judgement", || {
+        Some(show(&machine, &id))
+            .filter(|row| !row["waiting"]["workers"].as_array().is_none_or(Vec::is_empty))
+    });
+    assert_eq!(row["status"], "queued");
+    let judged = &row["waiting"]["workers"][0];
+    assert_eq!(judged["satisfied"], false);
+    assert!(judged["reason"].as_str().expect("text").contains("no installation of `tools.tool` satisfies"));
+    assert_eq!(judged["selection"]["candidates"][0]["version"], "3.11.4", "{judged}");
+    machine.runs(0, &["execution", "show", &id]).prints(&["satisfies what it asks for", ">=3.12"]);
+    tool(&machine, "3.12.1");
+    let row = becomes(&machine, &id, "succeeded");
+    assert_eq!((&row["selected_version"], &row["result"]), (&json!("3.12.1"), &json!("here")));
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn what_waits_for_something_else_stops_nobody() {
+    let machine = Machine::bare();
+    tools().action("say.sh", "runtime: tool", "echo never").install(&machine);
+    Pack::new("queued").shell("say", "", "echo here").install(&machine);
+    for _ in 0..20 {
+        enqueue(&machine, &["tools.say", "--priority", "100"]);
+    }
+    let service = Service::start(&machine);
+    assert_eq!(machine.json(&["run", "--queue", "queued.say"])["result"], "here");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn only_so_many_of_an_action_run_at_a_time() {
+    let machine = Machine::new();
+    let place = machine.path.display().to_string();
+    let script = format!("mkdir {place}/alone || exit 7; sleep 0.1; rmdir {place}/alone");
+    Pack::new("queued").shell("alone", "concurrency: 1", &script).install(&machine);
+    let ids = (0..6).map(|_| enqueue(&machine, &["queued.alone"])).collect::<Vec<_>>();
+    let service = Service::start_with(&machine, &["--slots", "4"]);
+    for id in ids {
+        wait_for("its end", || Some(show(&machine, &id)).filter(|row| !row["finished_at"].is_null()));
+        let row = show(&machine, &id);
+        assert_eq!(row["status"], "succeeded", "{row}");
+    }
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn the_order_is_by_priority_and_nothing_is_too_early_or_too_late() {
+    let machine = Machine::new();
+    let place = machine.path.display().to_string();
+    let yaml = "parameters: {type: object, properties: {n: {type: string}}}";
+    Pack::new("queued").shell("note", yaml, &format!("cat >> {place}/order")).install(&machine);
+    enqueue(&machine, &["queued.note", "-p", "n=second"]);
+    enqueue(&machine, &["queued.note", "-p", "n=third", "--priority", "-1"]);
+    enqueue(&machine, &["queued.note", "-p", "n=first", "--priority", "5"]);
+    let later = enqueue(&machine, &["queued.note", "-p", "n=later", "--delay", "1h", "--priority", "1000"]);
+    let late = enqueue(&machine, &["queued.note", "-p", "n=late", "--deadline", "1ms"]);
+    let machine = &machine.and("ATTUNE_HEARTBEAT", "200ms");
+    let service = Service::start_with(machine, &["--slots", "1"]);
+    let row = becomes(machine, &late, "timed_out");
+    assert_eq!(row["error"]["class"], "deadline");
+    wait_for("three of them", || {
+        let order = fs::read_to_string(machine.at("order")).ok()?;
+        (order.lines().count() == 3).then_some(())
+    });
+    let order = fs::read_to_string(machine.at("order")).expect("a file");
+    assert_eq!(order, "{\"n\":\"first\"}\n{\"n\":\"second\"}\n{\"n\":\"third\"}\n");
+    assert_eq!(show(machine, &later)["status"], "queued");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn a_killed_worker_loses_nothing_and_leaves_no_process() {
+    let machine = Machine::new();
+    machine.write("gate", "");
+    Pack::new("queued")
+        .shell("once", "", &gated(&machine, "once"))
+        .shell("twice", "idempotent: true", &gated(&machine, "twice"))
+        .install(&machine);
+    let mut service = Service::start(&machine);
+    let (once, twice) = (enqueue(&machine, &["queued.once"]), enqueue(&machine, &["queued.twice"]));
+    let pids = [process(&machine, "once"), process(&machine, "twice")];
+    service.kill();
+    assert!(pids.iter().all(|pid| is_running(pid)), "nobody has ended them yet");
+    fs::remove_file(machine.at("twice")).expect("removed");
+    let service = Service::start(&machine);
+    assert!(pids.iter().all(|pid| !is_running(pid)), "the next one ends what runs before it takes anything");
+    let row = show(&machine, &once);
+    assert_eq!((&row["status"], &row["error"]["class"]), (&json!("abandoned"), &json!("worker_lost")));
+    process(&machine, "twice");
+    fs::remove_file(machine.at("gate")).expect("removed");
+    let row = becomes(&machine, &twice, "succeeded");
+    assert_eq!((&row["attempt"], &row["result"]), (&json!(2), &json!("through")));
+    assert_eq!(service.stop(), 0);
+    assert_eq!(fs::read_dir(machine.at("data/runs")).expect("a folder").count(), 0);
+}
+
+#[test]
+fn one_that_was_stopped_beyond_its_lease_has_no_say() {
+    let machine = Machine::new()
+        .and("ATTUNE_LEASE", "1500ms")
+        .and("ATTUNE_HEARTBEAT", "200ms")
+        .and("ATTUNE_WORKER_NAME", "one");
+    machine.write("gate", "");
+    Pack::new("queued").shell("slow", "idempotent: true", &gated(&machine, "slow")).install(&machine);
+    let service = Service::start(&machine);
+    let id = enqueue(&machine, &["queued.slow"]);
+    let pid = process(&machine, "slow");
+    service.signal(Signal::STOP);
+    // Another command of the same machine takes it back, as another worker would.
+    std::thread::sleep(Duration::from_secs(2));
+    fs::remove_file(machine.at("slow")).expect("removed");
+    let other = machine.other("two");
+    let second = Service::start(&other);
+    process(&machine, "slow");
+    let row = becomes(&machine, &id, "running");
+    assert_eq!(row["attempt"], 2);
+    service.signal(Signal::CONT);
+    wait_for("the end of the first process", || (!is_running(&pid)).then_some(()));
+    assert_eq!(show(&machine, &id)["status"], "running", "its end does not count");
+    fs::remove_file(machine.at("gate")).expect("removed");
+    let row = becomes(&machine, &id, "succeeded");
+    assert_eq!(row["attempt"], 2);
+    assert_eq!((second.stop(), service.stop()), (0, 0));
+}
+
+#[test]
+fn told_to_stop_it_takes_nothing_more_and_finishes_what_it_has() {
+    let machine = Machine::new();
+    machine.write("gate", "");
+    Pack::new("queued").shell("slow", "", &gated(&machine, "slow")).install(&machine);
+    let mut service = Service::start(&machine);
+    let id = enqueue(&machine, &["queued.slow"]);
+    process(&machine, "slow");
+    service.signal(Signal::TERM);
+    wait_for("the drain", || {
+        fs::read_to_string(machine.at("worker.log")).ok()?.contains("draining").then_some(())
+    });
+    let later = enqueue(&machine, &["queued.slow"]);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(show(&machine, &later)["status"], "queued");
+    fs::remove_file(machine.at("gate")).expect("removed");
+    assert_eq!(service.wait(), 0);
+    assert_eq!(show(&machine, &id)["status"], "succeeded");
+    assert_eq!(show(&machine, &later)["status"], "queued");
+}
+
+#[test]
+fn told_twice_it_gives_back_what_may_run_again() {
+    let machine = Machine::new();
+    machine.write("gate", "");
+    Pack::new("queued")
+        .shell("once", "", &gated(&machine, "once"))
+        .shell("twice", "idempotent: true", &gated(&machine, "twice"))
+        .install(&machine);
+    let mut service = Service::start(&machine);
+    let (once, twice) = (enqueue(&machine, &["queued.once"]), enqueue(&machine, &["queued.twice"]));
+    let pids = [process(&machine, "once"), process(&machine, "twice")];
+    service.signal(Signal::TERM);
+    wait_for("the drain", || {
+        fs::read_to_string(machine.at("worker.log")).ok()?.contains("draining").then_some(())
+    });
+    service.signal(Signal::TERM);
+    assert_eq!(service.wait(), 0);
+    assert!(pids.iter().all(|pid| !is_running(pid)));
+    let (once, twice) = (show(&machine, &once), show(&machine, &twice));
+    assert_eq!((&once["status"], &twice["status"]), (&json!("abandoned"), &json!("queued")));
+    assert!(once["error"]["message"].as_str().expect("text").contains("was stopped"), "{once}");
+}
+
+#[test]
+fn a_second_service_in_the_same_folder_is_refused() {
+    let machine = Machine::new();
+    let service = Service::start(&machine);
+    machine.runs(1, &["worker"]).says(&["another worker service", "worker.lock", "--data-dir"]);
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn an_action_that_is_gone_when_its_turn_comes_fails_with_that_reason() {
+    let machine = Machine::new();
+    Pack::new("queued").shell("gone", "", "true").shell("stays", "", "true").install(&machine);
+    let id = enqueue(&machine, &["queued.gone"]);
+    machine.runs(0, &["pack", "remove", "queued"]);
+    let service = Service::start(&machine);
+    let row = becomes(&machine, &id, "failed");
+    assert_eq!(row["error"]["class"], "invalid_request");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn what_was_run_at_once_is_neither_cancelled_nor_tried_again_from_elsewhere() {
+    let machine = Machine::new();
+    machine.write("gate", "");
+    Pack::new("queued").shell("slow", "", &gated(&machine, "slow")).install(&machine);
+    let child = machine.command(&["run", "queued.slow"]).stderr(Stdio::null()).spawn().expect("it starts");
+    process(&machine, "slow");
+    machine.runs(2, &["execution", "cancel", "last"]).says(&["started by `attune run`"]);
+    fs::remove_file(machine.at("gate")).expect("removed");
+    assert_eq!(Output::new(&child.wait_with_output().expect("it ends")).code, 0);
+    machine.runs(2, &["execution", "retry", "last"]).says(&["run it again there"]);
+}

@@ -1,0 +1,395 @@
+//! The queue against a model of it: random requests, claims, ends, losses, cancellations and late words, on whichever
+//! engine the tests run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use attune::execution::{ExecutionId, Status};
+use attune::reference::{ActionRef, RuntimeRef};
+use attune::store::execution::{Attempt, Ended};
+use attune::store::lease::Lessee;
+use attune::store::queue::{CancelOutcome, Enqueued, NewQueued};
+use attune::store::requirement::NewRequirement;
+use attune::store::{Location, Store, now};
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::json;
+
+use crate::support::postgres;
+
+/// Rescues that an execution gets at most.
+const RESCUES_MAX: u32 = 3;
+
+/// What somebody does. Indexes choose among the executions that there are.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Asks for an execution of one of the kinds.
+    Ask {
+        kind: usize,
+        priority: i64,
+        retries: u32,
+        idempotent: bool,
+        key: Option<u8>,
+    },
+    /// One of the workers takes some.
+    Claim {
+        worker: usize,
+        free: usize,
+    },
+    /// The worker that has an attempt says how it ended; or one that had an earlier attempt does.
+    End {
+        which: Index,
+        ok: bool,
+        late: bool,
+    },
+    /// The worker that has an attempt is given up; or somebody gives up an earlier attempt.
+    Lose {
+        which: Index,
+        late: bool,
+    },
+    Cancel {
+        which: Index,
+    },
+    Retry {
+        which: Index,
+    },
+}
+
+/// Kinds of executions: what they need, and how many may run at a time.
+const KINDS: [(&str, Option<i64>); 3] = [(">=3.12", None), ("<3.12", None), (">=3.12", Some(1))];
+/// Which of the kinds each of the workers satisfies.
+const WORKERS: [&[usize]; 2] = [&[0, 2], &[0, 1]];
+
+fn step() -> impl Strategy<Value = Step> {
+    let ask = (0..KINDS.len(), -2_i64..3, 0_u32..3, any::<bool>(), proptest::option::weighted(0.2, 0_u8..3));
+    prop_oneof![
+        5 => ask.prop_map(|(kind, priority, retries, idempotent, key)| {
+            Step::Ask { kind, priority, retries, idempotent, key }
+        }),
+        5 => (0..WORKERS.len(), 1_usize..4).prop_map(|(worker, free)| Step::Claim { worker, free }),
+        5 => (any::<Index>(), any::<bool>(), proptest::bool::weighted(0.2))
+            .prop_map(|(which, ok, late)| Step::End { which, ok, late }),
+        3 => (any::<Index>(), proptest::bool::weighted(0.2)).prop_map(|(which, late)| Step::Lose { which, late }),
+        2 => any::<Index>().prop_map(|which| Step::Cancel { which }),
+        1 => any::<Index>().prop_map(|which| Step::Retry { which }),
+    ]
+}
+
+/// What there should be of an execution.
+#[derive(Clone, Debug)]
+struct Expected {
+    kind: usize,
+    status: Status,
+    attempt: i64,
+    order: DateTime<Utc>,
+    priority: i64,
+    retries: u32,
+    idempotent: bool,
+    rescues: u32,
+    cancel: bool,
+}
+
+impl Expected {
+    fn has_ended(&self) -> bool {
+        !matches!(self.status, Status::Queued | Status::Running)
+    }
+}
+
+struct World {
+    store: Store,
+    workers: [Lessee; 2],
+    action: ActionRef,
+    runtime: RuntimeRef,
+    began: DateTime<Utc>,
+    asked: u32,
+    keys: BTreeMap<u8, (ExecutionId, String)>,
+    executions: BTreeMap<ExecutionId, Expected>,
+}
+
+impl World {
+    async fn new(location: &Location) -> Self {
+        let store = Store::open(location).await.expect("a database");
+        let one = store.register_worker("one", "here").await.expect("a worker");
+        let two = store.register_worker("two", "here").await.expect("a worker");
+        Self {
+            store,
+            workers: [Lessee::new(one), Lessee::new(two)],
+            action: "tests.act".parse().expect("a reference"),
+            runtime: "tests.lang".parse().expect("a reference"),
+            began: now() - TimeDelta::hours(10),
+            asked: 0,
+            keys: BTreeMap::new(),
+            executions: BTreeMap::new(),
+        }
+    }
+
+    /// Earlier than now, and later than any before.
+    fn tick(&mut self) -> DateTime<Utc> {
+        self.asked += 1;
+        self.began + TimeDelta::seconds(self.asked.into())
+    }
+
+    fn some(&self, which: Index) -> Option<ExecutionId> {
+        let ids = self.executions.keys().copied().collect::<Vec<_>>();
+        (!ids.is_empty()).then(|| *which.get(&ids))
+    }
+
+    async fn take(&mut self, step: &Step) {
+        match step {
+            Step::Ask { kind, priority, retries, idempotent, key } => {
+                self.ask(*kind, *priority, *retries, *idempotent, *key).await;
+            }
+            Step::Claim { worker, free } => self.claim(*worker, *free).await,
+            Step::End { which, ok, late } => {
+                let Some(id) = self.some(*which) else { return };
+                self.end(id, *ok, *late).await;
+            }
+            Step::Lose { which, late } => {
+                let Some(id) = self.some(*which) else { return };
+                self.lose(id, *late).await;
+            }
+            Step::Cancel { which } => {
+                let Some(id) = self.some(*which) else { return };
+                self.cancel(id).await;
+            }
+            Step::Retry { which } => {
+                let Some(id) = self.some(*which) else { return };
+                let before = now();
+                let expected = self.executions.get_mut(&id).expect("one of them");
+                let can = expected.has_ended();
+                assert_eq!(self.store.retry_execution(id).await.expect("an answer"), can);
+                if can {
+                    *expected = Expected {
+                        status: Status::Queued,
+                        order: before,
+                        rescues: 0,
+                        cancel: false,
+                        ..expected.clone()
+                    };
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, kind: usize, priority: i64, retries: u32, idempotent: bool, key: Option<u8>) {
+        let (constraint, limit) = KINDS[kind];
+        let (id, run_at) = (ExecutionId::new(), self.tick());
+        let key_text = key.map(|key| format!("key {key}"));
+        let digest = format!("{kind} {priority}");
+        let enqueued = self
+            .store
+            .enqueue(&NewQueued {
+                id,
+                action: &self.action,
+                pack_digest: "",
+                requirement: NewRequirement {
+                    runtime: &self.runtime,
+                    constraint,
+                    variant: "",
+                    fallback: false,
+                    limited: limit.map(|limit| (&self.action, limit)),
+                },
+                parameters: &json!({}),
+                constraint: None,
+                timeout: None,
+                priority,
+                run_at,
+                deadline: None,
+                retries,
+                idempotent,
+                idempotency_key: key_text.as_deref(),
+                request_digest: &digest,
+            })
+            .await
+            .expect("an answer");
+        let expected = match key.and_then(|key| self.keys.get(&key)) {
+            None => Enqueued::New,
+            Some((known, same)) if *same == digest => Enqueued::Known(*known),
+            Some((known, _)) => Enqueued::Conflict(*known),
+        };
+        assert_eq!(enqueued, expected);
+        if enqueued == Enqueued::New {
+            self.keys.extend(key.map(|key| (key, (id, digest))));
+            let status = Status::Queued;
+            self.executions.insert(
+                id,
+                Expected {
+                    kind,
+                    status,
+                    attempt: 0,
+                    order: run_at,
+                    priority,
+                    retries,
+                    idempotent,
+                    rescues: 0,
+                    cancel: false,
+                },
+            );
+        }
+        // As services do when something comes that nobody has judged yet.
+        for (worker, kinds) in self.workers.iter().zip(WORKERS) {
+            let new = self.store.requirements(worker.worker, false).await.expect("requirements");
+            let judged = new.iter().map(|row| {
+                let satisfied = kinds.iter().any(|kind| KINDS[*kind].0 == row.constraint);
+                (row.id, (!satisfied).then(|| "not here".to_owned()), None)
+            });
+            let judged = judged.collect::<Vec<_>>();
+            self.store.keep_judgements(worker.worker, &judged).await.expect("kept");
+        }
+    }
+
+    /// What a worker gets: the first by order, as long as there is room for its kind.
+    async fn claim(&mut self, worker: usize, free: usize) {
+        let claimed =
+            self.store.claim(self.workers[worker], free, Duration::from_mins(1)).await.expect("an answer");
+        let mut waiting = self
+            .executions
+            .iter()
+            .filter(|(_, expected)| {
+                expected.status == Status::Queued
+                    && WORKERS[worker].iter().any(|kind| KINDS[*kind].0 == KINDS[expected.kind].0)
+                    && KINDS[expected.kind].1.is_none_or(|limit| self.running(expected.kind) < limit)
+            })
+            .map(|(id, expected)| {
+                (expected.order - TimeDelta::minutes(expected.priority), *id, expected.kind)
+            })
+            .collect::<Vec<_>>();
+        waiting.sort_unstable();
+        let mut room = KINDS.map(|(_, limit)| limit.unwrap_or(i64::MAX));
+        for (kind, room) in room.iter_mut().enumerate() {
+            *room = room.saturating_sub(self.running(kind));
+        }
+        // One that has no room takes a place that nobody else gets in this claim.
+        let mut expected = Vec::new();
+        for (_, id, kind) in waiting.into_iter().take(free) {
+            if room[kind] > 0 {
+                room[kind] -= 1;
+                expected.push(id);
+            }
+        }
+        assert_eq!(claimed.iter().map(|claimed| claimed.attempt.id).collect::<Vec<_>>(), expected);
+        for claimed in claimed {
+            let expected = self.executions.get_mut(&claimed.attempt.id).expect("one of them");
+            expected.status = Status::Running;
+            expected.attempt += 1;
+            assert_eq!(claimed.attempt.number, expected.attempt);
+        }
+    }
+
+    fn running(&self, kind: usize) -> i64 {
+        let running = self.executions.values();
+        let running = running.filter(|expected| expected.kind == kind && expected.status == Status::Running);
+        i64::try_from(running.count()).expect("few")
+    }
+
+    async fn end(&mut self, id: ExecutionId, ok: bool, late: bool) {
+        let tried_again_at = self.tick();
+        let expected = self.executions.get_mut(&id).expect("one of them");
+        let number = expected.attempt - i64::from(late);
+        let retries = !ok && number <= i64::from(expected.retries);
+        let status = if ok { Status::Succeeded } else { Status::Failed };
+        let ended = Ended {
+            status,
+            reason: None,
+            result: None,
+            error_class: None,
+            error_message: None,
+            exit_code: None,
+            output_incomplete: false,
+            warnings: Vec::new(),
+            timings: Vec::new(),
+            retry_at: retries.then_some(tried_again_at),
+        };
+        let said =
+            self.store.finish_execution(Attempt { id, number }, &ended, 0, &[]).await.expect("an answer");
+        assert_eq!(said, expected.status == Status::Running && !late, "of attempt {number} of {expected:?}");
+        if said && retries && !expected.cancel {
+            (expected.status, expected.order) = (Status::Queued, tried_again_at);
+        } else if said {
+            expected.status = status;
+        }
+    }
+
+    async fn lose(&mut self, id: ExecutionId, late: bool) {
+        let expected = self.executions.get_mut(&id).expect("one of them");
+        let number = expected.attempt - i64::from(late);
+        let lost = self.store.lose(Attempt { id, number }, "it is gone").await.expect("an answer");
+        if expected.status != Status::Running || late {
+            assert_eq!(lost, None);
+            return;
+        }
+        expected.status = if expected.cancel {
+            Status::Cancelled
+        } else if (expected.idempotent || expected.retries > 0) && expected.rescues < RESCUES_MAX {
+            Status::Queued
+        } else {
+            Status::Abandoned
+        };
+        expected.rescues += 1;
+        assert_eq!(lost, Some(expected.status));
+    }
+
+    async fn cancel(&mut self, id: ExecutionId) {
+        let outcome = self.store.cancel_execution(id).await.expect("an answer");
+        let expected = self.executions.get_mut(&id).expect("one of them");
+        match expected.status {
+            Status::Queued => {
+                assert_eq!(outcome, CancelOutcome::Cancelled);
+                expected.status = Status::Cancelled;
+            }
+            Status::Running => {
+                assert_eq!(outcome, CancelOutcome::Requested);
+                expected.cancel = true;
+            }
+            status => assert_eq!(outcome, CancelOutcome::Ended(status)),
+        }
+    }
+
+    /// What is on record is what should be.
+    async fn check(&self) {
+        for (id, expected) in &self.executions {
+            let row = self.store.execution(*id).await.expect("an answer").expect("a row");
+            let is = (row.status, row.attempt, row.cancel_requested, row.finished_at.is_some());
+            assert_eq!(
+                is,
+                (expected.status, expected.attempt, expected.cancel, expected.has_ended()),
+                "{id}"
+            );
+        }
+        for lessee in self.workers {
+            let held = self.store.renew(lessee, Duration::from_mins(1)).await.expect("an answer");
+            for held in held {
+                let expected = &self.executions[&held.attempt.id];
+                assert_eq!((expected.status, expected.attempt), (Status::Running, held.attempt.number));
+                assert_eq!(held.cancel_requested, expected.cancel);
+            }
+        }
+    }
+}
+
+fn holds(steps: &[Step]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let location = match std::env::var("ATTUNE_TEST_DATABASE").as_deref() {
+        Ok("postgres") => postgres::database().parse().expect("a location"),
+        _ => Location::File(folder.path().join("attune.db")),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut world = World::new(&location).await;
+        for step in steps {
+            world.take(step).await;
+        }
+        world.check().await;
+        world.store.close().await;
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_queue_is_as_its_model(steps in proptest::collection::vec(step(), 1..60)) {
+        holds(&steps);
+    }
+}
