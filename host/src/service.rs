@@ -41,6 +41,11 @@ pub enum Event {
         /// How many it runs at a time.
         slots: usize,
     },
+    /// It looked at the queue, as it does every `poll_interval`: it is alive.
+    Looked {
+        /// How many run.
+        running: usize,
+    },
     /// An execution begins.
     Began {
         /// Which.
@@ -131,20 +136,23 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
     let mut look = interval(poll);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let is_bell = tokio::select! {
+        let (is_bell, is_look) = tokio::select! {
             () = stop.asked() => break,
-            () = listener.heard() => true,
-            () = service.work.notified() => false,
-            _ = look.tick() => false,
+            () = listener.heard() => (true, false),
+            () = service.work.notified() => (false, false),
+            _ = look.tick() => (false, true),
             Some(ended) = runs.join_next() => {
                 report(ended, &observe);
-                false
+                (false, false)
             }
         };
         if is_bell {
             service.asked.notify_one();
         }
         fill(&service, slots, &mut runs, &observe).await;
+        if is_look {
+            observe(Event::Looked { running: service.running.len() });
+        }
     }
     observe(Event::Draining { running: service.running.len() });
     service.worker.store.worker_status(service.worker.id, WorkerStatus::Draining, slots).await?;

@@ -368,6 +368,74 @@ fn told_twice_it_gives_back_what_may_run_again() {
 }
 
 #[test]
+fn a_service_manager_is_told() {
+    let machine = Machine::new().and("ATTUNE_POLL_INTERVAL", "50ms");
+    let path = machine.at("manager");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(Duration::from_mins(1))).expect("a limit");
+    let machine = machine.and("NOTIFY_SOCKET", &path);
+    let hears = |wanted: &str| loop {
+        let mut text = [0; 1000];
+        let length = manager.recv(&mut text).expect("something is said in time");
+        let text = String::from_utf8_lossy(&text[..length]).into_owned();
+        if text.lines().any(|line| line == wanted) {
+            break text;
+        }
+    };
+    let service = Service::start(&machine);
+    hears("READY=1");
+    assert!(hears("WATCHDOG=1").contains("STATUS=0 executions run"));
+    hears("WATCHDOG=1");
+    assert_eq!(service.stop(), 0);
+    hears("STOPPING=1");
+}
+
+/// How often the worker is killed; `just crash` says more.
+fn crashes() -> usize {
+    std::env::var("ATTUNE_TEST_CRASHES").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
+}
+
+#[test]
+fn killed_again_and_again_it_still_brings_everything_to_an_end() {
+    let machine = Machine::new().and("ATTUNE_POLL_INTERVAL", "100ms");
+    let place = machine.path.display().to_string();
+    // Notes that it has begun and that it has ended, so that what runs twice at a time would be seen.
+    let script = format!(
+        "mkdir {place}/now/$ATTUNE_EXECUTION_ID 2>/dev/null || echo $ATTUNE_EXECUTION_ID >> {place}/twice; \
+         sleep 0.0$((RANDOM % 10)); echo done; rmdir {place}/now/$ATTUNE_EXECUTION_ID"
+    );
+    machine.make("now");
+    Pack::new("queued").shell("work", "idempotent: true", &script).install(&machine);
+    let count = crashes() * 4;
+    let ids = (0..count).map(|_| enqueue(&machine, &["queued.work"])).collect::<Vec<_>>();
+    for crash in 0..crashes() {
+        let mut service = Service::start(&machine);
+        // Not the same moment each time.
+        std::thread::sleep(Duration::from_millis(37 * (crash as u64 % 9)));
+        service.kill();
+        // What was killed in the middle has left its note; whoever runs it next makes it anew.
+        assert_eq!(machine.run(&["pack", "list", "--quiet"]).code, 0);
+        for left in fs::read_dir(machine.at("now")).expect("a folder").flatten() {
+            fs::remove_dir(left.path()).expect("removed");
+        }
+    }
+    let service = Service::start(&machine);
+    let mut succeeded = 0;
+    for id in &ids {
+        let row =
+            wait_for("its end", || Some(show(&machine, id)).filter(|row| !row["finished_at"].is_null()));
+        // One that has lost its worker too often is given up.
+        let lost = row["status"] == "abandoned" && row["attempt"].as_i64() > Some(3);
+        succeeded += usize::from(row["status"] == "succeeded");
+        assert!(lost || row["result"] == "done", "{row}");
+    }
+    assert!(succeeded * 2 > count, "{succeeded} of {count}");
+    assert_eq!(service.stop(), 0);
+    assert!(!machine.at("twice").exists(), "something ran twice at a time");
+    assert_eq!(fs::read_dir(machine.at("data/runs")).expect("a folder").count(), 0);
+}
+
+#[test]
 fn a_second_service_in_the_same_folder_is_refused() {
     let machine = Machine::new();
     let service = Service::start(&machine);

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use clap::Args;
+use sd_notify::NotifyState;
 use serde::Serialize;
 
 use super::failure::{Exit, Failed};
@@ -32,10 +33,12 @@ enum Shown {
     Draining { running: usize },
 }
 
-impl From<Event> for Shown {
-    fn from(event: Event) -> Self {
-        match event {
+impl Shown {
+    /// None for what is not worth a line.
+    fn new(event: Event) -> Option<Self> {
+        Some(match event {
             Event::Ready { slots } => Self::Ready { slots },
+            Event::Looked { .. } => return None,
             Event::Began { claimed } => Self::Began {
                 id: claimed.attempt.id.to_string(),
                 attempt: claimed.attempt.number,
@@ -47,7 +50,7 @@ impl From<Event> for Shown {
                 status: status.map(crate::execution::Status::name),
             },
             Event::Draining { running } => Self::Draining { running },
-        }
+        })
     }
 }
 
@@ -59,7 +62,10 @@ impl WorkerCommand {
         }
         let name = worker.settings.worker_name.clone();
         let shown = output.clone();
-        let observe = Rc::new(move |event: Event| show(&shown, &name, event));
+        let observe = Rc::new(move |event: Event| {
+            tell_supervisor(&event);
+            show(&shown, &name, event);
+        });
         let (interruptions, stop) = interruption::listen_quietly();
         let served = service::serve(worker, stop, observe).await;
         interruptions.abort();
@@ -74,16 +80,37 @@ impl WorkerCommand {
     }
 }
 
+/// Tells the service manager that started this, if it wants to know (`Type=notify`, `WatchdogSec`).
+fn tell_supervisor(event: &Event) {
+    let running = |running: usize| format!("{running} executions run");
+    let told = match event {
+        Event::Ready { .. } => sd_notify::notify(&[NotifyState::Ready]),
+        Event::Looked { running: count } => {
+            sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&running(*count))])
+        }
+        Event::Draining { running: count } => {
+            sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(&running(*count))])
+        }
+        Event::Began { .. } | Event::Ended { .. } => Ok(()),
+    };
+    if let Err(error) = told {
+        tracing::warn!("can't tell the service manager: {error}");
+    }
+}
+
 fn show(output: &Output, name: &str, event: Event) {
     if output.json {
         // A reader that went away is no reason to stop.
-        if let Ok(mut line) = serde_json::to_string(&Shown::from(event)) {
+        if let Some(shown) = Shown::new(event)
+            && let Ok(mut line) = serde_json::to_string(&shown)
+        {
             line.push('\n');
             let _ = output.bytes(line.as_bytes());
         }
         return;
     }
     let line = match event {
+        Event::Looked { .. } => return,
         Event::Ready { slots } => format!("worker {name} is ready: {slots} executions at a time"),
         Event::Began { claimed } => {
             let again = if claimed.attempt.number > 1 {
