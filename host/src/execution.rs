@@ -25,6 +25,7 @@ use tracing::Instrument;
 use crate::environment::prepare::{self, Need, Planned, Prepared};
 use crate::process::{Cancel, Stream};
 use crate::reference::ActionRef;
+use crate::store;
 use crate::store::execution::Attempt;
 use crate::store::queue::Claimed;
 use crate::version::constraint::Constraint;
@@ -117,6 +118,7 @@ pub async fn run_claimed(
     };
     let asked = match asked {
         Ok(asked) => asked,
+        Err(error) if store::is_to_blame(&error) => return Err(not_begun(error.into())),
         Err(error) => return record::refuse(worker, attempt, error).await,
     };
     let running = async {
@@ -127,6 +129,10 @@ pub async fn run_claimed(
         Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await
     };
     Ok(running.instrument(span(&asked)).await?.status)
+}
+
+fn not_begun(source: ExecutionError) -> ExecutionError {
+    ExecutionError::NotBegun { source: Box::new(source) }
 }
 
 /// What was asked when the execution was put into the queue.
@@ -164,7 +170,13 @@ async fn run_recorded(
     observe: Observer<'_>,
     cancel: Cancel,
 ) -> Result<Outcome, ExecutionError> {
-    let ending = carry_out(worker, asked, (&folder, &mut record, &mut timings), observe, cancel).await;
+    let mut ending = carry_out(worker, asked, (&folder, &mut record, &mut timings), observe, cancel).await;
+    if record.can_begin_again()
+        && let Some(error) = ending.cause.take_if(|error| store::is_to_blame(error))
+    {
+        folder.remove();
+        return Err(not_begun(error));
+    }
     let outcome = record.end(worker, asked, ending, timings.stages()).await;
     if matches!(outcome, Ok(_) | Err(ExecutionError::NotRunning { .. })) {
         // Only now: by its folder, an execution that nobody ended is found and abandoned.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::execution::{self, ExecutionError, Status};
 use crate::process::Cancel;
@@ -211,6 +211,13 @@ async fn run(
     cancel: Cancel,
 ) -> (Attempt, Result<Status, ExecutionError>) {
     let outcome = execution::run_claimed(&service.worker, &claimed, &|_| {}, cancel).await;
+    if let Err(ExecutionError::NotBegun { source }) = &outcome {
+        tracing::warn!(execution.id = %claimed.attempt.id, "gives an execution back: {source}");
+        while let Err(error) = service.worker.store.give_back(claimed.attempt).await {
+            tracing::debug!(execution.id = %claimed.attempt.id, "can't give an execution back: {error}");
+            sleep(service.worker.settings.poll_interval).await;
+        }
+    }
     service.running.remove(claimed.attempt);
     (claimed.attempt, outcome)
 }
@@ -220,6 +227,9 @@ fn report(
     observe: &Observer,
 ) {
     match ended {
+        Ok((attempt, Err(ExecutionError::NotBegun { .. }))) => {
+            observe(Event::Ended { attempt, status: Some(Status::Queued) });
+        }
         Ok((attempt, Ok(status))) => observe(Event::Ended { attempt, status: Some(status) }),
         Ok((attempt, Err(error))) => {
             tracing::warn!(execution.id = %attempt.id, "what became of an execution is not on record: {error}");

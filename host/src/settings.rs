@@ -218,6 +218,18 @@ pub enum SettingsError {
         #[source]
         problem: InvalidValue,
     },
+    /// A lease would run out before it is renewed.
+    #[error(
+        "`heartbeat` is {} and `lease` is {}: a lease has to last for three heartbeats at least",
+        value::show_duration(*heartbeat),
+        value::show_duration(*lease)
+    )]
+    ShortLease {
+        /// The setting.
+        heartbeat: Duration,
+        /// The setting.
+        lease: Duration,
+    },
     /// The text after `--set` has no `=`.
     #[error("`--set {text}`: write `--set NAME=VALUE`")]
     Assignment {
@@ -348,6 +360,9 @@ impl Settings {
         let worker_slots = resolver.count("worker_slots", slots())?;
         let lease = resolver.positive("lease", seconds(30))?;
         let heartbeat = resolver.positive("heartbeat", seconds(5))?;
+        if heartbeat.saturating_mul(3) > lease {
+            return Err(SettingsError::ShortLease { heartbeat, lease });
+        }
         let poll_interval = resolver.positive("poll_interval", seconds(1))?;
         let recheck_interval = resolver.positive("recheck_interval", seconds(300))?;
         let drain_timeout = resolver.duration("drain_timeout", seconds(60))?;

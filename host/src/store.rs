@@ -89,6 +89,13 @@ pub enum StoreError {
     Query(#[from] sqlx::Error),
 }
 
+/// Whether an error comes from the database: the same may well succeed when the database is back.
+#[must_use]
+pub fn is_to_blame(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<StoreError>() || error.is::<sqlx::Error>())
+}
+
 /// The result of a query.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 

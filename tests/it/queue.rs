@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
-use crate::support::cli::{Machine, Output, is_running, wait_for};
+use crate::support::cli::{Machine, Output, is_running, skip, wait_for};
 use crate::support::fixture::{Pack, tool, tools};
+use crate::support::line::Line;
 
 /// A worker service, ended with the test.
 struct Service {
@@ -365,6 +366,48 @@ fn told_twice_it_gives_back_what_may_run_again() {
     let (once, twice) = (show(&machine, &once), show(&machine, &twice));
     assert_eq!((&once["status"], &twice["status"]), (&json!("abandoned"), &json!("queued")));
     assert!(once["error"]["message"].as_str().expect("text").contains("was stopped"), "{once}");
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_for_a_while_loses_nothing() {
+    let machine = Machine::new();
+    let Some(line) = machine.database_url().and_then(|url| Line::to(&url)) else {
+        return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
+    };
+    machine.write("gate", "");
+    Pack::new("queued")
+        .shell("short", "", &gated(&machine, "short"))
+        .shell("long", "idempotent: true", &gated(&machine, "long"))
+        .install(&machine);
+    let worker = machine.other("far").and("ATTUNE_DATABASE", &line.url);
+
+    // Shorter than a lease: what ends meanwhile is on record when the server is back.
+    let service = Service::start(&worker);
+    let short = enqueue(&machine, &["queued.short"]);
+    process(&machine, "short");
+    line.cut();
+    fs::remove_file(machine.at("gate")).expect("removed");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(show(&machine, &short)["status"], "running");
+    line.mend();
+    let row = becomes(&machine, &short, "succeeded");
+    assert_eq!((&row["attempt"], &row["result"]), (&json!(1), &json!("through")));
+    assert_eq!(service.stop(), 0);
+
+    // Longer than a lease: it ends what it runs before somebody else may have it.
+    machine.write("gate", "");
+    let worker = worker.and("ATTUNE_LEASE", "1500ms").and("ATTUNE_HEARTBEAT", "200ms");
+    let service = Service::start(&worker);
+    let long = enqueue(&machine, &["queued.long"]);
+    let pid = process(&machine, "long");
+    line.cut();
+    wait_for("the end of what runs", || (!is_running(&pid)).then_some(()));
+    assert_eq!(show(&machine, &long)["status"], "running", "nobody can know yet");
+    fs::remove_file(machine.at("gate")).expect("removed");
+    line.mend();
+    let row = becomes(&machine, &long, "succeeded");
+    assert_eq!(row["attempt"], 2);
+    assert_eq!(service.stop(), 0);
 }
 
 #[test]

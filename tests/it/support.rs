@@ -3,4 +3,5 @@
 pub(crate) mod cli;
 pub(crate) mod fixture;
 pub(crate) mod guests;
+pub(crate) mod line;
 pub(crate) mod postgres;

@@ -395,6 +395,7 @@ pub(super) async fn execution_failed(worker: &Worker, error: ExecutionError) -> 
         | ExecutionError::Spawn(_)
         | ExecutionError::Wait(_)
         | ExecutionError::NotRunning { .. }
+        | ExecutionError::NotBegun { .. }
         | ExecutionError::Store(_)) => Failed::new(Exit::Failure, error),
     }
 }

@@ -50,6 +50,12 @@ pub enum ExecutionError {
         /// The execution.
         id: ExecutionId,
     },
+    /// The database failed before anything was started, so that it may as well be begun again.
+    #[error("the execution could not begin: {source}")]
+    NotBegun {
+        /// What the database says.
+        source: Box<ExecutionError>,
+    },
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -83,7 +89,7 @@ impl ExecutionError {
             Self::Launch(_) => "launch_failed",
             Self::Spawn(_) => "spawn_failed",
             Self::Wait(_) | Self::NotRunning { .. } => "worker_lost",
-            Self::Store(_) => "store",
+            Self::Store(_) | Self::NotBegun { .. } => "store",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::{Instant, sleep};
 
 use crate::environment::prepare::Prepared;
 use crate::selection::SelectionView;
@@ -22,12 +23,15 @@ const SANDBOX: &str = "T0";
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_mins(5);
 
+/// Time between two tries to record an end.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// The record of one attempt.
 #[derive(Debug)]
 pub(super) struct Record {
     attempt: Attempt,
-    /// How often it is tried again if it fails.
-    retries: i64,
+    /// How often it is tried again if it fails; none if it did not come from the queue.
+    retries: Option<i64>,
     decided: Decided,
     /// Whether `decided` is in the database.
     is_decided: bool,
@@ -53,15 +57,15 @@ impl Record {
             })
             .await?;
         // Whoever waits for it tries again if he wants to.
-        Ok(Self::new(asked, 0))
+        Ok(Self::new(asked, None))
     }
 
     /// Of an attempt whose beginning was recorded when it was claimed.
     pub(super) fn claimed(asked: &Asked, claimed: &Claimed) -> Self {
-        Self::new(asked, claimed.retries)
+        Self::new(asked, Some(claimed.retries))
     }
 
-    fn new(asked: &Asked, retries: i64) -> Self {
+    fn new(asked: &Asked, retries: Option<i64>) -> Self {
         Self {
             attempt: asked.attempt,
             retries,
@@ -77,6 +81,11 @@ impl Record {
             built: false,
             rest: (0, Vec::new()),
         }
+    }
+
+    /// Whether nothing was started for it, and the queue can have it back.
+    pub(super) fn can_begin_again(&self) -> bool {
+        self.retries.is_some() && !self.is_decided
     }
 
     pub(super) fn chosen(&mut self, choice: &Choice) {
@@ -132,6 +141,11 @@ impl Record {
         ending: Ending,
         timings: Vec<(String, f64)>,
     ) -> Result<Outcome, ExecutionError> {
+        if ending.status == Status::Cancelled && self.was_forfeited(worker).await? {
+            let reason = "the worker could not renew its lease, and ended it";
+            patiently(worker.settings.lease, async || worker.give_up(self.attempt, reason).await).await?;
+            return Err(ExecutionError::NotRunning { id: self.attempt.id });
+        }
         self.decided.warnings.extend(ending.warnings);
         let (class, message) = ending.error.clone().unzip();
         let ended = Ended {
@@ -147,11 +161,14 @@ impl Record {
             retry_at: self.retry_at(ending.status),
         };
         let (sequence, rest) = std::mem::take(&mut self.rest);
-        if !self.is_decided {
-            // It ended before there was a process: what was decided so far is not on record yet.
-            worker.store.decide_execution(self.attempt, &self.decided).await?;
-        }
-        if !worker.store.finish_execution(self.attempt, &ended, sequence, &rest).await? {
+        let record = async || {
+            if !self.is_decided {
+                // It ended before there was a process: what was decided so far is not on record yet.
+                worker.store.decide_execution(self.attempt, &self.decided).await?;
+            }
+            worker.store.finish_execution(self.attempt, &ended, sequence, &rest).await
+        };
+        if !patiently(worker.settings.lease, record).await? {
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
         tracing::info!(execution.status = %ending.status, "an execution ended");
@@ -171,10 +188,39 @@ impl Record {
         })
     }
 
+    /// Whether this worker ended it though nobody has asked for that: it was not sure to have it any more.
+    async fn was_forfeited(&self, worker: &Worker) -> Result<bool, StoreError> {
+        if self.retries.is_none() {
+            return Ok(false);
+        }
+        let row =
+            patiently(worker.settings.lease, async || worker.store.execution(self.attempt.id).await).await?;
+        Ok(row.is_some_and(|row| !row.cancel_requested))
+    }
+
     /// When it is to be tried again.
     fn retry_at(&self, status: Status) -> Option<DateTime<Utc>> {
         let failed = matches!(status, Status::Failed | Status::TimedOut);
-        (failed && self.attempt.number <= self.retries).then(|| now() + backoff(self.attempt.number))
+        (failed && self.retries.is_some_and(|retries| self.attempt.number <= retries))
+            .then(|| now() + backoff(self.attempt.number))
+    }
+}
+
+/// Does what the database has to do, again and again for as long as it fails, until it takes too long: what has
+/// ended can't be done again, and a server that is started anew is back after some seconds.
+async fn patiently<T>(
+    limit: Duration,
+    attempt: impl AsyncFn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let until = Instant::now() + limit;
+    loop {
+        match attempt().await {
+            Err(error) if Instant::now() < until => {
+                tracing::warn!("can't record the end of an execution, trying again: {error}");
+                sleep(AGAIN).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

@@ -71,7 +71,9 @@ async fn renew(service: &Service) -> Result<(), StoreError> {
     let asked_at = Instant::now();
     let held = store.renew(service.lessee, settings.lease).await?;
     service.renewed.store(asked_at);
-    service.running.compare(&held, asked_at);
+    for stray in service.running.compare(&held, asked_at) {
+        service.worker.give_up(stray, "its end could not be recorded").await?;
+    }
     Ok(())
 }
 
@@ -118,9 +120,15 @@ pub(super) async fn watch(service: Rc<Service>) {
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look.tick().await;
-        if service.renewed.elapsed() > sure && service.running.len() > 0 {
-            tracing::error!("the leases could not be renewed for {sure:?}: ending what runs");
-            service.running.kill_all();
+        if service.renewed.elapsed() > sure {
+            // What was claimed since has a lease that is younger.
+            let ended = service.running.end_older(sure);
+            if ended > 0 {
+                tracing::error!(
+                    executions = ended,
+                    "the leases could not be renewed for {sure:?}: ending what runs"
+                );
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What a service runs now, and how each of it is asked to end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::execution::ExecutionId;
 use crate::process::{Cancel, Canceller};
@@ -11,43 +11,52 @@ use crate::store::lease::Held;
 
 /// What runs now.
 #[derive(Debug, Default)]
-pub(super) struct Running(RefCell<HashMap<ExecutionId, Run>>);
+pub(super) struct Running {
+    runs: RefCell<HashMap<ExecutionId, Run>>,
+    /// What the database said this service had, and nobody here knew of.
+    strays: RefCell<Vec<Attempt>>,
+}
 
 #[derive(Debug)]
 struct Run {
     attempt: Attempt,
     since: Instant,
     canceller: Canceller,
+    /// Whether it was ended since its lease could not be renewed.
+    is_over: Cell<bool>,
 }
 
 impl Running {
     /// Adds an attempt; what it is asked to end by.
     pub(super) fn insert(&self, attempt: Attempt) -> Cancel {
         let (canceller, cancel) = Cancel::new();
-        self.0.borrow_mut().insert(attempt.id, Run { attempt, since: Instant::now(), canceller });
+        self.runs
+            .borrow_mut()
+            .insert(attempt.id, Run { attempt, since: Instant::now(), canceller, is_over: Cell::new(false) });
         cancel
     }
 
     /// Removes an attempt that has ended, unless a later one has taken its place.
     pub(super) fn remove(&self, attempt: Attempt) {
-        let mut runs = self.0.borrow_mut();
+        let mut runs = self.runs.borrow_mut();
         if runs.get(&attempt.id).is_some_and(|run| run.attempt == attempt) {
             runs.remove(&attempt.id);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.runs.borrow().len()
     }
 
     pub(super) fn attempts(&self) -> Vec<Attempt> {
-        self.0.borrow().values().map(|run| run.attempt).collect()
+        self.runs.borrow().values().map(|run| run.attempt).collect()
     }
 
     /// Compares what runs with what the database says this service still had at `asked_at`: ends at once what it has
-    /// no more, and asks to end what somebody wants to end.
-    pub(super) fn compare(&self, held: &[Held], asked_at: Instant) {
-        for run in self.0.borrow().values().filter(|run| run.since < asked_at) {
+    /// no more, and asks to end what somebody wants to end. What nobody here runs, and that for the second time: their
+    /// end could not be recorded.
+    pub(super) fn compare(&self, held: &[Held], asked_at: Instant) -> Vec<Attempt> {
+        for run in self.runs.borrow().values().filter(|run| run.since < asked_at) {
             match held.iter().find(|held| held.attempt == run.attempt) {
                 None => {
                     tracing::warn!(execution.id = %run.attempt.id, "somebody else has taken an execution");
@@ -57,16 +66,24 @@ impl Running {
                 Some(_) => {}
             }
         }
+        let runs = self.runs.borrow();
+        let is_here =
+            |held: &&Held| runs.get(&held.attempt.id).is_some_and(|run| run.attempt == held.attempt);
+        let strays = held.iter().filter(|held| !is_here(held)).map(|held| held.attempt).collect::<Vec<_>>();
+        let before = self.strays.replace(strays.clone());
+        strays.into_iter().filter(|attempt| before.contains(attempt)).collect()
     }
 
-    /// Ends at once whatever runs.
-    pub(super) fn kill_all(&self) {
-        self.0.borrow().values().for_each(Run::end_at_once);
+    /// Ends at once what was claimed longer ago than `age`, as far as it was not ended before. How many that were.
+    pub(super) fn end_older(&self, age: Duration) -> usize {
+        let runs = self.runs.borrow();
+        let ended = runs.values().filter(|run| run.since.elapsed() > age && !run.is_over.replace(true));
+        ended.map(Run::end_at_once).count()
     }
 
     /// Asks all that runs to end.
     pub(super) fn end_all(&self) {
-        self.0.borrow().values().for_each(|run| run.canceller.ask());
+        self.runs.borrow().values().for_each(|run| run.canceller.ask());
     }
 }
 

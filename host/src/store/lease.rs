@@ -103,4 +103,21 @@ impl Store {
             .await?;
         rows.first().map(|row| parsed(row, "status")).transpose()
     }
+
+    /// Puts an attempt back for which nothing was started; it does not count. Whether it still was this one that ran.
+    pub async fn give_back(&self, attempt: Attempt) -> Result<bool> {
+        let rows = self
+            .database
+            .durable(
+                "update execution set
+                 status = 'queued', attempt = attempt - 1, started_at = null, lease_owner = null,
+                 lease_expires_at = null
+             where id = $1 and attempt = $2 and status = 'running' returning id",
+            )
+            .bind(attempt.id.0)
+            .bind(attempt.number)
+            .fetch_all()
+            .await?;
+        Ok(!rows.is_empty())
+    }
 }

@@ -90,6 +90,11 @@ impl Machine {
         self
     }
 
+    /// The URL of the database, if it is on a server.
+    pub(crate) fn database_url(&self) -> Option<String> {
+        self.variables.get(DATABASE).map(|url| url.to_string_lossy().into_owned())
+    }
+
     /// Another worker, with folders of its own and the same database, packs and variables.
     pub(crate) fn other(&self, name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
