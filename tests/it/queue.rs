@@ -193,6 +193,21 @@ fn what_fails_is_tried_again_as_often_as_it_says() {
 }
 
 #[test]
+fn what_a_new_pack_needs_is_built_before_somebody_asks_for_it() {
+    let machine = Machine::new().and("ATTUNE_POLL_INTERVAL", "100ms");
+    let service = Service::start(&machine);
+    let yaml = "runtime: core.python\nruntime_version: \">=3.9\"";
+    Pack::new("queued").action("say.py", yaml, "print('here')").install(&machine);
+    wait_for("the environment", || {
+        let environments = machine.json(&["env", "list"]);
+        let mut environments = environments.as_array().expect("a list").iter();
+        environments.any(|row| row["pack"] == "queued" && row["state"] == "ready").then_some(())
+    });
+    assert_eq!(machine.json(&["run", "--queue", "queued.say"])["result"], "here");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
 fn what_nothing_satisfies_waits_with_reasons_and_starts_by_itself() {
     let machine = Machine::bare().and("ATTUNE_RECHECK_INTERVAL", "300ms");
     tool(&machine, "3.11.4");
@@ -213,6 +228,50 @@ fn what_nothing_satisfies_waits_with_reasons_and_starts_by_itself() {
     let row = becomes(&machine, &id, "succeeded");
     assert_eq!((&row["selected_version"], &row["result"]), (&json!("3.12.1"), &json!("here")));
     assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn each_goes_to_a_worker_that_has_its_version_and_a_lost_worker_has_none() {
+    let machine = Machine::bare()
+        .and("ATTUNE_WORKER_NAME", "old")
+        .and("ATTUNE_LEASE", "1500ms")
+        .and("ATTUNE_HEARTBEAT", "200ms");
+    tool(&machine, "3.11.4");
+    tools()
+        .action("new.sh", "runtime: tool\nruntime_version: \">=3.12\"", "echo new")
+        .action("old.sh", "runtime: tool\nruntime_version: \"<3.12\"", "echo old")
+        .install(&machine);
+    let other = machine.other("new");
+    let home = other.make("home");
+    let other = other.and("HOME", home);
+    tool(&other, "3.12.1");
+    let (here, mut there) = (Service::start(&machine), Service::start(&other));
+    for (action, version, home) in [("tools.new", "3.12.1", &other), ("tools.old", "3.11.4", &machine)] {
+        let id = enqueue(&machine, &[action]);
+        let row = becomes(&machine, &id, "succeeded");
+        assert_eq!(row["selected_version"], version);
+        let path = row["installation_path"].as_str().expect("a path");
+        assert!(path.starts_with(&*home.path.to_string_lossy()), "{path}");
+    }
+    let available = |wanted: &str| {
+        let runtime = machine.json(&["runtime", "show", "tools.tool"]);
+        let versions = runtime["versions"].as_array().expect("a list").clone();
+        versions.iter().find(|row| row["version"] == wanted).expect("it is declared")["available"] == true
+    };
+    assert!(available("3.12") && available("3.11"));
+    there.kill();
+    wait_for("the loss", || (!available("3.12")).then_some(()));
+    assert!(available("3.11"));
+    let id = enqueue(&machine, &["tools.new"]);
+    let row = wait_for("a judgement", || {
+        Some(show(&machine, &id))
+            .filter(|row| !row["waiting"]["workers"].as_array().is_none_or(Vec::is_empty))
+    });
+    let workers = row["waiting"]["workers"].as_array().expect("a list");
+    assert_eq!((workers.len(), &workers[0]["worker"]), (1, &json!("old")), "{row}");
+    let there = Service::start(&other);
+    assert_eq!(becomes(&machine, &id, "succeeded")["selected_version"], "3.12.1");
+    assert_eq!((here.stop(), there.stop()), (0, 0));
 }
 
 #[test]
@@ -269,17 +328,22 @@ fn the_order_is_by_priority_and_nothing_is_too_early_or_too_late() {
     assert_eq!(service.stop(), 0);
 }
 
+/// A worker that runs two executions, of which only the second may run twice; they go on while there is a file `gate`.
+fn running_two(machine: &Machine) -> (Service, [String; 2], [String; 2]) {
+    machine.write("gate", "");
+    Pack::new("queued")
+        .shell("once", "", &gated(machine, "once"))
+        .shell("twice", "idempotent: true", &gated(machine, "twice"))
+        .install(machine);
+    let service = Service::start(machine);
+    let ids = ["queued.once", "queued.twice"].map(|action| enqueue(machine, &[action]));
+    (service, ids, ["once", "twice"].map(|name| process(machine, name)))
+}
+
 #[test]
 fn a_killed_worker_loses_nothing_and_leaves_no_process() {
     let machine = Machine::new();
-    machine.write("gate", "");
-    Pack::new("queued")
-        .shell("once", "", &gated(&machine, "once"))
-        .shell("twice", "idempotent: true", &gated(&machine, "twice"))
-        .install(&machine);
-    let mut service = Service::start(&machine);
-    let (once, twice) = (enqueue(&machine, &["queued.once"]), enqueue(&machine, &["queued.twice"]));
-    let pids = [process(&machine, "once"), process(&machine, "twice")];
+    let (mut service, [once, twice], pids) = running_two(&machine);
     service.kill();
     assert!(pids.iter().all(|pid| is_running(pid)), "nobody has ended them yet");
     fs::remove_file(machine.at("twice")).expect("removed");
@@ -348,14 +412,7 @@ fn told_to_stop_it_takes_nothing_more_and_finishes_what_it_has() {
 #[test]
 fn told_twice_it_gives_back_what_may_run_again() {
     let machine = Machine::new();
-    machine.write("gate", "");
-    Pack::new("queued")
-        .shell("once", "", &gated(&machine, "once"))
-        .shell("twice", "idempotent: true", &gated(&machine, "twice"))
-        .install(&machine);
-    let mut service = Service::start(&machine);
-    let (once, twice) = (enqueue(&machine, &["queued.once"]), enqueue(&machine, &["queued.twice"]));
-    let pids = [process(&machine, "once"), process(&machine, "twice")];
+    let (mut service, [once, twice], pids) = running_two(&machine);
     service.signal(Signal::TERM);
     wait_for("the drain", || {
         fs::read_to_string(machine.at("worker.log")).ok()?.contains("draining").then_some(())

@@ -10,6 +10,7 @@ use super::Service;
 use crate::store::StoreError;
 use crate::store::lease::Lessee;
 use crate::store::now;
+use crate::store::worker::WorkerStatus;
 
 /// Somebody who asks for the end of something waits no longer than this, however many do.
 const ASKED_TOGETHER: Duration = Duration::from_millis(50);
@@ -79,7 +80,16 @@ async fn renew(service: &Service) -> Result<(), StoreError> {
 
 async fn look_after_others(service: &Service) -> Result<(), StoreError> {
     let (store, settings) = (&service.worker.store, &service.worker.settings);
-    store.heartbeat(service.worker.id).await?;
+    let id = service.worker.id;
+    if store.is_lost(id).await? {
+        // It was out of reach for a while, and is back.
+        store.worker_status(id, WorkerStatus::Active, settings.worker_slots).await?;
+    } else {
+        store.heartbeat(id).await?;
+    }
+    for name in store.lose_workers(now() - settings.lease).await? {
+        tracing::warn!(worker.name = name, "lost a worker: it gave no sign of life");
+    }
     take_back(service, None).await?;
     let expired = store.expire().await?;
     if expired > 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Instant;
 
 use serde_json::Value as Json;
 use tokio::time::{MissedTickBehavior, interval};
@@ -22,12 +23,27 @@ use crate::worker::Worker;
 /// A requirement, why it is not satisfied if it isn't, and what was judged.
 type Judgement = (i64, Option<String>, Option<Json>);
 
-/// Looks at once, and again from time to time: interpreters and packs come and go.
+/// Looks at once, and again from time to time, since interpreters come and go; and as soon as a pack has changed.
 pub(super) async fn prepare(service: Rc<Service>) {
-    let mut look = interval(service.worker.settings.recheck_interval);
+    let settings = &service.worker.settings;
+    let mut look = interval(settings.poll_interval);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut packs = None;
+    let mut looked_at = None::<Instant>;
     loop {
         look.tick().await;
+        let installed = match service.worker.store.pack_sources().await {
+            Ok(installed) => Some(installed),
+            Err(error) => {
+                tracing::debug!("can't see which packs are installed: {error}");
+                continue;
+            }
+        };
+        let is_due = looked_at.is_none_or(|time| time.elapsed() >= settings.recheck_interval);
+        if !is_due && installed == packs {
+            continue;
+        }
+        (packs, looked_at) = (installed, Some(Instant::now()));
         if let Err(error) = judge_all(&service).await {
             tracing::warn!("can't find out what this worker can run: {error}");
         }

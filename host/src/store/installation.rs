@@ -155,7 +155,7 @@ impl Store {
             .bind(scan.scanned_at)
             .execute()
             .await?;
-        roll_up(&mut transaction, runtime.id).await?;
+        roll_up(&mut transaction, Some(runtime.id)).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -239,8 +239,9 @@ async fn version_row(
     row.try_get("id")
 }
 
-/// Availability belongs to workers; what `runtime_version` says is derived from their installations.
-async fn roll_up(transaction: &mut Transaction, runtime: i64) -> Result<()> {
+/// Availability belongs to workers; what `runtime_version` says is derived from the installations of those that are not
+/// lost. Of one runtime, or of all.
+pub(super) async fn roll_up(transaction: &mut Transaction, runtime: Option<i64>) -> Result<()> {
     transaction
         .query(
             "update runtime_version set
@@ -249,12 +250,12 @@ async fn roll_up(transaction: &mut Transaction, runtime: i64) -> Result<()> {
                  join worker on worker.id = runtime_installation.worker
                  where runtime_installation.runtime_version = runtime_version.id
                    and runtime_installation.status = 'verified'
-                   and worker.status in ('active', 'draining', 'cordoned')),
+                   and worker.status <> 'lost'),
              verified_at = coalesce((
                  select max(runtime_installation.verified_at) from runtime_installation
                  where runtime_installation.runtime_version = runtime_version.id
                    and runtime_installation.status = 'verified'), verified_at)
-         where runtime = $1",
+         where $1 is null or runtime = $1",
         )
         .bind(runtime)
         .execute()
@@ -263,7 +264,7 @@ async fn roll_up(transaction: &mut Transaction, runtime: i64) -> Result<()> {
     transaction
         .query(
             "delete from runtime_version
-         where runtime = $1 and source = 'detected'
+         where ($1 is null or runtime = $1) and source = 'detected'
            and not exists (select 1 from runtime_installation
                            where runtime_installation.runtime_version = runtime_version.id)",
         )

@@ -1,8 +1,10 @@
 //! Workers: who has which installations, and who runs what.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::installation::roll_up;
 use super::{Durability, Result, Store, now};
 
 /// A worker's identity.
@@ -76,7 +78,8 @@ impl Store {
 
     /// Records what a service of this worker does, and how many executions it runs at a time.
     pub async fn worker_status(&self, worker: WorkerId, status: WorkerStatus, capacity: usize) -> Result<()> {
-        self.database
+        let mut transaction = self.begin(Durability::Disk).await?;
+        transaction
             .query("update worker set status = $2, capacity = $3, heartbeat_at = $4 where id = $1")
             .bind(worker.0)
             .bind(status.name())
@@ -84,6 +87,47 @@ impl Store {
             .bind(now())
             .execute()
             .await?;
-        Ok(())
+        roll_up(&mut transaction, None).await?;
+        transaction.commit().await
+    }
+
+    /// Marks services as lost that gave no sign of life since a time: what only they have installed is not available
+    /// any more. Their names.
+    pub async fn lose_workers(&self, silent_since: DateTime<Utc>) -> Result<Vec<String>> {
+        let rows = self
+            .database
+            .query(
+                "select name from worker
+             where status in ('active', 'draining') and heartbeat_at < $1 order by name",
+            )
+            .bind(silent_since)
+            .fetch_all()
+            .await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let lost = transaction
+            .query(
+                "update worker set status = 'lost'
+             where status in ('active', 'draining') and heartbeat_at < $1 returning name",
+            )
+            .bind(silent_since)
+            .fetch_all()
+            .await?;
+        roll_up(&mut transaction, None).await?;
+        transaction.commit().await?;
+        lost.iter().map(|row| row.try_get("name")).collect()
+    }
+
+    /// Whether a worker counts as lost; a sign of life of its own says that it is not.
+    pub async fn is_lost(&self, worker: WorkerId) -> Result<bool> {
+        let row = self
+            .database
+            .query("select 1 from worker where id = $1 and status = 'lost'")
+            .bind(worker.0)
+            .fetch_optional()
+            .await?;
+        Ok(row.is_some())
     }
 }
