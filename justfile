@@ -35,7 +35,7 @@ crash crashes="100":
     ATTUNE_TEST_CRASHES={{crashes}} cargo test --release -p attune --test it killed_again_and_again
 
 # Every benchmark, each figure beside its baseline
-bench: bench-plugin bench-run
+bench: bench-plugin bench-run bench-queue
 
 # One call of a component: store, instance, call, drop
 bench-plugin:
@@ -45,6 +45,11 @@ bench-plugin:
 bench-run:
     cargo build --release
     python3 bench/run.py
+
+# Executions through the queue, against a bare loop of process starts
+bench-queue *arguments:
+    cargo build --release
+    python3 bench/queue.py {{arguments}}
 
 # Copies of the built components beside packs/core, to install it from its folder
 components:

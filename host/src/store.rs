@@ -18,12 +18,14 @@ pub mod runtime;
 pub mod worker;
 
 mod database;
+mod group;
 mod location;
 mod migration;
 mod row;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -33,6 +35,7 @@ use sqlx::sqlite::{
 };
 
 use database::{Database, Transaction};
+use execution::Ends;
 
 pub use location::{InvalidLocation, Location};
 
@@ -104,6 +107,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub struct Store {
     database: Database,
     location: Location,
+    ends: Arc<Ends>,
 }
 
 /// What a commit survives when it returns.
@@ -124,7 +128,7 @@ impl Store {
             Location::Server(url) => Database::Postgres(connect(url, location).await?),
         };
         migration::migrate(&database, location).await?;
-        Ok(Self { database, location: location.clone() })
+        Ok(Self { database, location: location.clone(), ends: Arc::default() })
     }
 
     fn engine(&self) -> database::Engine {

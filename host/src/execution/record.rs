@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::environment::prepare::Prepared;
 use crate::selection::SelectionView;
-use crate::store::execution::{Attempt, Decided, Ended, LogChunk, NewExecution};
+use crate::store::execution::{Attempt, Decided, End, Ended, LogChunk, NewExecution};
 use crate::store::queue::Claimed;
 use crate::store::{StoreError, now};
 use crate::worker::Worker;
@@ -83,6 +83,11 @@ impl Record {
         }
     }
 
+    /// Whether nothing about it is on the disk yet.
+    fn is_first_commit(&self) -> bool {
+        self.retries.is_none()
+    }
+
     /// Whether nothing was started for it, and the queue can have it back.
     pub(super) fn can_begin_again(&self) -> bool {
         self.retries.is_some() && !self.is_decided
@@ -118,7 +123,7 @@ impl Record {
 
     /// Before the process starts: from here on, what runs with what is on the disk.
     pub(super) async fn decided(&mut self, worker: &Worker) -> Result<(), ExecutionError> {
-        if !worker.store.decide_execution(self.attempt, &self.decided).await? {
+        if !worker.store.decide_execution(self.attempt, &self.decided, self.is_first_commit()).await? {
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
         self.is_decided = true;
@@ -161,12 +166,13 @@ impl Record {
             retry_at: self.retry_at(ending.status),
         };
         let (sequence, rest) = std::mem::take(&mut self.rest);
+        let end = End { attempt: self.attempt, ended, sequence, rest };
         let record = async || {
             if !self.is_decided {
                 // It ended before there was a process: what was decided so far is not on record yet.
-                worker.store.decide_execution(self.attempt, &self.decided).await?;
+                worker.store.decide_execution(self.attempt, &self.decided, self.is_first_commit()).await?;
             }
-            worker.store.finish_execution(self.attempt, &ended, sequence, &rest).await
+            worker.store.finish_execution(&end).await
         };
         if !patiently(worker.settings.lease, record).await? {
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
@@ -249,7 +255,8 @@ pub(super) async fn refuse(
         timings: Vec::new(),
         retry_at: None,
     };
-    if !worker.store.finish_execution(attempt, &ended, 0, &[]).await? {
+    let end = End { attempt, ended, sequence: 0, rest: Vec::new() };
+    if !worker.store.finish_execution(&end).await? {
         return Err(ExecutionError::NotRunning { id: attempt.id });
     }
     tracing::info!(execution.id = %attempt.id, execution.status = %Status::Failed, "can't begin: {error}");

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::database::{Query, Row, Transaction};
+use super::database::{Engine, Query, Row, Transaction};
+use super::group::Group;
 use super::queue::PRIORITY_STEP;
 use super::requirement::{NewRequirement, keep_requirement};
 use super::row::{json, optional_json, parsed, to_json};
@@ -62,6 +63,19 @@ pub struct Ended {
     /// When it is to be tried again, if it is and nobody has asked for its end.
     pub retry_at: Option<DateTime<Utc>>,
 }
+
+/// The end of an attempt, with what it printed that is not on record yet.
+#[derive(Clone, Debug)]
+pub struct End {
+    pub attempt: Attempt,
+    pub ended: Ended,
+    /// Of the first piece of `rest`.
+    pub sequence: i64,
+    pub rest: Vec<LogChunk>,
+}
+
+/// Ends that wait to be written.
+pub(super) type Ends = Group<End, bool>;
 
 /// One of the times that an execution is run: whoever has an older one changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,18 +212,21 @@ impl Store {
             .await
     }
 
-    /// Records, on the disk, what an execution is going to run with, before it starts. Whether it still is this
-    /// attempt that runs.
-    pub async fn decide_execution(&self, Attempt { id, number }: Attempt, decided: &Decided) -> Result<bool> {
-        let decided = self
-            .database
-            .durable(
-                "update execution set
+    /// Records what an execution is going to run with, before it starts. Whether it still is this attempt that runs.
+    /// One that was claimed is on the disk as running already; with another, `is_first`, this is what takes it there.
+    pub async fn decide_execution(
+        &self,
+        Attempt { id, number }: Attempt,
+        decided: &Decided,
+        is_first: bool,
+    ) -> Result<bool> {
+        const DECIDE: &str = "update execution set
                  runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
                  installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
                  plugin_digest = $10, sandbox = $11, warnings = $12
-             where id = $1 and attempt = $13 and status = 'running' returning id",
-            )
+             where id = $1 and attempt = $13 and status = 'running' returning id";
+        let statement = if is_first { self.database.durable(DECIDE) } else { self.database.query(DECIDE) };
+        let decided = statement
             .bind(id.0)
             .bind(&decided.runtime)
             .bind(&decided.selected_version)
@@ -236,24 +253,34 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a running attempt with the rest of its log. Whether it still was the one that runs.
-    pub async fn finish_execution(
-        &self,
-        attempt: Attempt,
-        ended: &Ended,
-        sequence: i64,
-        rest: &[LogChunk],
-    ) -> Result<bool> {
-        if rest.is_empty() {
-            return Ok(!finish(self.database.durable(FINISH), attempt, ended).fetch_all().await?.is_empty());
+    /// Ends a running attempt. Whether it still was the one that runs.
+    pub async fn finish_execution(&self, end: &End) -> Result<bool> {
+        match self.engine() {
+            // It has one connection, so those who wait for it share a transaction.
+            Engine::Sqlite => self.ends.write(end, async |ends| self.write_ends(ends).await).await,
+            Engine::Postgres => Ok(self.write_ends(std::slice::from_ref(end)).await?.contains(&true)),
+        }
+    }
+
+    /// For each, whether it still was the attempt that runs.
+    async fn write_ends(&self, ends: &[End]) -> Result<Vec<bool>> {
+        if let [end] = ends
+            && end.rest.is_empty()
+        {
+            let finished = finish(self.database.durable(FINISH), end).fetch_all().await?;
+            return Ok(vec![!finished.is_empty()]);
         }
         let mut transaction = self.begin(Durability::Disk).await?;
-        if finish(transaction.query(FINISH), attempt, ended).fetch_all().await?.is_empty() {
-            return Ok(false);
+        let mut were_running = Vec::with_capacity(ends.len());
+        for end in ends {
+            let was_running = !finish(transaction.query(FINISH), end).fetch_all().await?.is_empty();
+            if was_running {
+                insert_log(&mut transaction, end.attempt, end.sequence, &end.rest).await?;
+            }
+            were_running.push(was_running);
         }
-        insert_log(&mut transaction, attempt, sequence, rest).await?;
         transaction.commit().await?;
-        Ok(true)
+        Ok(were_running)
     }
 
     /// The newest executions, newest first.
@@ -350,7 +377,7 @@ const FINISH: &str = "update execution set
          warnings = $9, timings = $10, lease_owner = null, lease_expires_at = null
      where id = $1 and attempt = $12 and status = 'running' returning id";
 
-fn finish<'e>(statement: Query<'e>, attempt: Attempt, ended: &Ended) -> Query<'e> {
+fn finish<'e>(statement: Query<'e>, End { attempt, ended, .. }: &End) -> Query<'e> {
     statement
         .bind(attempt.id.0)
         .bind(ended.status.name())

@@ -322,7 +322,8 @@ fn damage_is_noticed() {
         fs::read_to_string(path.join("pyvenv.cfg")).expect("text").replace(&base.version.native, "3.99.1"),
     )
     .expect("written");
-    assert!(check(&path, &upgraded, true).expect_err("runs another").class_is("VersionMismatch"));
+    let failure = check(&path, &upgraded, true).expect_err("runs another");
+    assert!(failure.class_is("VersionMismatch"), "{failure:?}");
 }
 
 #[test]

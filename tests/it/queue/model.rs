@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use attune::execution::{ExecutionId, Status};
 use attune::reference::{ActionRef, RuntimeRef};
-use attune::store::execution::{Attempt, Ended};
+use attune::store::execution::{Attempt, End, Ended};
 use attune::store::lease::Lessee;
 use attune::store::queue::{CancelOutcome, Enqueued, NewQueued};
 use attune::store::requirement::NewRequirement;
@@ -301,8 +301,8 @@ impl World {
             timings: Vec::new(),
             retry_at: retries.then_some(tried_again_at),
         };
-        let said =
-            self.store.finish_execution(Attempt { id, number }, &ended, 0, &[]).await.expect("an answer");
+        let end = End { attempt: Attempt { id, number }, ended, sequence: 0, rest: Vec::new() };
+        let said = self.store.finish_execution(&end).await.expect("an answer");
         assert_eq!(said, expected.status == Status::Running && !late, "of attempt {number} of {expected:?}");
         if said && retries && !expected.cancel {
             (expected.status, expected.order) = (Status::Queued, tried_again_at);
