@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use cancel::{Cancel, Canceller};
 pub use capture::{Capture, Captured};
 pub use hardening::harden;
-pub use record::{ProcessRecord, Swept, sweep};
+pub use record::{ProcessRecord, Swept, started_with, sweep};
 pub use running::{CpuTime, Ending, Finished, Running, WaitError};
 pub use spawn::{SpawnError, start};
 

@@ -119,7 +119,7 @@ impl Worker {
         let id = store.register_worker(&settings.worker_name, &settings::host_name()).await?;
         let plugins = Plugins::new(plugin_settings(&settings));
         let worker = Self { id, settings, store, plugins };
-        sweep::sweep(&worker).await?;
+        worker.sweep().await?;
         if let Err(error) = remove_rubbish(&Layout::new(&worker.settings.runtime_envs_dir)) {
             tracing::warn!("can't remove what builders of environments left: {error}");
         }
@@ -203,6 +203,11 @@ impl Worker {
             sha256: sha256.to_owned(),
             wasm: Wasm::File(self.settings.components_dir().join(format!("{sha256}.wasm"))),
         }
+    }
+
+    /// Ends what killed processes of this machine left, and gives up what they ran.
+    pub(crate) async fn sweep(&self) -> Result<(), WorkerError> {
+        sweep::sweep(self).await
     }
 
     /// Takes an attempt from whoever had it, since he can't end it any more. What became of the execution; none if

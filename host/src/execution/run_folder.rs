@@ -10,6 +10,10 @@ use crate::store::execution::Attempt;
 
 /// Held by the worker that runs the execution.
 pub(crate) const LOCK_FILE: &str = "lock";
+/// Ends the name of a folder that is being made.
+const ASIDE: &str = ".new";
+/// The home folder of the process.
+pub(crate) const HOME: &str = "home";
 /// The record of the process.
 pub(crate) const RECORD_FILE: &str = "process.json";
 
@@ -22,19 +26,22 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder, locked, so that no sweep takes it for a dead one's.
+    /// Makes the folder. It is made aside and locked there, so that no sweep ever finds it under its name without its
+    /// lock: an execution from the queue is on record as running before it has a folder.
     pub(crate) fn create(runs: &Path, attempt: Attempt) -> io::Result<Self> {
         let path = runs.join(format!("{}.{}", attempt.id, attempt.number));
+        let aside = path.with_extension(format!("{}{ASIDE}", attempt.number));
         let lock = loop {
-            match locked(&path) {
+            match locked(&aside) {
                 // A sweep was faster than the lock, and has removed the folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && runs.is_dir() => {}
                 outcome => break outcome?,
             }
         };
-        for inner in ["home", "tmp"] {
-            DirBuilder::new().mode(0o700).create(path.join(inner))?;
+        for inner in [HOME, "tmp"] {
+            DirBuilder::new().mode(0o700).create(aside.join(inner))?;
         }
+        fs::rename(aside, &path)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -47,7 +54,7 @@ impl RunFolder {
 
     /// `HOME` of the process.
     pub(crate) fn home(&self) -> PathBuf {
-        self.path.join("home")
+        self.path.join(HOME)
     }
 
     /// `TMPDIR` of the process.
@@ -73,10 +80,11 @@ impl RunFolder {
     }
 }
 
-/// The attempt that a folder of this name is for.
-pub(crate) fn attempt_of(name: &str) -> Option<Attempt> {
+/// The attempt that a folder of this name is for, and whether it was still being made.
+pub(crate) fn attempt_of(name: &str) -> Option<(Attempt, bool)> {
     let (id, number) = name.split_once('.')?;
-    Some(Attempt { id: id.parse().ok()?, number: number.parse().ok()? })
+    let (number, is_aside) = number.strip_suffix(ASIDE).map_or((number, false), |number| (number, true));
+    Some((Attempt { id: id.parse().ok()?, number: number.parse().ok()? }, is_aside))
 }
 
 /// Makes the folder and locks it.

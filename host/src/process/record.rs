@@ -1,6 +1,7 @@
 //! Which process it was: enough to find it again after a restart, and never to take another for it.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::io::Errno;
@@ -59,6 +60,30 @@ pub fn sweep(record: &ProcessRecord) -> std::io::Result<Swept> {
         Err(Errno::SRCH) => Ok(Swept::Gone),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// The processes that lead a group and were started with this variable: for one whose record was not written, since
+/// whoever started it was killed in that moment. Those of other users can't be seen.
+pub fn started_with(name: &str, value: &Path) -> std::io::Result<Vec<ProcessRecord>> {
+    let mut wanted = name.as_bytes().to_vec();
+    wanted.push(b'=');
+    wanted.extend_from_slice(value.as_os_str().as_bytes());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let Some(pid) = pid else { continue };
+        // It may have ended meanwhile.
+        let Ok(variables) = std::fs::read(entry.path().join("environ")) else { continue };
+        let has_it = variables.split(|byte| *byte == 0).any(|variable| variable == wanted);
+        if has_it
+            && rustix::process::getpgid(Some(pid)) == Ok(pid)
+            && let Ok(record) = ProcessRecord::of(pid)
+        {
+            found.push(record);
+        }
+    }
+    Ok(found)
 }
 
 /// Reading a file of `/proc` fails with ESRCH when the process ends between open and read.
@@ -127,6 +152,31 @@ mod tests {
         }
         let zombie = Stat::parse(&format!("7 (x) {}", rest.replacen('S', "Z", 1)));
         assert!(zombie.is_some_and(|stat| stat.zombie));
+    }
+
+    #[test]
+    fn finds_a_process_without_a_record() {
+        use std::os::unix::process::CommandExt;
+        let place = tempfile::tempdir().expect("a folder");
+        let start = |group| {
+            let mut command = std::process::Command::new("/bin/sleep");
+            command
+                .arg("60")
+                .env("ATTUNE_TEST_PLACE", place.path())
+                .process_group(group)
+                .spawn()
+                .expect("started")
+        };
+        let mut leader = start(0);
+        let group = i32::try_from(leader.id()).expect("a number");
+        let mut member = start(group);
+        let found = started_with("ATTUNE_TEST_PLACE", place.path()).expect("looked");
+        assert_eq!(found.iter().map(|record| record.pid).collect::<Vec<_>>(), [group]);
+        assert_eq!(started_with("ATTUNE_TEST_PLACE", &place.path().join("other")).expect("looked"), []);
+        assert_eq!(sweep(&found[0]).expect("swept"), Swept::Killed);
+        for process in [&mut leader, &mut member] {
+            assert!(!process.wait().expect("it ends").success());
+        }
     }
 
     #[test]

@@ -91,6 +91,10 @@ async fn look_after_others(service: &Service) -> Result<(), StoreError> {
         tracing::warn!(worker.name = name, "lost a worker: it gave no sign of life");
     }
     take_back(service, None).await?;
+    // A process that was about to be started when its worker was killed holds its folder until it is.
+    if let Err(error) = service.worker.sweep().await {
+        tracing::warn!("can't look for what a killed worker left: {error}");
+    }
     let expired = store.expire().await?;
     if expired > 0 {
         tracing::info!(executions = expired, "ended what was not started before its deadline");

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::{Worker, WorkerError};
 use crate::environment::layout::Layout;
 use crate::environment::rubbish::remove_rubbish;
-use crate::execution::run_folder::{LOCK_FILE, RECORD_FILE, attempt_of};
+use crate::execution::run_folder::{HOME, LOCK_FILE, RECORD_FILE, attempt_of};
 use crate::process::{self, ProcessRecord, Swept};
 use crate::store::execution::Attempt;
 
@@ -23,13 +23,15 @@ pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
     for entry in fs::read_dir(&runs).map_err(failed)? {
         let folder = entry.map_err(failed)?.path();
         let attempt = folder.file_name().and_then(|name| name.to_str()).and_then(attempt_of);
-        let Some(attempt) = attempt else { continue };
+        let Some((attempt, is_aside)) = attempt else { continue };
         let id = attempt.id;
         match File::options()
             .write(true)
             .open(folder.join(LOCK_FILE))
             .map(|lock| lock.try_lock().map(|()| lock))
         {
+            // Nothing was started in it, and the execution may be about to get another.
+            Ok(Ok(_lock)) if is_aside => drop(fs::remove_dir_all(&folder)),
             Ok(Ok(lock)) => {
                 sweep_one(worker, attempt, &folder).await?;
                 drop(lock);
@@ -68,10 +70,13 @@ async fn sweep_one(worker: &Worker, attempt: Attempt, folder: &Path) -> Result<(
     let id = attempt.id;
     let record = fs::read(folder.join(RECORD_FILE)).ok();
     let record = record.and_then(|bytes| serde_json::from_slice::<ProcessRecord>(&bytes).ok());
-    let swept = match record.map(|record| process::sweep(&record)) {
-        None => Swept::Gone,
-        Some(Ok(swept)) => swept,
-        Some(Err(error)) => {
+    let swept = match record {
+        Some(record) => process::sweep(&record),
+        None => sweep_unrecorded(folder),
+    };
+    let swept = match swept {
+        Ok(swept) => swept,
+        Err(error) => {
             // The next start tries again.
             tracing::warn!(execution.id = %id, "can't end what a killed worker left running: {error}");
             return Ok(());
@@ -87,4 +92,16 @@ async fn sweep_one(worker: &Worker, attempt: Attempt, folder: &Path) -> Result<(
         tracing::warn!(execution.id = %id, "can't remove an execution's folder: {error}");
     }
     Ok(())
+}
+
+/// A worker that was killed between starting a process and recording it leaves one without a record; its home folder
+/// tells it from every other one.
+fn sweep_unrecorded(folder: &Path) -> io::Result<Swept> {
+    let mut swept = Swept::Gone;
+    for record in process::started_with("HOME", &folder.join(HOME))? {
+        if process::sweep(&record)? == Swept::Killed {
+            swept = Swept::Killed;
+        }
+    }
+    Ok(swept)
 }
