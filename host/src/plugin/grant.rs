@@ -108,22 +108,22 @@ mod tests {
     #[test]
     fn tools() {
         for (patterns, name, allowed) in [
-            (&[][..], "python3", false),
-            (&["python3"], "python3", true),
-            (&["python3"], "python", false),
-            (&["python3"], "python3.12", false),
-            (&["python*"], "python3.12", true),
-            (&["python[0-9]"], "python3", true),
-            (&["python[0-9]"], "pythons", false),
-            (&["python3.?"], "python3.9", true),
-            (&["python3.?"], "python3x9", false),
+            (&[][..], "tool3", false),
+            (&["tool3"], "tool3", true),
+            (&["tool3"], "tool", false),
+            (&["tool3"], "tool3.12", false),
+            (&["tool*"], "tool3.12", true),
+            (&["tool[0-9]"], "tool3", true),
+            (&["tool[0-9]"], "tools", false),
+            (&["tool3.?"], "tool3.9", true),
+            (&["tool3.?"], "tool3x9", false),
             (&["*"], "anything", true),
             (&["*"], "", false),
             (&["*"], "a/b", false),
             (&["*"], "../sh", false),
-            (&["python3"], "/usr/bin/python3", false),
-            (&["uv", "python*"], "uv", true),
-            (&["uv", "python*"], "uvx", false),
+            (&["tool3"], "/usr/bin/tool3", false),
+            (&["box", "tool*"], "box", true),
+            (&["box", "tool*"], "boxx", false),
         ] {
             check(patterns, name, allowed);
         }
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn variables() {
-        let granted = granted(&[], &["PYENV_ROOT", "_x"]).expect("valid names");
+        let granted = granted(&[], &["TOOLS_ROOT", "_x"]).expect("valid names");
         for (name, allowed) in
-            [("PYENV_ROOT", true), ("_x", true), ("pyenv_root", false), ("HOME", false), ("PATH", false)]
+            [("TOOLS_ROOT", true), ("_x", true), ("tools_root", false), ("HOME", false), ("PATH", false)]
         {
             assert_eq!(granted.allows_variable(name), allowed, "{name}");
         }

@@ -4,14 +4,14 @@
 //! An execution has a folder for as long as it runs, with a lock that its worker holds and the record of
 //! its process. A folder whose lock is free belongs to nobody.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use super::{Worker, WorkerError};
 use crate::environment::layout::Layout;
 use crate::environment::rubbish::remove_rubbish;
-use crate::execution::run_folder::{HOME, LOCK_FILE, RECORD_FILE, attempt_of};
+use crate::execution::run_folder::{HOME, Kind, RECORD_FILE, attempt_of, discard, lock_abandoned};
 use crate::process::{self, ProcessRecord, Swept};
 use crate::store::execution::Attempt;
 
@@ -23,26 +23,24 @@ pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
     for entry in fs::read_dir(&runs).map_err(failed)? {
         let folder = entry.map_err(failed)?.path();
         let attempt = folder.file_name().and_then(|name| name.to_str()).and_then(attempt_of);
-        let Some((attempt, is_aside)) = attempt else { continue };
-        let id = attempt.id;
-        match File::options()
-            .write(true)
-            .open(folder.join(LOCK_FILE))
-            .map(|lock| lock.try_lock().map(|()| lock))
-        {
-            // Nothing was started in it, and the execution may be about to get another.
-            Ok(Ok(_lock)) if is_aside => drop(fs::remove_dir_all(&folder)),
-            Ok(Ok(lock)) => {
+        let Some((attempt, kind)) = attempt else { continue };
+        if kind == Kind::Old {
+            drop(fs::remove_dir_all(&folder));
+            continue;
+        }
+        match lock_abandoned(&folder) {
+            // The execution may be about to get another.
+            Ok(Some(_lock)) if kind == Kind::New => discard(&folder),
+            Ok(Some(_lock)) => {
                 sweep_one(worker, attempt, &folder).await?;
-                drop(lock);
                 swept = true;
             }
-            Ok(Err(TryLockError::WouldBlock)) => {}
-            // Made a moment ago by somebody who has not locked it yet and makes it again if need be; or left
-            // by somebody who was killed between the two.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => drop(fs::remove_dir(&folder)),
-            Ok(Err(TryLockError::Error(error))) | Err(error) => {
-                tracing::warn!(execution.id = %id, "can't look after an execution's folder: {error}");
+            // Made a moment ago by somebody who makes it again if need be, or left by somebody who was killed before
+            // the lock was made.
+            Ok(None) if kind == Kind::New => drop(fs::remove_dir(&folder)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(execution.id = %attempt.id, "can't look after an execution's folder: {error}");
             }
         }
     }
@@ -88,9 +86,7 @@ async fn sweep_one(worker: &Worker, attempt: Attempt, folder: &Path) -> Result<(
     };
     let reason = format!("the worker that ran it was killed; {what}");
     worker.give_up(attempt, &reason).await?;
-    if let Err(error) = fs::remove_dir_all(folder) {
-        tracing::warn!(execution.id = %id, "can't remove an execution's folder: {error}");
-    }
+    discard(folder);
     Ok(())
 }
 

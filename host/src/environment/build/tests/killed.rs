@@ -5,13 +5,18 @@ use super::*;
 /// Tells the test binary, started anew, in which folder to build until it is killed.
 const KILLED_IN: &str = "ATTUNE_TEST_BUILD_UNTIL_KILLED_IN";
 
-/// Not a test, but what [`a_killed_build_is_rubbish`] starts in a process of its own.
+/// What [`killed_builder`] starts in a process of its own, to be killed; left alone, it builds.
 #[tokio::test]
-#[ignore = "started by another test, to be killed"]
 async fn build_until_killed() {
-    let root = std::env::var_os(KILLED_IN).expect("the folder to build in");
-    let built = slow(root.into()).build().await;
-    panic!("it was not killed: {built:?}");
+    if let Some(root) = std::env::var_os(KILLED_IN) {
+        let built = slow(root.into()).build().await;
+        panic!("it was not killed: {built:?}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixture = slow(folder.path().to_owned());
+    fs::create_dir_all(fixture.cache()).expect("made");
+    fs::write(fixture.cache().join("go"), "").expect("written");
+    assert!(fixture.build().await.expect("built").fresh);
 }
 
 fn slow(root: PathBuf) -> Fixture {
@@ -31,7 +36,7 @@ async fn killed_builder() -> (tempfile::TempDir, Fixture, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let fixture = slow(folder.path().to_owned());
     let mut builder = std::process::Command::new(std::env::current_exe().expect("the test binary"))
-        .args(["--ignored", "--exact", "environment::build::tests::killed::build_until_killed"])
+        .args(["--exact", "environment::build::tests::killed::build_until_killed"])
         .env(KILLED_IN, folder.path())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
