@@ -22,7 +22,7 @@ use crate::store::probe::ProbeKey;
 use crate::store::runtime::RuntimeRow;
 use crate::verification;
 use crate::version::Series;
-use crate::worker::Worker;
+use crate::worker::{MissingFiles, Worker};
 
 /// How long a failure is believed that may come out differently on another try.
 const TRANSIENT_MAX: TimeDelta = TimeDelta::minutes(5);
@@ -50,6 +50,9 @@ pub enum DetectionError {
         /// The runtime.
         runtime: String,
     },
+    /// The component is not on this machine.
+    #[error(transparent)]
+    Files(#[from] MissingFiles),
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),

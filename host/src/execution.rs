@@ -29,9 +29,9 @@ use crate::store;
 use crate::store::execution::Attempt;
 use crate::store::queue::Claimed;
 use crate::version::constraint::Constraint;
-use crate::worker::Worker;
+use crate::worker::{FilesError, Worker};
 
-pub use asked::{AskError, Asked, Given, pack_folder};
+pub use asked::{AskError, Asked, Given};
 pub use outcome::{Ending, ExecutionError, Outcome};
 pub use state::{ExecutionId, Status, UnknownStatus};
 
@@ -118,7 +118,7 @@ pub async fn run_claimed(
     };
     let asked = match asked {
         Ok(asked) => asked,
-        Err(error) if store::is_to_blame(&error) => return Err(not_begun(error.into())),
+        Err(error) if is_elsewhere(&error) => return Err(not_begun(error.into())),
         Err(error) => return record::refuse(worker, attempt, error).await,
     };
     let running = async {
@@ -129,6 +129,13 @@ pub async fn run_claimed(
         Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await
     };
     Ok(running.instrument(span(&asked)).await?.status)
+}
+
+/// Whether it is no fault of what was asked: the database is out of reach, or the place where packs are kept. Another
+/// worker may be luckier, or this one later.
+fn is_elsewhere(error: &(dyn std::error::Error + 'static)) -> bool {
+    store::is_to_blame(error)
+        || std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<FilesError>())
 }
 
 fn not_begun(source: ExecutionError) -> ExecutionError {
@@ -172,7 +179,7 @@ async fn run_recorded(
 ) -> Result<Outcome, ExecutionError> {
     let mut ending = carry_out(worker, asked, (&folder, &mut record, &mut timings), observe, cancel).await;
     if record.can_begin_again()
-        && let Some(error) = ending.cause.take_if(|error| store::is_to_blame(error))
+        && let Some(error) = ending.cause.take_if(|error| is_elsewhere(error))
     {
         folder.remove();
         return Err(not_begun(error));

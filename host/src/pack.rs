@@ -4,6 +4,7 @@
 //! once; nothing in here touches the store.
 
 pub mod bundle;
+pub mod bundles;
 pub mod embedded;
 pub mod install;
 pub mod pattern;
@@ -31,6 +32,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use grants::component_name;
 pub use load::{Loaded, load};
 pub use names::{Known, KnownRuntime, Lookup, find_runtime};
 

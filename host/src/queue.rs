@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use crate::digest;
 use crate::execution::asked::{self, AskError, Checked};
 use crate::execution::{ExecutionId, Request};
+use crate::store::bell::Bell;
 use crate::store::now;
 use crate::store::queue::{Enqueued, NewQueued};
 use crate::worker::Worker;
@@ -100,7 +101,7 @@ pub async fn enqueue(worker: &Worker, request: &Request, terms: &Terms) -> Resul
         .await?;
     match enqueued {
         Enqueued::New => {
-            worker.store.ring().await;
+            worker.store.ring(Bell::Queue).await;
             Ok(Queued { id, known: false })
         }
         Enqueued::Known(id) => Ok(Queued { id, known: true }),

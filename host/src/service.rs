@@ -20,11 +20,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::execution::{self, ExecutionError, Status};
 use crate::process::Cancel;
-use crate::store::StoreError;
+use crate::store::bell::Bell;
 use crate::store::execution::Attempt;
 use crate::store::lease::Lessee;
 use crate::store::queue::Claimed;
 use crate::store::worker::WorkerStatus;
+use crate::store::{StoreError, now};
 use crate::worker::Worker;
 
 use lease::Renewed;
@@ -101,6 +102,8 @@ struct Service {
     work: Notify,
     /// Somebody may have asked for the end of something.
     asked: Notify,
+    /// A pack may have been installed or removed.
+    packs: Notify,
 }
 
 /// Runs executions until `stop` is asked for and what runs then has ended. What has not ended in `drain_timeout` is
@@ -123,6 +126,7 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
         renewed: Renewed::now(),
         work: Notify::new(),
         asked: Notify::new(),
+        packs: Notify::new(),
         worker,
     });
     lease::take_back(&service, Some(lessee)).await?;
@@ -136,19 +140,24 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
     let mut look = interval(poll);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let (is_bell, is_look) = tokio::select! {
+        let is_look = tokio::select! {
             () = stop.asked() => break,
-            () = listener.heard() => (true, false),
-            () = service.work.notified() => (false, false),
-            _ = look.tick() => (false, true),
+            rung = listener.heard() => {
+                if rung.queue {
+                    service.asked.notify_one();
+                }
+                if rung.packs {
+                    service.packs.notify_one();
+                }
+                false
+            }
+            () = service.work.notified() => false,
+            _ = look.tick() => true,
             Some(ended) = runs.join_next() => {
                 report(ended, &observe);
-                (false, false)
+                false
             }
         };
-        if is_bell {
-            service.asked.notify_one();
-        }
         fill(&service, slots, &mut runs, &observe).await;
         if is_look {
             observe(Event::Looked { running: service.running.len() });
@@ -213,7 +222,8 @@ async fn run(
     let outcome = execution::run_claimed(&service.worker, &claimed, &|_| {}, cancel).await;
     if let Err(ExecutionError::NotBegun { source }) = &outcome {
         tracing::warn!(execution.id = %claimed.attempt.id, "gives an execution back: {source}");
-        while let Err(error) = service.worker.store.give_back(claimed.attempt).await {
+        let again = || now() + service.worker.settings.poll_interval;
+        while let Err(error) = service.worker.store.give_back(claimed.attempt, again()).await {
             tracing::debug!(execution.id = %claimed.attempt.id, "can't give an execution back: {error}");
             sleep(service.worker.settings.poll_interval).await;
         }
@@ -267,7 +277,7 @@ async fn drain(
             tracing::warn!(execution.id = %attempt.id, "can't give up an execution: {error}");
         }
     }
-    service.worker.store.ring().await;
+    service.worker.store.ring(Bell::Queue).await;
     service.running.end_all();
     wait_for_all(settings.kill_grace + LAST_WAIT, &mut Cancel::never()).await;
 }

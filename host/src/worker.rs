@@ -28,9 +28,12 @@ use crate::store::worker::WorkerId;
 use crate::store::{Store, StoreError};
 
 mod answers;
+mod files;
 mod sweep;
 
 pub use answers::Kept;
+pub(crate) use files::keep_component;
+pub use files::{FilesError, MissingFiles};
 
 /// A process that runs executions.
 #[derive(Debug)]
@@ -174,6 +177,7 @@ impl Worker {
             return Err(not_approved());
         };
         let grants = used.approved.clone().ok_or_else(not_approved)?;
+        self.component_files(reference.pack(), &used.sha256).await?;
         let source = self.component(reference.pack(), &declaration.component, &used.sha256);
         Ok(self.bind(&source, &runtime.runtime, grants).await?)
     }
@@ -201,7 +205,7 @@ impl Worker {
             pack,
             name: name.to_owned(),
             sha256: sha256.to_owned(),
-            wasm: Wasm::File(self.settings.components_dir().join(format!("{sha256}.wasm"))),
+            wasm: Wasm::File(files::component_path(&self.settings.components_dir(), sha256)),
         }
     }
 
@@ -241,9 +245,9 @@ impl Worker {
         let installed = self.store.pack_sources().await?;
         for pack in embedded::embedded() {
             // One that the operator installed in its place stays.
+            let has_files = |digest: &str| self.settings.packs_dir.join(pack.name).join(digest).is_dir();
             let stays = |(digest, source): &(String, String)| {
-                let files = self.settings.packs_dir.join(pack.name).join(digest);
-                !embedded::is_embedded(source) || (*source == pack.source() && files.is_dir())
+                !embedded::is_embedded(source) || (*source == pack.source() && has_files(digest))
             };
             if installed.get(pack.name).is_some_and(stays) {
                 continue;

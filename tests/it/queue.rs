@@ -1,6 +1,7 @@
 //! The queue and the service that runs what is in it: nothing is lost, nothing is run twice that must not be, and what
 //! waits says why.
 
+mod fleet;
 mod model;
 
 use std::fs::{self, File};
@@ -535,7 +536,7 @@ fn killed_again_and_again_it_still_brings_everything_to_an_end() {
         || fs::read_dir(&runs).expect("a folder").flatten().map(|entry| entry.path()).collect::<Vec<_>>();
     let begin = Instant::now();
     while !left().is_empty() {
-        let talk = || fs::read_to_string(machine.at("worker.log")).unwrap_or_default();
+        let talk = || fs::read_to_string(machine.at("worker.err")).unwrap_or_default();
         assert!(begin.elapsed() < Duration::from_mins(1), "{:?} is never swept: {}", left(), talk());
         std::thread::sleep(Duration::from_millis(50));
     }

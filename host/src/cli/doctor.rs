@@ -12,7 +12,6 @@ use super::output::{Output, Tone};
 use super::progress::Progress;
 use super::runtime::open_worker;
 use crate::detection::{self, Freshness};
-use crate::execution::pack_folder;
 use crate::store::installation::InstallationStatus;
 use crate::store::pack::PackRow;
 use crate::store::runtime::RuntimeRow;
@@ -135,7 +134,7 @@ fn disk(worker: &Worker) -> Option<Finding> {
 
 /// A pack whose files are gone can't run anything.
 fn pack_files(worker: &Worker, pack: &PackRow) -> Option<Finding> {
-    let folder = pack_folder(worker, &pack.reference, &pack.digest);
+    let folder = worker.pack_folder(&pack.reference, &pack.digest);
     (!folder.is_dir()).then(|| {
         Finding::new(
             State::Bad,

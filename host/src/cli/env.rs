@@ -23,7 +23,6 @@ use crate::environment::prepare::{self, Need, Repaired};
 use crate::environment::ready::{State, inspect};
 use crate::environment::rubbish::remove_rubbish;
 use crate::execution::choice::{Asked, ChoiceError, choose};
-use crate::execution::pack_folder;
 use crate::installation::Identity;
 use crate::settings::{bytes, duration};
 use crate::store::environment::EnvironmentRow;
@@ -318,7 +317,7 @@ async fn repair(worker: &Worker, output: &Output) -> Result<(), Failed> {
             Err(_) => continue,
         };
         progress.say(format!("checking the environment of {}", row.action.reference));
-        let folder = pack_folder(worker, pack, &row.pack_digest);
+        let folder = worker.pack_folder(pack, &row.pack_digest);
         let need = Need {
             pack,
             pack_digest: &row.pack_digest,

@@ -19,6 +19,7 @@ use super::shape::{Problem, object};
 use crate::execution::{ExecutionId, Status};
 use crate::reference::ActionRef;
 use crate::store::Store;
+use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
 use crate::store::queue::CancelOutcome;
 
@@ -169,7 +170,7 @@ impl Execution {
 
 async fn cancel(store: &Store, execution: &ExecutionRow, output: &Output) -> Result<(), Failed> {
     let outcome = store.cancel_execution(execution.id).await?;
-    store.ring().await;
+    store.ring(Bell::Queue).await;
     let (status, said) = match outcome {
         CancelOutcome::Cancelled => (Status::Cancelled, "it was waiting, and is cancelled"),
         CancelOutcome::Requested => (Status::Running, "its worker is asked to end it"),
@@ -195,7 +196,7 @@ async fn retry(store: &Store, execution: &ExecutionRow, output: &Output) -> Resu
         };
         return Err(Failed::message(Exit::Input, why));
     }
-    store.ring().await;
+    store.ring(Bell::Queue).await;
     output.data(&Changed { id: execution.id, status: Status::Queued }, || {
         format!("{} is in the queue again", execution.id)
     })?;

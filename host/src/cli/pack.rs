@@ -19,6 +19,7 @@ use crate::pack::problem::Problems;
 use crate::pack::{Action, Grants, embedded, scaffold};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::action::ActionRow;
+use crate::store::bell::Bell;
 use crate::store::installation::FoundInstallation;
 use crate::store::pack::{PackRow, PluginRow};
 use crate::worker::Worker;
@@ -131,9 +132,10 @@ pub(super) fn install_failed(error: InstallError) -> Failed {
                 .hint("run it again with --approve to allow this")
         }
         InstallError::Bundle(_) | InstallError::NoComponent { .. } => Failed::new(Exit::Input, error),
-        InstallError::Plugin(_) | InstallError::Write { .. } | InstallError::Store(_) => {
-            Failed::new(Exit::Failure, error)
-        }
+        InstallError::Plugin(_)
+        | InstallError::Bundles(_)
+        | InstallError::Write { .. }
+        | InstallError::Store(_) => Failed::new(Exit::Failure, error),
     }
 }
 
@@ -444,7 +446,9 @@ async fn remove(worker: &Worker, pack: &PackRef, output: &Output) -> Result<(), 
         return Err(Failed::message(Exit::Input, message)
             .hint("install a pack of that name in its place, if it is to be another"));
     }
-    if !worker.store.remove_pack(pack).await? {
+    let was_there = worker.store.remove_pack(pack).await?;
+    worker.store.ring(Bell::Packs).await;
+    if !was_there {
         return Err(no_pack(pack));
     }
     let folder = worker.settings.packs_dir.join(pack.as_str());

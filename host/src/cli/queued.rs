@@ -19,6 +19,7 @@ use crate::execution::{ExecutionId, Request, Status};
 use crate::process::Stream;
 use crate::queue::{QueueError, Queued, Terms, enqueue};
 use crate::settings::duration;
+use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
 use crate::store::requirement::JudgedRequirement;
 use crate::store::{Store, now};
@@ -121,7 +122,7 @@ pub(super) async fn run(
         if let Err(error) = worker.store.cancel_execution(queued.id).await {
             output.warn(&format!("can't ask for its end: {error}"));
         }
-        worker.store.ring().await;
+        worker.store.ring(Bell::Queue).await;
         cancel.forced().await;
     };
     let outcome = tokio::select! {

@@ -367,7 +367,7 @@ pub(super) async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
             }
         }
         AskError::Runtime(error) => unknown_runtime(error),
-        AskError::Store(_) => Failed::new(Exit::Failure, error),
+        AskError::Files(_) | AskError::Store(_) => Failed::new(Exit::Failure, error),
         AskError::MissingSecrets(_) | AskError::SecretsFile(_) => Failed::new(Exit::Input, error)
             .hint("give them in a file: --secrets FILE, or the setting `secrets_file`"),
         AskError::Alias(unknown) => alias_failed(unknown),

@@ -318,7 +318,9 @@ pub(super) fn detection_failed(error: DetectionError) -> Failed {
     match error {
         DetectionError::NotApproved { .. } => Failed::new(Exit::NotApproved, error)
             .hint("install the pack again and approve: attune pack install PACK --approve"),
-        DetectionError::Plugin(_) | DetectionError::Store(_) => Failed::new(Exit::Failure, error),
+        DetectionError::Plugin(_) | DetectionError::Files(_) | DetectionError::Store(_) => {
+            Failed::new(Exit::Failure, error)
+        }
     }
 }
 

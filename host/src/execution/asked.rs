@@ -10,14 +10,14 @@ use super::Request;
 use super::choice;
 use crate::pack::{Action, VersionPolicy};
 use crate::parameters::{self, AssignmentError, EncodeError, ParametersError};
-use crate::reference::{ActionRef, PackRef, RuntimeRef};
+use crate::reference::{ActionRef, RuntimeRef};
 use crate::secret::{Masker, MissingSecrets, Secrets, SecretsFileError};
 use crate::store::StoreError;
 use crate::store::execution::Attempt;
 use crate::store::requirement::NewRequirement;
 use crate::store::runtime::RuntimeRow;
 use crate::version::constraint::{Constraint, ConstraintError, UnknownAlias};
-use crate::worker::{RuntimeError, Worker};
+use crate::worker::{MissingFiles, RuntimeError, Worker};
 
 /// Parameters as somebody gives them.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +125,9 @@ pub enum AskError {
         /// What the search says.
         message: String,
     },
+    /// The action is not on this machine.
+    #[error(transparent)]
+    Files(#[from] MissingFiles),
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -210,7 +213,7 @@ pub(super) async fn ask(worker: &Worker, request: &Request, attempt: Attempt) ->
     let encoded = Encoded(parameters::encode(action.parameters.format, &parameters, &secrets)?);
     Ok(Asked {
         attempt,
-        pack_folder: pack_folder(worker, action.reference.pack(), &pack_digest),
+        pack_folder: worker.pack_files(action.reference.pack(), &pack_digest).await?,
         pack_digest,
         constraint,
         timeout: request.timeout.or(action.timeout).or(worker.settings.action_timeout),
@@ -251,10 +254,4 @@ fn secrets(worker: &Worker, request: &Request, action: &Action) -> Result<Secret
     let file: Option<&Path> = request.secrets_file.as_deref().or(worker.settings.secrets_file.as_deref());
     let all = file.map(Secrets::from_file).transpose()?.unwrap_or_default();
     Ok(all.declared(declared)?)
-}
-
-/// Where the files of an installed pack are.
-#[must_use]
-pub fn pack_folder(worker: &Worker, pack: &PackRef, digest: &str) -> PathBuf {
-    worker.settings.packs_dir.join(pack.as_str()).join(digest)
 }

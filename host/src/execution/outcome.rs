@@ -8,6 +8,7 @@ use super::choice::{Choice, ChoiceError};
 use super::launch::LaunchError;
 use super::supervision::Supervised;
 use super::{AskError, Asked, ExecutionId, Status};
+use crate::detection::DetectionError;
 use crate::environment::build::BuildError;
 use crate::environment::prepare::PrepareError;
 use crate::process::{Ending as ProcessEnding, SpawnError, WaitError};
@@ -78,6 +79,8 @@ impl ExecutionError {
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {
+            Self::Ask(AskError::Files(_))
+            | Self::Choice(ChoiceError::Detection(DetectionError::Files(_))) => "pack_missing",
             Self::Ask(_) => "invalid_request",
             Self::RunFolder(_) | Self::Delivery(_) => "io",
             Self::Choice(ChoiceError::NoMatch { .. }) => "no_match",

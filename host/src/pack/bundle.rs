@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
+pub(super) use archive::ARCHIVE_BYTES_MAX;
 pub use unfit::Unfit;
 
 use crate::digest::hexadecimal;

@@ -34,6 +34,11 @@ pub(crate) fn component_file(name: &str) -> String {
     format!("{}{name}.wasm", super::COMPONENTS)
 }
 
+/// The name of the component in a file of a pack, if that is what it is.
+pub(crate) fn component_name(path: &str) -> Option<&str> {
+    path.strip_prefix(super::COMPONENTS)?.strip_suffix(".wasm").filter(|name| !name.contains('/'))
+}
+
 fn component(element: &Element, surroundings: &Surroundings<'_>, report: &mut Report<'_>) -> Option<String> {
     let Surroundings { pack, bundle, components, .. } = surroundings;
     let read = nonempty(element, report)?;

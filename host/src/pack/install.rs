@@ -5,21 +5,22 @@
 //! components are kept by digest, beside those of other versions.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use super::alias::AliasUse;
 use super::bundle::{Bundle, BundleError};
+use super::bundles::{Bundles, BundlesError};
 use super::grants::component_file;
 use super::problem::Problems;
 use super::{Component, Grants, Known, KnownRuntime, Loaded, Pack, PluginDeclaration, Runtime};
 use crate::plugin::{Cause, ComponentSource, Function, PluginError, RuntimePlugin, Wasm};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::StoreError;
+use crate::store::bell::Bell;
 use crate::store::pack::{Approval, PackInstall, PluginRow, RuntimeInstall};
 use crate::store::runtime::RuntimeRow;
-use crate::worker::Worker;
+use crate::worker::{Worker, keep_component};
 
 /// Why a pack can't be installed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,9 @@ pub enum InstallError {
         /// What they ask for, by runtime.
         asked: Vec<(RuntimeRef, Grants)>,
     },
+    /// The pack can't be kept for other workers.
+    #[error(transparent)]
+    Bundles(#[from] BundlesError),
     /// The pack's files can't be kept.
     #[error("can't write `{}`: {source}", path.display())]
     Write {
@@ -216,11 +220,12 @@ pub async fn install(
     if !refused.is_empty() {
         return Err(InstallError::NotApproved { asked: refused });
     }
-    let folder = worker.settings.packs_dir.join(pack.reference.as_str()).join(&pack.digest);
-    bundle.unpack(&folder)?;
+    bundle.unpack(&worker.pack_folder(&pack.reference, &pack.digest))?;
+    Bundles::open(&worker.settings.bundles)?.keep(&pack.digest, bundle).await?;
     let replaced = worker.store.pack(&pack.reference).await?.map(|pack| pack.digest);
     let install = PackInstall { pack: &pack, source, plugins: &plugins, runtimes: &runtimes };
     worker.store.install_pack(&install).await?;
+    worker.store.ring(Bell::Packs).await;
     tracing::info!(pack.r#ref = %pack.reference, pack.digest = %pack.digest, "installed a pack");
     Ok(Installed { replaced: replaced.filter(|digest| *digest != pack.digest), pack })
 }
@@ -229,16 +234,9 @@ pub async fn install(
 async fn keep_components(worker: &Worker, pack: &Pack) -> Result<Vec<PluginRow>, InstallError> {
     let folder = worker.settings.components_dir();
     let failed = |source| InstallError::Write { path: folder.clone(), source };
-    fs::create_dir_all(&folder).map_err(failed)?;
     let mut plugins = Vec::new();
     for component in pack.components.values() {
-        let path = folder.join(format!("{}.wasm", component.sha256));
-        if !path.exists() {
-            let aside = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
-            fs::write(aside.path(), &component.wasm).map_err(failed)?;
-            aside.as_file().sync_all().map_err(failed)?;
-            aside.persist(&path).map_err(|error| failed(error.error))?;
-        }
+        keep_component(&folder, &component.sha256, &component.wasm).map_err(failed)?;
         plugins.push(inspect(worker, pack, component).await?);
     }
     Ok(plugins)

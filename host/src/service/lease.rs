@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Service;
 use crate::store::StoreError;
+use crate::store::bell::Bell;
 use crate::store::lease::Lessee;
 use crate::store::now;
 use crate::store::worker::WorkerStatus;
@@ -120,7 +121,7 @@ pub(super) async fn take_back(service: &Service, successor: Option<Lessee>) -> R
     }
     if !lost.is_empty() {
         service.work.notify_one();
-        store.ring().await;
+        store.ring(Bell::Queue).await;
     }
     Ok(())
 }

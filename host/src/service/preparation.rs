@@ -11,7 +11,6 @@ use super::Service;
 use crate::detection::{self, Detected, Freshness};
 use crate::environment::prepare::{self, Need};
 use crate::execution::choice::{self, Asked, choose, judge};
-use crate::execution::pack_folder;
 use crate::pack::VersionPolicy;
 use crate::selection::{Selection, SelectionView};
 use crate::store::StoreError;
@@ -31,7 +30,10 @@ pub(super) async fn prepare(service: Rc<Service>) {
     let mut packs = None;
     let mut looked_at = None::<Instant>;
     loop {
-        look.tick().await;
+        tokio::select! {
+            _ = look.tick() => {}
+            () = service.packs.notified() => {}
+        }
         let installed = match service.worker.store.pack_sources().await {
             Ok(installed) => Some(installed),
             Err(error) => {
@@ -43,12 +45,26 @@ pub(super) async fn prepare(service: Rc<Service>) {
         if !is_due && installed == packs {
             continue;
         }
+        if let Some(installed) = &installed {
+            fetch_all(&service.worker, installed).await;
+        }
         (packs, looked_at) = (installed, Some(Instant::now()));
         if let Err(error) = judge_all(&service).await {
             tracing::warn!("can't find out what this worker can run: {error}");
         }
         if let Err(error) = build_all(&service.worker).await {
             tracing::warn!("can't prepare environments: {error}");
+        }
+    }
+}
+
+/// Gets the files of packs that were installed elsewhere. Those that can't be had now are tried again when somebody
+/// needs them.
+async fn fetch_all(worker: &Worker, installed: &BTreeMap<String, (String, String)>) {
+    for (pack, (digest, _)) in installed {
+        let Ok(pack) = pack.parse() else { continue };
+        if let Err(error) = worker.pack_files(&pack, digest).await {
+            tracing::warn!(pack.r#ref = %pack, "{error}");
         }
     }
 }
@@ -180,7 +196,7 @@ async fn build_all(worker: &Worker) -> Result<(), StoreError> {
             policy: action.program.version_policy,
         };
         let Ok(choice) = choose(worker, &runtime, asked).await else { continue };
-        let folder = pack_folder(worker, pack, &row.pack_digest);
+        let folder = worker.pack_folder(pack, &row.pack_digest);
         let need = Need {
             pack,
             pack_digest: &row.pack_digest,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::pack::bundles::BundlesLocation;
 use crate::store::Location;
 
 /// Why a text is not the value that it should be.
@@ -20,6 +21,8 @@ pub enum InvalidValue {
     Path { text: String },
     #[error("that: write `sqlite://` and the absolute path of a file, or `postgres://user@host/database`")]
     Database,
+    #[error("`{text}`: write the absolute path of a folder, or `s3://bucket/path`")]
+    Bundles { text: String },
 }
 
 const DURATION_UNITS: [(&str, u64); 5] =
@@ -82,6 +85,11 @@ pub(super) fn database(text: &str) -> Result<Location, InvalidValue> {
         Ok(location) => Ok(location),
         Err(_) => Err(InvalidValue::Database),
     }
+}
+
+/// A folder or a bucket.
+pub(super) fn bundles(text: &str) -> Result<BundlesLocation, InvalidValue> {
+    text.parse().map_err(|()| InvalidValue::Bundles { text: text.to_owned() })
 }
 
 /// What stands between commas.

@@ -16,6 +16,40 @@ use super::{Location, Store};
 /// The channel of notifications on a server.
 const CHANNEL: &str = "attune_queue";
 
+/// What there may be to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bell {
+    /// The queue has changed.
+    Queue,
+    /// A pack was installed or removed.
+    Packs,
+}
+
+impl Bell {
+    /// As it is sent.
+    const fn letter(self) -> &'static str {
+        match self {
+            Self::Queue => "q",
+            Self::Packs => "p",
+        }
+    }
+}
+
+/// What was rung since somebody listened the last time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rung {
+    pub queue: bool,
+    pub packs: bool,
+}
+
+impl Rung {
+    fn add(&mut self, letter: &[u8]) {
+        // What is not understood may mean either.
+        self.queue |= letter != Bell::Packs.letter().as_bytes();
+        self.packs |= letter != Bell::Queue.letter().as_bytes();
+    }
+}
+
 /// Hears when there may be something to do.
 #[derive(Debug)]
 pub enum Listener {
@@ -43,15 +77,16 @@ impl Drop for Socket {
 
 impl Store {
     /// Wakes the services. That it can't is no failure, they are only slower then.
-    pub async fn ring(&self) {
+    pub async fn ring(&self, bell: Bell) {
         match &self.database {
             Database::Sqlite(_) => {
                 if let Location::File(path) = &self.location {
-                    ring_all(&bells(path));
+                    ring_all(&bells(path), bell);
                 }
             }
             Database::Postgres(_) => {
-                let rung = self.database.query("select pg_notify($1, '')").bind(CHANNEL).fetch_all().await;
+                let statement = self.database.query("select pg_notify($1, $2)");
+                let rung = statement.bind(CHANNEL).bind(bell.letter()).fetch_all().await;
                 if let Err(error) = rung {
                     tracing::debug!("can't wake the workers: {error}");
                 }
@@ -76,24 +111,34 @@ impl Store {
 }
 
 impl Listener {
-    /// Completes when the bell was rung, once for all the times that it was.
-    pub async fn heard(&mut self) {
+    /// Completes when a bell was rung, once for all the times that it was.
+    pub async fn heard(&mut self) -> Rung {
+        let mut rung = Rung::default();
         match self {
             Self::Socket(Socket { socket, .. }) => {
-                let mut rung = [0; 1];
-                if socket.recv(&mut rung).await.is_err() {
-                    std::future::pending::<()>().await;
+                let mut letter = [0; 1];
+                match socket.recv(&mut letter).await {
+                    Ok(_) => rung.add(&letter),
+                    Err(_) => std::future::pending().await,
                 }
-                while socket.try_recv(&mut rung).is_ok() {}
+                while socket.try_recv(&mut letter).is_ok() {
+                    rung.add(&letter);
+                }
             }
             Self::Server(listener) => {
-                // An error is a lost connection; the next call makes another one. What was rung meanwhile is lost,
-                // so that counts as rung.
-                let _ = listener.recv().await;
-                while listener.next_buffered().is_some() {}
+                match listener.recv().await {
+                    Ok(notification) => rung.add(notification.payload().as_bytes()),
+                    // A lost connection; the next call makes another one. What was rung meanwhile is lost, so that
+                    // counts as rung.
+                    Err(_) => rung = Rung { queue: true, packs: true },
+                }
+                while let Some(notification) = listener.next_buffered() {
+                    rung.add(notification.payload().as_bytes());
+                }
             }
             Self::Deaf => std::future::pending().await,
         }
+        rung
     }
 }
 
@@ -114,7 +159,7 @@ async fn subscribe(pool: &sqlx::PgPool) -> sqlx::Result<Listener> {
     Ok(Listener::Server(Box::new(listener)))
 }
 
-fn ring_all(folder: &Path) {
+fn ring_all(folder: &Path, what: Bell) {
     // Without the folder, nobody has ever listened.
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let Ok(bell) = std::os::unix::net::UnixDatagram::unbound() else { return };
@@ -123,7 +168,7 @@ fn ring_all(folder: &Path) {
         return;
     }
     for path in entries.flatten().map(|entry| entry.path()) {
-        match bell.send_to(&[1], &path) {
+        match bell.send_to(what.letter().as_bytes(), &path) {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                 // Whoever listened was killed.
                 let _ = std::fs::remove_file(&path);
@@ -146,13 +191,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let location = Location::File(folder.path().join("attune.db"));
         let store = Store::open(&location).await.unwrap();
-        store.ring().await;
+        store.ring(Bell::Queue).await;
         let (mut one, mut other) = (store.listen().await, store.listen().await);
         for _ in 0..3 {
-            store.ring().await;
+            store.ring(Bell::Queue).await;
         }
-        one.heard().await;
-        other.heard().await;
+        assert_eq!(one.heard().await, Rung { queue: true, packs: false });
+        store.ring(Bell::Packs).await;
+        assert_eq!(other.heard().await, Rung { queue: true, packs: true });
+        assert_eq!(one.heard().await, Rung { queue: false, packs: true });
         assert!(timeout(Duration::from_millis(20), one.heard()).await.is_err(), "three times is once");
         drop(one);
         let left = bells(&folder.path().join("attune.db"));
@@ -165,7 +212,7 @@ mod tests {
             drop(socket);
             std::fs::rename(aside, closed).unwrap();
         }
-        store.ring().await;
+        store.ring(Bell::Queue).await;
         assert_eq!(left.read_dir().unwrap().count(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::execution::{Attempt, attempt_row};
@@ -104,18 +105,20 @@ impl Store {
         rows.first().map(|row| parsed(row, "status")).transpose()
     }
 
-    /// Puts an attempt back for which nothing was started; it does not count. Whether it still was this one that ran.
-    pub async fn give_back(&self, attempt: Attempt) -> Result<bool> {
+    /// Puts an attempt back for which nothing was started, to be started by anybody from a time on; it does not
+    /// count. Whether it still was this one that ran.
+    pub async fn give_back(&self, attempt: Attempt, run_at: DateTime<Utc>) -> Result<bool> {
         let rows = self
             .database
             .durable(
                 "update execution set
                  status = 'queued', attempt = attempt - 1, started_at = null, lease_owner = null,
-                 lease_expires_at = null
+                 lease_expires_at = null, run_at = $3
              where id = $1 and attempt = $2 and status = 'running' returning id",
             )
             .bind(attempt.id.0)
             .bind(attempt.number)
+            .bind(run_at)
             .fetch_all()
             .await?;
         Ok(!rows.is_empty())

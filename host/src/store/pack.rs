@@ -162,6 +162,20 @@ impl Store {
         row.map(|row| row.try_get("sha256")).transpose()
     }
 
+    /// Installed packs that ship the component with a digest, and their digests.
+    pub async fn packs_with_component(&self, sha256: &str) -> Result<Vec<(PackRef, String)>> {
+        let rows = self
+            .database
+            .query(
+                "select pack.ref as ref, pack.digest as digest from plugin join pack on pack.id = plugin.pack
+             where plugin.sha256 = $1 order by pack.ref",
+            )
+            .bind(sha256)
+            .fetch_all()
+            .await?;
+        rows.iter().map(|row| Ok((parsed(row, "ref")?, row.try_get("digest")?))).collect()
+    }
+
     /// All components of installed packs, as `pack.component`.
     pub async fn component_names(&self) -> Result<Vec<String>> {
         let rows = self

@@ -1,18 +1,20 @@
 //! From an archive that somebody else made, who may not mean well.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 
+use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
-use tar::{Archive, Entry, EntryType};
+use flate2::write::GzEncoder;
+use tar::{Archive, Builder, Entry, EntryType, Header};
 
 use super::{BUNDLE_BYTES_MAX, Bundle, BundleEntry, BundleError, ENTRIES_MAX, ENTRY_BYTES_MAX, RATIO_MAX};
 
 /// Small archives compress well without meaning harm: the ratio counts from here.
 const RATIO_FROM: u64 = 4 * 1024 * 1024;
 /// Headers and padding of each entry come on top of the contents.
-const ARCHIVE_BYTES_MAX: u64 = BUNDLE_BYTES_MAX + 4 * 512 * ENTRIES_MAX as u64;
+pub(in crate::pack) const ARCHIVE_BYTES_MAX: u64 = BUNDLE_BYTES_MAX + 4 * 512 * ENTRIES_MAX as u64;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 /// Where a tar header has `ustar`, and its checksum has just been.
@@ -24,18 +26,48 @@ impl Bundle {
         let failed = |source| BundleError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        let mut reader = BufReader::new(file);
-        let mut head = Vec::new();
-        reader.by_ref().take(512).read_to_end(&mut head).map_err(failed)?;
-        reader.rewind().map_err(failed)?;
-        if head.starts_with(GZIP) {
-            let limit = size.saturating_mul(RATIO_MAX).clamp(RATIO_FROM, ARCHIVE_BYTES_MAX);
-            read(MultiGzDecoder::new(reader), limit, path)
-        } else if head.get(TAR_MAGIC) == Some(b"ustar") {
-            read(reader, ARCHIVE_BYTES_MAX, path)
-        } else {
-            Err(BundleError::NotAnArchive { path: path.to_owned() })
+        read_any(BufReader::new(file), size, path)
+    }
+
+    /// The files of an archive that is in memory; `name` says in errors where it came from.
+    pub fn from_archive_bytes(bytes: &[u8], name: &Path) -> Result<Self, BundleError> {
+        read_any(Cursor::new(bytes), bytes.len() as u64, name)
+    }
+
+    /// An archive of the files: what is read from it again is the same bundle.
+    pub fn to_archive(&self) -> std::io::Result<Vec<u8>> {
+        let compressed = self.write(GzEncoder::new(Vec::new(), Compression::fast()))?.finish()?;
+        // What shrinks too well would be taken for a bomb.
+        if self.bytes / RATIO_MAX < compressed.len() as u64 / 2 {
+            return Ok(compressed);
         }
+        self.write(Vec::new())
+    }
+
+    fn write<W: Write>(&self, writer: W) -> std::io::Result<W> {
+        let mut builder = Builder::new(writer);
+        for (path, BundleEntry { bytes, executable }) in self.iter() {
+            let mut header = Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(if *executable { 0o755 } else { 0o644 });
+            builder.append_data(&mut header, path, bytes.as_ref())?;
+        }
+        builder.into_inner()
+    }
+}
+
+fn read_any(mut reader: impl BufRead + Seek, size: u64, path: &Path) -> Result<Bundle, BundleError> {
+    let failed = |source| BundleError::Read { path: path.to_owned(), source };
+    let mut head = Vec::new();
+    reader.by_ref().take(512).read_to_end(&mut head).map_err(failed)?;
+    reader.rewind().map_err(failed)?;
+    if head.starts_with(GZIP) {
+        let limit = size.saturating_mul(RATIO_MAX).clamp(RATIO_FROM, ARCHIVE_BYTES_MAX);
+        read(MultiGzDecoder::new(reader), limit, path)
+    } else if head.get(TAR_MAGIC) == Some(b"ustar") {
+        read(reader, ARCHIVE_BYTES_MAX, path)
+    } else {
+        Err(BundleError::NotAnArchive { path: path.to_owned() })
     }
 }
 
@@ -157,13 +189,27 @@ fn common_folder(bundle: &Bundle) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-    use tar::Header;
-
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let long = format!("actions/{}/{}.sh", "a".repeat(90), "b".repeat(90));
+        let same = vec![b'x'; 8 << 20];
+        for files in [
+            vec![("pack.yaml", b"ref: x".to_vec(), false), ("actions/run.sh", b"true".to_vec(), true)],
+            vec![("pack.yaml", same, false)],
+            vec![
+                ("folder/only", Vec::new(), false),
+                ("pack.yaml", Vec::new(), true),
+                (&long, vec![0], false),
+            ],
+        ] {
+            let bundle = Bundle::from_files(files).expect("a bundle");
+            let archive = bundle.to_archive().expect("an archive");
+            let again = Bundle::from_archive_bytes(&archive, Path::new("memory")).expect("the same");
+            assert_eq!((&again, again.digest()), (&bundle, bundle.digest()));
+        }
+    }
 
     /// An entry as a hostile tool may write it: the path is put into the header byte by byte.
     struct Item {

@@ -1,0 +1,116 @@
+//! Workers that don't share a disk: packs reach each of them.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::*;
+
+/// A program that serves S3's protocol, such as moto's server: `PROGRAM -H ADDRESS -p PORT`.
+const S3_SERVER: &str = "ATTUNE_TEST_S3_SERVER";
+
+fn say(text: &str) -> Pack {
+    Pack::new("queued").shell("say", "", &format!("echo {text}"))
+}
+
+/// Where a machine has the files of the pack that [`say`] makes.
+fn versions(machine: &Machine) -> Vec<PathBuf> {
+    let folder = fs::read_dir(machine.at("data/packs/queued"));
+    folder.map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+}
+
+/// Installs on one machine what a service on another runs.
+fn installed_here_and_run_there(here: &Machine, there: &Machine) {
+    let service = Service::start(there);
+    for text in ["one", "two"] {
+        say(text).install(here);
+        let id = enqueue(here, &["queued.say"]);
+        assert_eq!(becomes(here, &id, "succeeded")["result"], text);
+    }
+    assert_eq!(versions(there).len(), 2, "both were fetched");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn a_pack_that_is_installed_on_one_machine_runs_on_another() {
+    let here = Machine::new();
+    let shared = here.make("shared");
+    let here = here.and("ATTUNE_BUNDLES", &shared);
+    let there = here.other("far");
+    installed_here_and_run_there(&here, &there);
+}
+
+#[test]
+fn a_pack_reaches_other_machines_through_a_bucket() {
+    let Some(server) = std::env::var_os(S3_SERVER) else {
+        return skip(&format!("there is no server for buckets ({S3_SERVER})"));
+    };
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let mut server = Command::new(server)
+        .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    wait_for("the server", || TcpStream::connect(address).ok());
+    let endpoint = format!("http://{address}");
+    // An unsigned request is enough for this kind of server.
+    let made = Command::new("curl").args(["-sf", "-X", "PUT", &format!("{endpoint}/packs")]).status();
+    assert!(made.expect("curl").success());
+    let here = Machine::new()
+        .and("ATTUNE_BUNDLES", "s3://packs/of/us")
+        .and("AWS_ENDPOINT", endpoint)
+        .and("AWS_ALLOW_HTTP", "true")
+        .and("AWS_ACCESS_KEY_ID", "test")
+        .and("AWS_SECRET_ACCESS_KEY", "test");
+    let there = here.other("far");
+    installed_here_and_run_there(&here, &there);
+    server.kill().expect("it is there");
+    server.wait().expect("it ends");
+    say("three").write(&here.make("packs"));
+    let pack = here.at("packs/queued");
+    here.runs(1, &["pack", "install", "--approve", &pack.to_string_lossy()]).says(&["s3://packs/of/us"]);
+    assert_eq!(here.json(&["pack", "show", "queued"])["digest"].as_str().map(str::len), Some(64));
+    assert_eq!(here.runs(0, &["run", "queued.say"]).stdout, "two\n", "what was installed stays");
+}
+
+#[test]
+fn what_a_machine_can_not_have_yet_waits_until_it_can() {
+    let here = Machine::new().and("ATTUNE_POLL_INTERVAL", "100ms");
+    let there = here.other("far");
+    let service = Service::start(&there);
+    say("hello").install(&here);
+    let id = enqueue(&here, &["queued.say"]);
+    let said = || fs::read_to_string(there.at("worker.err")).unwrap_or_default();
+    wait_for("the reason", || said().contains("gives an execution back").then_some(()));
+    assert!(said().contains("let `bundles` be a place that all workers share"), "{}", said());
+    let row = show(&here, &id);
+    assert!(row["status"] == "queued" || row["status"] == "running", "{row}");
+    assert!(row["finished_at"].is_null(), "{row}");
+    there
+        .runs(1, &["run", "queued.say"])
+        .says(&["`queued` are not on this machine", "install the pack again"]);
+
+    // Somebody copies the folder.
+    let bundles = here.at("data/bundles/packs");
+    for bundle in fs::read_dir(bundles).expect("a folder").flatten() {
+        fs::copy(bundle.path(), there.at("data/bundles/packs").join(bundle.file_name())).expect("copied");
+    }
+    let row = becomes(&here, &id, "succeeded");
+    assert_eq!((&row["result"], &row["attempt"]), (&json!("hello"), &json!(1)), "it was started once");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn a_component_that_is_lost_is_fetched_again() {
+    let machine = Machine::new();
+    say("hello").install(&machine);
+    let components = machine.at("data/components");
+    for component in fs::read_dir(&components).expect("a folder").flatten() {
+        fs::remove_file(component.path()).expect("removed");
+    }
+    fs::remove_dir_all(machine.at("data/packs/queued")).expect("removed");
+    machine.runs(0, &["runtime", "detect", "core.shell"]);
+    assert_eq!(machine.runs(0, &["run", "queued.say"]).stdout, "hello\n");
+    assert!(fs::read_dir(components).expect("a folder").next().is_some());
+}
