@@ -119,7 +119,7 @@ pub async fn run_claimed(
     let asked = match asked {
         Ok(asked) => asked,
         Err(error) if is_elsewhere(&error) => return Err(not_begun(error.into())),
-        Err(error) => return record::refuse(worker, attempt, error).await,
+        Err(error) => return record::refuse(worker, claimed, error).await,
     };
     let running = async {
         let folder =
@@ -135,7 +135,8 @@ pub async fn run_claimed(
 /// worker may be luckier, or this one later.
 fn is_elsewhere(error: &(dyn std::error::Error + 'static)) -> bool {
     store::is_to_blame(error)
-        || std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<FilesError>())
+        || std::iter::successors(Some(error), |error| error.source())
+            .any(<dyn std::error::Error>::is::<FilesError>)
 }
 
 fn not_begun(source: ExecutionError) -> ExecutionError {

@@ -9,6 +9,7 @@
 
 pub mod reference;
 mod digest;
+mod metrics;
 mod nearest;
 mod variable;
 pub mod version;

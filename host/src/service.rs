@@ -5,20 +5,25 @@
 //! one thread: what a service does is waiting, and what computes for long has threads of its own or gives way.
 
 mod lease;
+mod monitor;
 mod preparation;
 mod running;
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::execution::{self, ExecutionError, Status};
+use crate::metrics;
 use crate::process::Cancel;
 use crate::store::bell::Bell;
 use crate::store::execution::Attempt;
@@ -28,7 +33,7 @@ use crate::store::worker::WorkerStatus;
 use crate::store::{StoreError, now};
 use crate::worker::Worker;
 
-use lease::Renewed;
+use monitor::Vitals;
 use running::Running;
 
 /// How long executions may go on after they were asked to end, beyond the grace that each has.
@@ -41,6 +46,8 @@ pub enum Event {
     Ready {
         /// How many it runs at a time.
         slots: usize,
+        /// Where its health and figures can be asked for.
+        monitor: Option<SocketAddr>,
     },
     /// It looked at the queue, as it does every `poll_interval`: it is alive.
     Looked {
@@ -86,6 +93,14 @@ pub enum ServiceError {
         #[source]
         source: io::Error,
     },
+    /// Nobody can ask for its health and figures.
+    #[error("can't listen on `{address}`, which is what `monitor_address` says: {source}")]
+    Monitor {
+        /// What is set.
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -97,7 +112,7 @@ struct Service {
     worker: Worker,
     lessee: Lessee,
     running: Running,
-    renewed: Renewed,
+    vitals: Arc<Vitals>,
     /// There may be something to claim.
     work: Notify,
     /// Somebody may have asked for the end of something.
@@ -115,7 +130,7 @@ pub async fn serve(worker: Worker, stop: Cancel, observe: Observer) -> Result<()
 async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Result<(), ServiceError> {
     let _lock = lock(&worker)?;
     let settings = &worker.settings;
-    let (slots, poll) = (settings.worker_slots, settings.poll_interval);
+    let (slots, poll, lease) = (settings.worker_slots, settings.poll_interval, settings.lease);
     // First listen, then look: what is rung in between is heard.
     let mut listener = worker.store.listen().await;
     let lessee = Lessee::new(worker.id);
@@ -123,7 +138,7 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
     let service = Rc::new(Service {
         lessee,
         running: Running::default(),
-        renewed: Renewed::now(),
+        vitals: Arc::new(Vitals::new(lease::sure(lease))),
         work: Notify::new(),
         asked: Notify::new(),
         packs: Notify::new(),
@@ -134,7 +149,8 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
     background.spawn_local(lease::keep(Rc::clone(&service)));
     background.spawn_local(lease::watch(Rc::clone(&service)));
     background.spawn_local(preparation::prepare(Rc::clone(&service)));
-    observe(Event::Ready { slots });
+    let monitor = watch_over(&service, &mut background).await?;
+    observe(Event::Ready { slots, monitor });
 
     let mut runs = JoinSet::new();
     let mut look = interval(poll);
@@ -142,11 +158,11 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
     loop {
         let is_look = tokio::select! {
             () = stop.asked() => break,
-            rung = listener.heard() => {
-                if rung.queue {
+            heard = listener.heard() => {
+                if heard.queue {
                     service.asked.notify_one();
                 }
-                if rung.packs {
+                if heard.packs {
                     service.packs.notify_one();
                 }
                 false
@@ -159,10 +175,13 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
             }
         };
         fill(&service, slots, &mut runs, &observe).await;
+        metrics::load(service.running.len(), slots);
         if is_look {
+            service.vitals.has_looked();
             observe(Event::Looked { running: service.running.len() });
         }
     }
+    service.vitals.is_draining.store(true, Ordering::Relaxed);
     observe(Event::Draining { running: service.running.len() });
     service.worker.store.worker_status(service.worker.id, WorkerStatus::Draining, slots).await?;
     drain(&service, &mut stop, &mut runs, &observe).await;
@@ -175,6 +194,21 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
         service.worker.close().await;
     }
     Ok(())
+}
+
+/// Lets others ask how the service is, if that is wanted. Where.
+async fn watch_over(
+    service: &Service,
+    background: &mut JoinSet<()>,
+) -> Result<Option<SocketAddr>, ServiceError> {
+    let Some(address) = service.worker.settings.monitor_address else { return Ok(None) };
+    let figures = metrics::recorder()
+        .map_err(|error| ServiceError::Monitor { address, source: io::Error::other(error) })?;
+    let (vitals, store) = (Arc::clone(&service.vitals), service.worker.store.clone());
+    let answer = monitor::answer(address, vitals, store, figures).await;
+    let (bound, answering) = answer.map_err(|source| ServiceError::Monitor { address, source })?;
+    background.spawn_local(answering);
+    Ok(Some(bound))
 }
 
 /// Claims until all slots are taken or nothing waits that this worker can run.
@@ -191,8 +225,12 @@ async fn fill(
             return;
         }
         let lease = service.worker.settings.lease;
+        let asked_at = Instant::now();
         let claimed = match service.worker.store.claim(service.lessee, free, lease).await {
-            Ok(claimed) => claimed,
+            Ok(claimed) => {
+                metrics::claim(asked_at.elapsed());
+                claimed
+            }
             Err(error) => {
                 // The next look tries again.
                 tracing::warn!("can't claim executions: {error}");
@@ -207,6 +245,7 @@ async fn fill(
             judged = true;
         }
         for claimed in claimed {
+            metrics::claimed((now() - claimed.run_at).to_std().unwrap_or_default());
             let cancel = service.running.insert(claimed.attempt);
             observe(Event::Began { claimed: claimed.clone() });
             runs.spawn_local(run(Rc::clone(service), claimed, cancel));

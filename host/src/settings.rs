@@ -11,6 +11,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -173,6 +174,8 @@ pub struct Settings {
     pub recheck_interval: Duration,
     pub drain_timeout: Duration,
     pub execution_retention: Duration,
+    /// None: nobody is answered.
+    pub monitor_address: Option<SocketAddr>,
     pub secrets_file: Option<PathBuf>,
     /// The file's `[variables]`: given to steps that build environments, such as a proxy or an index.
     pub variables: BTreeMap<String, String>,
@@ -213,24 +216,12 @@ impl Settings {
             }
         };
         let packs_dir = resolver.path("packs_dir", data_dir.join("packs"))?;
-        let bundles = match resolver.find("bundles") {
-            Some((text, origin)) => resolver.keep("bundles", origin, &text, value::bundles)?,
-            None => resolver.default(
-                "bundles",
-                BundlesLocation::Folder(data_dir.join("bundles")),
-                BundlesLocation::to_string,
-            ),
-        };
+        let bundles = BundlesLocation::Folder(data_dir.join("bundles"));
+        let bundles = resolver.settle("bundles", bundles, value::bundles, BundlesLocation::to_string)?;
         let runtime_envs_dir = resolver.path("runtime_envs_dir", data_dir.join("envs"))?;
         let cache_dir = resolver.path("cache_dir", data_dir.join("cache"))?;
         let worker_name = resolver.text("worker_name", host_name())?;
-        let worker_runtimes = match resolver.find("worker_runtimes") {
-            Some((text, origin)) => {
-                Some(resolver.keep("worker_runtimes", origin, &text, |text| Ok(value::list(text)))?)
-                    .filter(|list| !list.is_empty())
-            }
-            None => resolver.default("worker_runtimes", None, |_| "all".to_owned()),
-        };
+        let worker_runtimes = resolver.optional("worker_runtimes", "all", |text| Ok(value::list(text)))?;
         let seconds = Duration::from_secs;
         let verification_timeout = resolver.duration("verification_timeout", seconds(10))?;
         let detection_timeout = resolver.duration("detection_timeout", seconds(60))?;
@@ -252,10 +243,8 @@ impl Settings {
         let recheck_interval = resolver.positive("recheck_interval", seconds(300))?;
         let drain_timeout = resolver.duration("drain_timeout", seconds(60))?;
         let execution_retention = resolver.positive("execution_retention", seconds(30 * 24 * 3600))?;
-        let secrets_file = match resolver.find("secrets_file") {
-            Some((text, origin)) => Some(resolver.keep("secrets_file", origin, &text, value::path)?),
-            None => resolver.default("secrets_file", None, |_| "none".to_owned()),
-        };
+        let monitor_address = resolver.optional("monitor_address", "none", value::address)?;
+        let secrets_file = resolver.optional("secrets_file", "none", value::path)?;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Self {
             data_dir,
@@ -265,7 +254,7 @@ impl Settings {
             runtime_envs_dir,
             cache_dir,
             worker_name,
-            worker_runtimes,
+            worker_runtimes: worker_runtimes.filter(|list| !list.is_empty()),
             verification_timeout,
             detection_timeout,
             step_timeout,
@@ -282,6 +271,7 @@ impl Settings {
             recheck_interval,
             drain_timeout,
             execution_retention,
+            monitor_address,
             secrets_file,
             variables: file_variables(sources)
                 .map(|(_, name, entry)| (name.clone(), entry.text.clone()))
@@ -400,6 +390,19 @@ impl Resolver<'_> {
 
     fn duration(&mut self, name: &'static str, default: Duration) -> Result<Duration, SettingsError> {
         self.settle(name, default, value::duration, |duration| value::show_duration(*duration))
+    }
+
+    /// What need not be set; `unset` says what that means.
+    fn optional<T>(
+        &mut self,
+        name: &'static str,
+        unset: &str,
+        parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
+    ) -> Result<Option<T>, SettingsError> {
+        match self.find(name) {
+            Some((text, origin)) => self.keep(name, origin, &text, parse).map(Some),
+            None => Ok(self.default(name, None, |_| unset.to_owned())),
+        }
     }
 
     /// A duration that is no time at all makes no sense.

@@ -12,6 +12,7 @@ use crate::detection::DetectionError;
 use crate::environment::layout::Layout;
 use crate::environment::rubbish::remove_rubbish;
 use crate::execution::Status;
+use crate::metrics;
 use crate::nearest::{did_you_mean, nearest_name};
 use crate::pack::embedded;
 use crate::pack::install::{self, Approve, InstallError};
@@ -218,6 +219,9 @@ impl Worker {
     /// somebody else was faster.
     pub(crate) async fn give_up(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>, StoreError> {
         let status = self.store.lose(attempt, reason).await?;
+        if let Some(status) = status {
+            metrics::lost(status);
+        }
         let what = match status {
             None => return Ok(None),
             Some(Status::Queued) => "put an execution back into the queue",

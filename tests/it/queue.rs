@@ -3,6 +3,7 @@
 
 mod fleet;
 mod model;
+mod monitor;
 
 use std::fs::{self, File};
 use std::process::{Child, Stdio};

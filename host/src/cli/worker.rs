@@ -1,5 +1,6 @@
 //! `attune worker`: a service that runs what is queued.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use clap::Args;
@@ -27,7 +28,7 @@ pub(super) struct WorkerCommand {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Shown {
-    Ready { slots: usize },
+    Ready { slots: usize, monitor: Option<SocketAddr> },
     Began { id: String, attempt: i64, action: String },
     Ended { id: String, attempt: i64, status: Option<&'static str> },
     Draining { running: usize },
@@ -37,7 +38,7 @@ impl Shown {
     /// None for what is not worth a line.
     fn new(event: Event) -> Option<Self> {
         Some(match event {
-            Event::Ready { slots } => Self::Ready { slots },
+            Event::Ready { slots, monitor } => Self::Ready { slots, monitor },
             Event::Looked { .. } => return None,
             Event::Began { claimed } => Self::Began {
                 id: claimed.attempt.id.to_string(),
@@ -111,7 +112,10 @@ fn show(output: &Output, name: &str, event: Event) {
     }
     let line = match event {
         Event::Looked { .. } => return,
-        Event::Ready { slots } => format!("worker {name} is ready: {slots} executions at a time"),
+        Event::Ready { slots, monitor } => {
+            let asked = monitor.map(|address| format!("; it answers at http://{address}/metrics"));
+            format!("worker {name} is ready: {slots} executions at a time{}", asked.unwrap_or_default())
+        }
         Event::Began { claimed } => {
             let again = if claimed.attempt.number > 1 {
                 format!(", attempt {}", claimed.attempt.number)

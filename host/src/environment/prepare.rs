@@ -5,6 +5,7 @@
 //! that is no reason to build again.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::build::{self, BuildError, Built, Progress, Tool, build};
 use super::key::{Ingredients, InvalidKey, Key, UnhashablePlan, plan_digest};
@@ -17,6 +18,7 @@ use crate::detection::DetectionError;
 use crate::digest;
 use crate::execution::choice::Choice;
 use crate::installation::{Failure, FailureClass, Identity, Installation};
+use crate::metrics;
 use crate::plugin::{CheckRequest, Function, Health, PlanRequest, PluginError, RuntimePlugin};
 use crate::reference::PackRef;
 use crate::store::StoreError;
@@ -396,7 +398,11 @@ impl<'a> Question<'a> {
         };
         self.set_aside_broken(&key).await?;
         loop {
+            let began = Instant::now();
             let outcome = build(&request, |folder: PathBuf| self.check_built(folder), &progress).await;
+            if outcome.as_ref().map_or(true, |built| built.fresh) {
+                metrics::environment_build(&reference.to_string(), began.elapsed(), outcome.is_ok());
+            }
             self.record(plan, &key, outcome.as_ref()).await?;
             let built = outcome?;
             // A collection may have been quicker.

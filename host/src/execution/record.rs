@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 
 use crate::environment::prepare::Prepared;
+use crate::metrics;
 use crate::selection::SelectionView;
 use crate::store::execution::{Attempt, Decided, End, Ended, LogChunk, NewExecution};
 use crate::store::queue::Claimed;
@@ -177,6 +178,8 @@ impl Record {
         if !patiently(worker.settings.lease, record).await? {
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
+        let reason = end.ended.reason.as_deref();
+        metrics::ended(&asked.action.reference.to_string(), ending.status, reason, &timings);
         tracing::info!(execution.status = %ending.status, "an execution ended");
         Ok(Outcome {
             id: self.attempt.id,
@@ -239,9 +242,10 @@ fn backoff(attempt: i64) -> Duration {
 /// Ends an attempt that can't be begun, since what was asked is wrong by now.
 pub(super) async fn refuse(
     worker: &Worker,
-    attempt: Attempt,
+    claimed: &Claimed,
     error: AskError,
 ) -> Result<Status, ExecutionError> {
+    let attempt = claimed.attempt;
     let error = ExecutionError::from(error);
     let ended = Ended {
         status: Status::Failed,
@@ -259,6 +263,7 @@ pub(super) async fn refuse(
     if !worker.store.finish_execution(&end).await? {
         return Err(ExecutionError::NotRunning { id: attempt.id });
     }
+    metrics::ended(&claimed.action.to_string(), Status::Failed, Some(error.class()), &[]);
     tracing::info!(execution.id = %attempt.id, execution.status = %Status::Failed, "can't begin: {error}");
     Ok(Status::Failed)
 }

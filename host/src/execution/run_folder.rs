@@ -95,7 +95,7 @@ pub(crate) enum Kind {
 pub(crate) fn attempt_of(name: &str) -> Option<(Attempt, Kind)> {
     let mut parts = name.split('.');
     let (id, number) = (parts.next()?, parts.next()?);
-    let kind = match parts.last() {
+    let kind = match parts.next_back() {
         None => Kind::Whole,
         Some(NEW) => Kind::New,
         Some(OLD) => Kind::Old,

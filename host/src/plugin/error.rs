@@ -36,11 +36,11 @@ impl Function {
             Self::Plan | Self::Check | Self::Launch => Some("environment"),
         }
     }
-}
 
-impl fmt::Display for Function {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+    /// Its interface and its own name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Load => "load",
             Self::Detect => "detection.detect",
             Self::Aliases => "detection.aliases",
@@ -48,7 +48,13 @@ impl fmt::Display for Function {
             Self::Plan => "environment.plan",
             Self::Check => "environment.check",
             Self::Launch => "environment.launch",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 

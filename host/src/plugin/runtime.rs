@@ -30,6 +30,7 @@ use super::roots::Looks;
 use super::{Plugins, call};
 use crate::environment::{LaunchCommand, Manifest, Plan};
 use crate::installation::{Candidate, Failure, FailureClass, Identity, Installation, Verdict};
+use crate::metrics;
 use crate::pack::{DeclaredVersion, ExecutionConfig, VerificationCommand};
 
 /// What `detect` is asked.
@@ -346,6 +347,7 @@ impl RuntimePlugin {
             plugin.function = %function,
             runtime.ref = %self.scope.runtime,
         );
+        let began = Instant::now();
         let outcome = {
             let store = &mut store;
             let running = async {
@@ -361,6 +363,13 @@ impl RuntimePlugin {
         let outcome = outcome
             .unwrap_or_else(|_| Err(DeadlinePassed.into()))
             .map_err(|error| cause_of(&error, &store, function, limit));
+        metrics::plugin_call(
+            self.scope.pack.as_str(),
+            &self.scope.component,
+            function.name(),
+            began.elapsed(),
+            outcome.is_ok(),
+        );
         self.record(&report, outcome.as_ref().err());
         let call = store.into_data();
         match outcome {

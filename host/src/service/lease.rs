@@ -1,12 +1,12 @@
 //! Keeping what was claimed, and taking back what others can't keep.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Service;
+use crate::metrics;
 use crate::store::StoreError;
 use crate::store::bell::Bell;
 use crate::store::lease::Lessee;
@@ -23,22 +23,9 @@ const SURE: f64 = 2.0 / 3.0;
 /// How many ended executions are removed at once.
 const FORGOTTEN_AT_ONCE: u32 = 500;
 
-/// When the leases were renewed the last time, by a clock that nobody sets.
-#[derive(Debug)]
-pub(super) struct Renewed(Cell<Instant>);
-
-impl Renewed {
-    pub(super) fn now() -> Self {
-        Self(Cell::new(Instant::now()))
-    }
-
-    fn store(&self, time: Instant) {
-        self.0.set(time);
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.get().elapsed()
-    }
+/// For how long a lease that is not renewed can be relied on.
+pub(super) fn sure(lease: Duration) -> Duration {
+    lease.mul_f64(SURE)
 }
 
 /// Renews the leases of this service, ends what it has lost or somebody wants to end, and takes back what other
@@ -58,7 +45,9 @@ pub(super) async fn keep(service: Rc<Service>) {
         if !is_beat && service.running.len() == 0 {
             continue;
         }
-        if let Err(error) = renew(&service).await {
+        let renewed = renew(&service).await;
+        metrics::renewal(renewed.is_ok());
+        if let Err(error) = renewed {
             tracing::warn!("can't renew the leases: {error}");
             continue;
         }
@@ -72,7 +61,7 @@ async fn renew(service: &Service) -> Result<(), StoreError> {
     let (store, settings) = (&service.worker.store, &service.worker.settings);
     let asked_at = Instant::now();
     let held = store.renew(service.lessee, settings.lease).await?;
-    service.renewed.store(asked_at);
+    service.vitals.has_renewed(asked_at);
     for stray in service.running.compare(&held, asked_at) {
         service.worker.give_up(stray, "its end could not be recorded").await?;
     }
@@ -130,12 +119,12 @@ pub(super) async fn take_back(service: &Service, successor: Option<Lessee>) -> R
 /// or this process was stopped for a while.
 pub(super) async fn watch(service: Rc<Service>) {
     let lease = service.worker.settings.lease;
-    let sure = lease.mul_f64(SURE);
+    let sure = sure(lease);
     let mut look = interval((lease / 30).max(Duration::from_millis(10)));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look.tick().await;
-        if service.renewed.elapsed() > sure {
+        if service.vitals.is_unsure() {
             // What was claimed since has a lease that is younger.
             let ended = service.running.end_older(sure);
             if ended > 0 {

@@ -52,7 +52,7 @@ pub(super) async fn prepare(service: Rc<Service>) {
         if let Err(error) = judge_all(&service).await {
             tracing::warn!("can't find out what this worker can run: {error}");
         }
-        if let Err(error) = build_all(&service.worker).await {
+        if let Err(error) = Box::pin(build_all(&service.worker)).await {
             tracing::warn!("can't prepare environments: {error}");
         }
     }

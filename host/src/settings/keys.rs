@@ -12,7 +12,7 @@ pub struct Key {
 }
 
 /// Everything that can be set.
-pub const KEYS: [Key; 25] = [
+pub const KEYS: [Key; 26] = [
     Key {
         name: "data_dir",
         variable: "ATTUNE_DATA_DIR",
@@ -124,6 +124,11 @@ pub const KEYS: [Key; 25] = [
         name: "execution_retention",
         variable: "ATTUNE_EXECUTION_RETENTION",
         help: "time for which workers keep executions that have ended",
+    },
+    Key {
+        name: "monitor_address",
+        variable: "ATTUNE_MONITOR_ADDRESS",
+        help: "address and port at which a worker answers `/health/live`, `/health/ready` and `/metrics`; none unless set",
     },
     Key {
         name: "secrets_file",

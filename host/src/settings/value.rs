@@ -1,5 +1,6 @@
 //! Reading the values of settings, and showing them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub enum InvalidValue {
     Path { text: String },
     #[error("that: write `sqlite://` and the absolute path of a file, or `postgres://user@host/database`")]
     Database,
+    #[error("`{text}`: write an address and a port, such as `127.0.0.1:9464` or `[::]:9464`")]
+    Address { text: String },
     #[error("`{text}`: write the absolute path of a folder, or `s3://bucket/path`")]
     Bundles { text: String },
 }
@@ -85,6 +88,11 @@ pub(super) fn database(text: &str) -> Result<Location, InvalidValue> {
         Ok(location) => Ok(location),
         Err(_) => Err(InvalidValue::Database),
     }
+}
+
+/// An address with a port.
+pub(super) fn address(text: &str) -> Result<SocketAddr, InvalidValue> {
+    text.trim().parse().map_err(|_| InvalidValue::Address { text: text.to_owned() })
 }
 
 /// A folder or a bucket.

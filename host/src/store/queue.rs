@@ -87,6 +87,17 @@ pub enum CancelOutcome {
     Unknown,
 }
 
+/// How much waits in the queue of those who need the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depth {
+    pub runtime: String,
+    pub constraint: String,
+    /// Also those that are to wait.
+    pub waiting: usize,
+    /// For how long the first of them could have begun already.
+    pub oldest: Duration,
+}
+
 /// The smaller, the earlier: a higher priority counts as having waited longer.
 fn rank(run_at: DateTime<Utc>, priority: i64) -> i64 {
     let step = PRIORITY_STEP.num_microseconds().unwrap_or(i64::MAX);
@@ -265,6 +276,33 @@ impl Store {
             .fetch_all()
             .await?;
         Ok(!rows.is_empty())
+    }
+
+    /// How much waits, by what it needs.
+    pub async fn queue_depths(&self) -> Result<Vec<Depth>> {
+        let rows = self
+            .database
+            .query(
+                "select requirement.runtime as runtime, requirement.constraint_text as constraint_text,
+                     count(*) as waiting, min(execution.run_at) as oldest
+                 from execution join requirement on requirement.id = execution.requirement
+                 where execution.status = 'queued'
+                 group by requirement.runtime, requirement.constraint_text",
+            )
+            .fetch_all()
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let (waiting, oldest): (i64, DateTime<Utc>) =
+                    (row.try_get("waiting")?, row.try_get("oldest")?);
+                Ok(Depth {
+                    runtime: row.try_get("runtime")?,
+                    constraint: row.try_get("constraint_text")?,
+                    waiting: usize::try_from(waiting).unwrap_or_default(),
+                    oldest: (now() - oldest).to_std().unwrap_or_default(),
+                })
+            })
+            .collect()
     }
 
     /// Removes executions that ended before a time, with their logs, at most `limit` at once. How many that were.

@@ -29,10 +29,10 @@ pub struct MissingFiles {
 pub enum FilesError {
     /// They can't be fetched.
     #[error(transparent)]
-    Bundles(#[from] BundlesError),
+    Bundles(#[from] Box<BundlesError>),
     /// They can't be written.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(#[from] Box<BundleError>),
     /// A component can't be written.
     #[error("can't write a component to `{}`: {source}", path.display())]
     Component {
@@ -76,7 +76,8 @@ impl Worker {
 
     async fn fetch(&self, pack: &PackRef, digest: &str) -> Result<(), MissingFiles> {
         let fetched = async {
-            let bundle = Bundles::open(&self.settings.bundles)?.fetch(digest).await?;
+            let bundles = Bundles::open(&self.settings.bundles).map_err(Box::new)?;
+            let bundle = bundles.fetch(digest).await.map_err(Box::new)?;
             // Before the pack: whoever sees its folder need not look for its components.
             let components = self.settings.components_dir();
             for (path, entry) in bundle.iter().filter(|(path, _)| component_name(path).is_some()) {
@@ -86,7 +87,7 @@ impl Worker {
                     FilesError::Component { path: components.clone(), source }
                 })?;
             }
-            bundle.unpack(&self.pack_folder(pack, digest))?;
+            bundle.unpack(&self.pack_folder(pack, digest)).map_err(Box::new)?;
             Ok(())
         };
         fetched.await.map_err(|source| MissingFiles { pack: pack.clone(), source })?;
