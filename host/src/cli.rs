@@ -88,6 +88,9 @@ enum Command {
     },
 }
 
+/// Threads of a service beside its own, for components.
+const SERVICE_THREADS: usize = 2;
+
 /// Runs the command that `arguments` (the program's name first) ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -102,7 +105,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     options::start_log(&cli.options, &output);
     // A command waits most of its time. With one thread for that, nothing has to be handed from core to core:
     // what computes for long goes to threads of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match cli.command {
+        // A service must not wait for a component that computes for long.
+        Command::Worker(_) => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(SERVICE_THREADS).enable_all().build()
+        }
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    };
     let outcome = match runtime {
         Ok(runtime) => {
             let outcome = runtime.block_on(cli.command.execute(&cli.options, &output));

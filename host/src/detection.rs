@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use futures_util::future::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::digest;
@@ -158,8 +159,9 @@ async fn look(
         tools_run = answer.report.tools_run,
         "looked for installations"
     );
+    // Boxed: otherwise the compiler can't tell that what awaits this may move between threads.
     let settled =
-        answer.value.into_iter().map(|candidate| settle(worker, runtime, candidate, known, &plugin));
+        answer.value.into_iter().map(|candidate| settle(worker, runtime, candidate, known, &plugin).boxed());
     let mut found: Vec<_> =
         stream::iter(settled).buffer_unordered(programs_at_a_time()).try_collect().await?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -292,6 +294,7 @@ async fn remember(worker: &Worker, memo: &Memo) -> Result<(), DetectionError> {
             ProbeKey { plugin: &entry.key.component, path, invocation: &entry.key.invocation, identity };
         (key, entry)
     });
+    let probes = probes.collect::<Vec<_>>();
     worker.store.remember_probes(worker.id, probes).await?;
     Ok(())
 }

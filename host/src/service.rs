@@ -109,7 +109,7 @@ pub enum ServiceError {
 /// What the parts of a service share.
 #[derive(Debug)]
 struct Service {
-    worker: Worker,
+    worker: Arc<Worker>,
     lessee: Lessee,
     running: Running,
     vitals: Arc<Vitals>,
@@ -119,6 +119,8 @@ struct Service {
     asked: Notify,
     /// A pack may have been installed or removed.
     packs: Notify,
+    /// Something may wait whose need nobody has judged yet.
+    unjudged: Notify,
 }
 
 /// Runs executions until `stop` is asked for and what runs then has ended. What has not ended in `drain_timeout` is
@@ -142,12 +144,14 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
         work: Notify::new(),
         asked: Notify::new(),
         packs: Notify::new(),
-        worker,
+        unjudged: Notify::new(),
+        worker: Arc::new(worker),
     });
     lease::take_back(&service, Some(lessee)).await?;
     let mut background = JoinSet::new();
     background.spawn_local(lease::keep(Rc::clone(&service)));
     background.spawn_local(lease::watch(Rc::clone(&service)));
+    background.spawn_local(preparation::judge_new(Rc::clone(&service)));
     background.spawn_local(preparation::prepare(Rc::clone(&service)));
     let monitor = watch_over(&service, &mut background).await?;
     observe(Event::Ready { slots, monitor });
@@ -190,8 +194,8 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
     drop(listener);
     service.worker.store.worker_status(service.worker.id, WorkerStatus::Stopped, slots).await?;
     // All who shared it have ended.
-    if let Some(service) = Rc::into_inner(service) {
-        service.worker.close().await;
+    if let Some(worker) = Rc::into_inner(service).and_then(|service| Arc::into_inner(service.worker)) {
+        worker.close().await;
     }
     Ok(())
 }
@@ -218,7 +222,6 @@ async fn fill(
     runs: &mut JoinSet<(Attempt, Result<Status, ExecutionError>)>,
     observe: &Observer,
 ) {
-    let mut judged = false;
     loop {
         let free = slots.saturating_sub(service.running.len());
         if free == 0 {
@@ -239,10 +242,8 @@ async fn fill(
         };
         if claimed.is_empty() {
             // Something may wait whose need nobody has judged yet.
-            if judged || !preparation::judge_new(service).await {
-                return;
-            }
-            judged = true;
+            service.unjudged.notify_one();
+            return;
         }
         for claimed in claimed {
             metrics::claimed((now() - claimed.run_at).to_std().unwrap_or_default());

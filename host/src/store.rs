@@ -29,9 +29,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 
 use database::{Database, Transaction};
@@ -88,7 +90,7 @@ pub enum StoreError {
         source: sqlx::migrate::MigrateError,
     },
     /// A query failed.
-    #[error("the database refused a query")]
+    #[error("the database refused a query: {0}")]
     Query(#[from] sqlx::Error),
 }
 
@@ -206,9 +208,17 @@ async fn open_file(path: &Path, location: &Location) -> Result<SqlitePool> {
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
+        .before_acquire(|connection, _| Box::pin(async { Ok(is_free(connection).await) }))
         .connect_with(options)
         .await
         .map_err(|source| StoreError::Open { location: location.clone(), source })
+}
+
+/// Whether the transaction before has ended. When the disk is full, SQLite ends it by itself; it then can't be ended once
+/// more, and whoever counts them counts one too many for ever. Such a connection is replaced.
+async fn is_free(connection: &mut SqliteConnection) -> bool {
+    // What was dropped is ended by the connection's own thread, which has answered only then.
+    !connection.is_in_transaction() || (connection.ping().await.is_ok() && !connection.is_in_transaction())
 }
 
 async fn connect(url: &str, location: &Location) -> Result<PgPool> {

@@ -1,23 +1,30 @@
 //! Finding out what this machine can run, and building what that needs before somebody waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value as Json;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Service;
 use crate::detection::{self, Detected, Freshness};
 use crate::environment::prepare::{self, Need};
-use crate::execution::choice::{self, Asked, choose, judge};
+use crate::execution::choice::{self, Asked, choose};
 use crate::pack::VersionPolicy;
+use crate::reference::RuntimeRef;
 use crate::selection::{Selection, SelectionView};
 use crate::store::StoreError;
+use crate::store::action::ActionRow;
 use crate::store::requirement::RequirementRow;
 use crate::store::runtime::RuntimeRow;
 use crate::version::constraint::Constraint;
 use crate::worker::Worker;
+
+/// How many runtimes are looked for at a time, and how many environments are built.
+const AT_ONCE: usize = 4;
 
 /// A requirement, why it is not satisfied if it isn't, and what was judged.
 type Judgement = (i64, Option<String>, Option<Json>);
@@ -69,48 +76,82 @@ async fn fetch_all(worker: &Worker, installed: &BTreeMap<String, (String, String
     }
 }
 
-/// Judges again what every execution needs that was ever asked for, one runtime after another; what is satisfied can
-/// be claimed while the next is still looked for.
+/// Judges again what every execution needs that was ever asked for, several runtimes at a time; what is satisfied can be
+/// claimed while the others are still looked for.
 async fn judge_all(service: &Service) -> Result<(), StoreError> {
     let worker = &service.worker;
+    let mut needs = by_runtime(worker.store.requirements(worker.id, true).await?);
     // Those that nothing asks for yet are looked for too, so that the first to ask need not wait.
     for runtime in worker.store.runtimes().await? {
-        if let Err(error) = detection::detect(worker, &runtime, Freshness::IfChanged).await {
-            tracing::warn!(runtime.r#ref = %runtime.runtime.reference, "can't look for installations: {error}");
+        needs.entry(runtime.runtime.reference).or_default();
+    }
+    let judging = needs.into_iter().map(|(runtime, requirements)| {
+        let worker = Arc::clone(worker);
+        async move { judge(&worker, &runtime, &requirements).await }
+    });
+    some_at_once(judging, || service.work.notify_one()).await;
+    Ok(())
+}
+
+/// Judges what nobody asked for before, whenever somebody misses it: each runtime by itself, so that one whose
+/// component hangs holds up no other.
+pub(super) async fn judge_new(service: Rc<Service>) {
+    let mut judging = JoinSet::new();
+    let mut busy = BTreeSet::new();
+    loop {
+        tokio::select! {
+            Some(judged) = judging.join_next() => {
+                if let Ok(runtime) = judged {
+                    busy.remove(&runtime);
+                }
+                service.work.notify_one();
+                continue;
+            }
+            () = service.unjudged.notified() => {}
+        }
+        let new = match service.worker.store.requirements(service.worker.id, false).await {
+            Ok(new) => by_runtime(new),
+            Err(error) => {
+                tracing::warn!("can't find out what waits in the queue: {error}");
+                continue;
+            }
+        };
+        for (runtime, requirements) in new {
+            if busy.insert(runtime.clone()) {
+                let worker = Arc::clone(&service.worker);
+                judging.spawn(async move {
+                    judge(&worker, &runtime, &requirements).await;
+                    runtime
+                });
+            }
         }
     }
-    judge_requirements(worker, &worker.store.requirements(worker.id, true).await?).await?;
-    service.work.notify_one();
-    Ok(())
 }
 
-/// Judges what nobody asked for before. Whether there was anything.
-pub(super) async fn judge_new(service: &Service) -> bool {
-    let worker = &service.worker;
-    let judged = async {
-        let new = worker.store.requirements(worker.id, false).await?;
-        judge_requirements(worker, &new).await?;
-        Ok::<_, StoreError>(!new.is_empty())
-    };
-    judged.await.unwrap_or_else(|error| {
-        tracing::warn!("can't find out what waits in the queue: {error}");
-        false
-    })
-}
-
-async fn judge_requirements(worker: &Worker, requirements: &[RequirementRow]) -> Result<(), StoreError> {
-    let mut by_runtime = BTreeMap::<String, Vec<&RequirementRow>>::new();
+fn by_runtime(requirements: Vec<RequirementRow>) -> BTreeMap<RuntimeRef, Vec<RequirementRow>> {
+    let mut by_runtime = BTreeMap::<_, Vec<_>>::new();
     for requirement in requirements {
-        by_runtime.entry(requirement.runtime.to_string()).or_default().push(requirement);
+        by_runtime.entry(requirement.runtime.clone()).or_default().push(requirement);
     }
-    for (name, requirements) in by_runtime {
-        let runtime = worker.store.runtime(&requirements[0].runtime).await?;
-        let state = state(worker, runtime.as_ref(), &name).await;
-        let judged =
-            requirements.iter().map(|requirement| judgement(requirement, &state)).collect::<Vec<_>>();
-        worker.store.keep_judgements(worker.id, &judged).await?;
+    by_runtime
+}
+
+/// Finds out what there is of a runtime, and which requirements that satisfies.
+async fn judge(worker: &Worker, reference: &RuntimeRef, requirements: &[RequirementRow]) {
+    if let Err(error) = Box::pin(try_judge(worker, reference, requirements)).await {
+        tracing::warn!(runtime.r#ref = %reference, "can't find out what this worker can run: {error}");
     }
-    Ok(())
+}
+
+async fn try_judge(
+    worker: &Worker,
+    reference: &RuntimeRef,
+    requirements: &[RequirementRow],
+) -> Result<(), StoreError> {
+    let runtime = worker.store.runtime(reference).await?;
+    let state = state(worker, runtime.as_ref(), reference).await;
+    let judged = requirements.iter().map(|requirement| judgement(requirement, &state)).collect::<Vec<_>>();
+    worker.store.keep_judgements(worker.id, &judged).await
 }
 
 /// What a worker has of a runtime.
@@ -122,7 +163,7 @@ enum State<'a> {
     Unusable(String),
 }
 
-async fn state<'a>(worker: &Worker, runtime: Option<&'a RuntimeRow>, name: &str) -> State<'a> {
+async fn state<'a>(worker: &Worker, runtime: Option<&'a RuntimeRow>, name: &RuntimeRef) -> State<'a> {
     let Some(runtime) = runtime else { return State::Unusable(format!("there is no runtime `{name}`")) };
     if !worker.serves(runtime) {
         return State::Unusable(format!("`worker_runtimes` does not name `{name}`"));
@@ -132,7 +173,10 @@ async fn state<'a>(worker: &Worker, runtime: Option<&'a RuntimeRow>, name: &str)
     }
     match detection::detect(worker, runtime, Freshness::IfChanged).await {
         Ok(detected) => State::Installed(runtime, detected),
-        Err(error) => State::Unusable(error.to_string()),
+        Err(error) => {
+            tracing::warn!(runtime.r#ref = %name, "can't look for installations: {error}");
+            State::Unusable(error.to_string())
+        }
     }
 }
 
@@ -168,7 +212,7 @@ fn wanted(
         variant: Some(requirement.variant.as_str()).filter(|variant| !variant.is_empty()),
         policy: if requirement.fallback { VersionPolicy::Fallback } else { VersionPolicy::default() },
     };
-    match judge(runtime, &detected.installations, range.as_ref(), asked) {
+    match choice::judge(runtime, &detected.installations, range.as_ref(), asked) {
         Ok(_) => Ok(()),
         Err(selection) => {
             let reason = format!(
@@ -181,39 +225,60 @@ fn wanted(
     }
 }
 
-/// Builds the environments that enabled actions need and that are not there yet.
-async fn build_all(worker: &Worker) -> Result<(), StoreError> {
-    for row in worker.store.actions(None).await? {
-        let action = row.action;
-        if !action.enabled {
-            continue;
+/// Builds the environments that enabled actions need and that are not there yet, several at a time.
+async fn build_all(worker: &Arc<Worker>) -> Result<(), StoreError> {
+    let actions = worker.store.actions(None).await?;
+    let building = actions.into_iter().filter(|row| row.action.enabled).map(|row| {
+        let worker = Arc::clone(worker);
+        async move { build_for(&worker, &row).await }
+    });
+    some_at_once(building, || {}).await;
+    Ok(())
+}
+
+/// Runs tasks, a few at a time and away from the thread of the service, which must not wait for a component; `each`
+/// follows the end of each.
+async fn some_at_once(
+    tasks: impl IntoIterator<Item = impl Future<Output = ()> + Send + 'static>,
+    each: impl Fn(),
+) {
+    let mut running = JoinSet::new();
+    for task in tasks {
+        while running.len() >= AT_ONCE && running.join_next().await.is_some() {
+            each();
         }
-        let pack = action.reference.pack();
-        let Ok(runtime) = worker.runtime(&action.program.runtime, Some(pack)).await else { continue };
-        let asked = Asked {
-            constraint: action.program.constraint.as_ref(),
-            variant: action.program.variant.as_deref(),
-            policy: action.program.version_policy,
-        };
-        let Ok(choice) = choose(worker, &runtime, asked).await else { continue };
-        let folder = worker.pack_folder(pack, &row.pack_digest);
-        let need = Need {
-            pack,
-            pack_digest: &row.pack_digest,
-            pack_folder: &folder,
-            entry_point: &action.program.entry_point,
-            runtime: &runtime,
-            choice: &choice,
-        };
-        match prepare::prepare(worker, need, |_| {}).await {
-            Ok(prepared) if prepared.fresh => {
-                tracing::info!(action.r#ref = %action.reference, "built an environment");
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(action.r#ref = %action.reference, "can't build an environment: {error}");
-            }
+        running.spawn(task);
+    }
+    while running.join_next().await.is_some() {
+        each();
+    }
+}
+
+async fn build_for(worker: &Worker, ActionRow { action, pack_digest, .. }: &ActionRow) {
+    let pack = action.reference.pack();
+    let Ok(runtime) = worker.runtime(&action.program.runtime, Some(pack)).await else { return };
+    let asked = Asked {
+        constraint: action.program.constraint.as_ref(),
+        variant: action.program.variant.as_deref(),
+        policy: action.program.version_policy,
+    };
+    let Ok(choice) = Box::pin(choose(worker, &runtime, asked)).await else { return };
+    let folder = worker.pack_folder(pack, pack_digest);
+    let need = Need {
+        pack,
+        pack_digest,
+        pack_folder: &folder,
+        entry_point: &action.program.entry_point,
+        runtime: &runtime,
+        choice: &choice,
+    };
+    match Box::pin(prepare::prepare(worker, need, |_| {})).await {
+        Ok(prepared) if prepared.fresh => {
+            tracing::info!(action.r#ref = %action.reference, "built an environment");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(action.r#ref = %action.reference, "can't build an environment: {error}");
         }
     }
-    Ok(())
 }

@@ -180,8 +180,10 @@ impl detection::Guest for Hostile {
         })
     }
 
-    fn aliases(_: Vec<DeclaredVersion>) -> Vec<Alias> {
-        vec![Alias { name: String::new(), constraint: "1".to_owned() }]
+    /// Nonsense, unless there are versions to be asked about.
+    fn aliases(versions: Vec<DeclaredVersion>) -> Vec<Alias> {
+        let nonsense = Alias { name: String::new(), constraint: "1".to_owned() };
+        versions.is_empty().then_some(nonsense).into_iter().collect()
     }
 }
 
