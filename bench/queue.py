@@ -1,4 +1,5 @@
-"""How many executions a second go through the queue, and how long one takes from being asked for to its start.
+"""How many executions a second go through the queue, how long one takes from being asked for to its start, and what a
+claim costs with up to a million in the queue.
 
 The base is a bare loop of posix_spawn and wait with as many threads as the worker has slots: once with `/bin/true`, and
 once with the script that the action is, since an action can't be faster than its own process. All in one run.
@@ -9,22 +10,23 @@ once with the script that the action is, since an action can't be faster than it
 import argparse
 import json
 import os
-import shutil
+import re
+import sqlite3
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
+import urllib.request
 
-PROJECT = Path(__file__).resolve().parent.parent
-BINARY = os.environ.get("ATTUNE_BINARY", str(PROJECT / "target/release/attune"))
+from fixture import BINARY, attune, folder, install, variables
 
 PACK = {
     "pack.yaml": "ref: bench\nlabel: Bench\nversion: 0.1.0\n",
     "actions/shell.yaml": "ref: bench.shell\nruntime: core.shell\nentry_point: actions/noop.sh\n",
     "actions/noop.sh": "exit 0\n",
+    "actions/never.yaml": 'ref: bench.never\nruntime: core.shell\nruntime_version_constraint: ">=99"\n'
+                          "entry_point: actions/noop.sh\n",
 }
 
 
@@ -62,36 +64,29 @@ class Worker:
         times = {}
         for line in self.process.stdout:
             event = json.loads(line)
+            if event["event"] == "ready":
+                self.monitor = event["monitor"]
             if event["event"] == name:
                 times[event.get("id")] = time.time()
                 if len(times) == count:
                     return times
         sys.exit(f"the worker ended after {len(times)} of {count}")
 
+    def claims(self):
+        """How many claims there were, and how many seconds they took in all."""
+        with urllib.request.urlopen(f"http://{self.monitor}/metrics") as answer:
+            text = answer.read().decode()
+        figure = lambda name: float(re.search(rf"^attune_claim_duration_seconds_{name} (.*)$", text, re.M)[1])
+        return figure("count"), figure("sum")
+
     def stop(self):
         self.process.terminate()
         self.process.wait()
 
 
-def attune(env, *arguments):
-    done = subprocess.run([BINARY, "--quiet", *arguments], env=env, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True)
-    if done.returncode != 0:
-        sys.exit(f"attune {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout.strip()
-
-
 def bench(root, count, slots, database):
-    env = {name: value for name, value in os.environ.items() if not name.startswith("ATTUNE_")}
-    env["ATTUNE_DATA_DIR"] = str(root / "data")
-    if database:
-        env["ATTUNE_DATABASE"] = database
-    pack = root / "bench"
-    for name, text in PACK.items():
-        path = pack / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    attune(env, "pack", "install", str(pack))
+    env = variables(root, ATTUNE_MONITOR_ADDRESS="127.0.0.1:0", **({"ATTUNE_DATABASE": database} if database else {}))
+    pack = install(root, env, PACK)
     script = ["/bin/bash", "--noprofile", "--norc", str(pack / "actions/noop.sh")]
 
     # Everything is found and answered once before it counts.
@@ -126,6 +121,60 @@ def bench(root, count, slots, database):
     waits.sort()
     print(f"from asking to the process   p50 {statistics.median(waits):6.1f} ms   p95 {waits[37]:6.1f} ms   "
           f"at most {'10 ms' if database else '2 ms and 8 ms in one process'}")
+    idle(env, slots)
+
+
+def idle(env, slots):
+    """What a worker costs that has nothing to do, and how soon one is ready that finds all as it was."""
+    begin = time.perf_counter()
+    worker = Worker(env, slots)
+    worker.until("ready", 1)
+    ready = (time.perf_counter() - begin) * 1000
+    time.sleep(3)
+    before = ticks(worker.process.pid)
+    time.sleep(10)
+    busy = (ticks(worker.process.pid) - before) / os.sysconf("SC_CLK_TCK") / 10
+    with open(f"/proc/{worker.process.pid}/status") as status:
+        resident = int(re.search(r"VmRSS:\s+(\d+) kB", status.read())[1]) / 1024
+    worker.stop()
+    print(f"idle: ready after {ready:.0f} ms (at most 300), {resident:.0f} MB resident (at most 60), "
+          f"{100 * busy:.1f} % of a processor")
+
+
+def ticks(pid):
+    """Of processor time, so far."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def depth(root, slots):
+    """What a claim costs with more and more in the queue, half of which this worker can run and half of which nobody can."""
+    env = variables(root, ATTUNE_MONITOR_ADDRESS="127.0.0.1:0")
+    attune(env, "execution", "enqueue", "bench.never")
+    attune(env, "execution", "enqueue", "bench.shell", "--delay", "1s")
+    print("\nqueued        a claim of two")
+    filled = 0
+    for queued in (100, 10_000, 1_000_000):
+        fill(root / "data/attune.db", queued - filled)
+        filled = queued
+        worker = Worker(env, slots)
+        worker.until("ended", 40)
+        count, seconds = worker.claims()
+        worker.stop()
+        print(f"{queued:9,}   {1000 * seconds / count:8.2f} ms, mean of {count:.0f}")
+
+
+def fill(path, count):
+    """Copies what waits, `count` times in all: asking for each would take longer than the benchmark."""
+    with sqlite3.connect(path) as database:
+        columns = [row[1] for row in database.execute("pragma table_info(execution)") if row[1] != "id"]
+        names = ", ".join(columns)
+        # Random identifiers of a version that sorts them by time would not be told apart from others here.
+        database.execute(
+            f"""with recursive copies (number) as (select 1 union all select number + 1 from copies where number < ?)
+            insert into execution (id, {names}) select randomblob(16), {names}
+            from (select * from execution where status = 'queued' group by action), copies""", (count // 2,))
 
 
 def time_of(text):
@@ -139,11 +188,10 @@ def main():
     parser.add_argument("--slots", type=int, default=os.cpu_count())
     parser.add_argument("--database", help="an empty database on a PostgreSQL server; SQLite unless given")
     arguments = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="attune-bench-"))
-    try:
+    with folder() as root:
         bench(root, arguments.count, arguments.slots, arguments.database)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+        if not arguments.database:
+            depth(root, arguments.slots)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,9 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-BINARY = os.environ.get("ATTUNE_BINARY", str(PROJECT / "target/release/attune"))
+from fixture import BINARY, folder, install, variables
 
 PACK = {
     "pack.yaml": "ref: bench\nlabel: Bench\nversion: 0.1.0\n",
@@ -54,22 +51,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=21)
     runs = parser.parse_args().runs
-    root = Path(tempfile.mkdtemp(prefix="attune-bench-"))
-    try:
+    with folder() as root:
         bench(root, runs)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def bench(root, runs):
-    env = {name: value for name, value in os.environ.items() if not name.startswith("ATTUNE_")}
-    env["ATTUNE_DATA_DIR"] = str(root / "data")
-    pack = root / "bench"
-    for name, text in PACK.items():
-        path = pack / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    milliseconds([BINARY, "pack", "install", str(pack)], env)
+    env = variables(root)
+    pack = install(root, env, PACK)
 
     def attune(*arguments):
         return lambda: milliseconds([BINARY, "--quiet", *arguments], env)

@@ -65,6 +65,14 @@ impl LogRecorder {
         Some((sequence, chunks))
     }
 
+    /// Takes back, as what comes next, what was taken last and could not be written.
+    pub(crate) fn give_back(&self, (sequence, mut chunks): (i64, Vec<LogChunk>)) {
+        let mut inner = self.lock();
+        chunks.append(&mut inner.pending);
+        inner.pending = chunks;
+        inner.sequence = sequence;
+    }
+
     /// The rest, with a line in each gap that says how much is missing; and all that was kept of standard
     /// output.
     pub(crate) fn finish(self) -> (i64, Vec<LogChunk>, Captured) {
@@ -132,6 +140,25 @@ mod tests {
         chunks.extend(rest);
         assert_eq!(text(&chunks, LogStream::Stdout), "one two three");
         assert_eq!(text(&chunks, LogStream::Stderr), "oops ");
+    }
+
+    #[test]
+    fn what_could_not_be_written_comes_first_the_next_time() {
+        let log = LogRecorder::new(1000);
+        log.push(Stream::Stdout, b"one ");
+        log.push(Stream::Stderr, b"oops ");
+        let piece = log.take().unwrap();
+        log.push(Stream::Stderr, b"and ");
+        log.give_back(piece.clone());
+        log.push(Stream::Stderr, b"again ");
+        let (first, chunks) = log.take().unwrap();
+        assert_eq!((first, &chunks[..2]), (0, &piece.1[..]));
+        assert_eq!(text(&chunks, LogStream::Stderr), "oops and again ");
+        log.give_back((first, chunks.clone()));
+        log.push(Stream::Stdout, b"two");
+        let (first, rest, _) = log.finish();
+        assert_eq!((first, &rest[..chunks.len()]), (0, &chunks[..]));
+        assert_eq!(text(&rest, LogStream::Stdout), "one two");
     }
 
     #[test]

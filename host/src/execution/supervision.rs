@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::process::{self, Cancel, Captured, Command, Finished, Stream};
 use crate::secret::Masked;
-use crate::store::StoreError;
+use crate::store::execution::LogChunk;
 use crate::worker::Worker;
 
 use super::log::LogRecorder;
@@ -61,19 +61,19 @@ pub(super) async fn supervise(
         let mut flush = interval(FLUSH);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         flush.reset();
-        let mut writing: Option<JoinHandle<Result<(), StoreError>>> = None;
+        let mut writing: Option<JoinHandle<Option<Piece>>> = None;
         let finished = loop {
             tokio::select! {
                 finished = &mut ended => break finished,
                 _ = flush.tick() => {
                     if writing.as_ref().is_none_or(JoinHandle::is_finished) {
-                        settle(writing.take()).await;
+                        settle(writing.take(), &log).await;
                         writing = write(worker, asked, &log);
                     }
                 }
             }
         };
-        settle(writing).await;
+        settle(writing, &log).await;
         finished
     };
     let [stdout, stderr] = maskers.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -91,17 +91,25 @@ fn masker<'m, 's>(maskers: &'m mut [Masked<'s>; 2], stream: Stream) -> &'m mut M
     }
 }
 
-/// Writes what came since the last time, beside the process.
-fn write(worker: &Worker, asked: &Asked, log: &LogRecorder) -> Option<JoinHandle<Result<(), StoreError>>> {
+/// A piece of the log, and the number of its first chunk.
+type Piece = (i64, Vec<LogChunk>);
+
+/// Writes what came since the last time, beside the process. What comes of it is what could not be written.
+fn write(worker: &Worker, asked: &Asked, log: &LogRecorder) -> Option<JoinHandle<Option<Piece>>> {
     let (sequence, chunks) = log.take()?;
     let (store, attempt) = (worker.store.clone(), asked.attempt);
-    Some(tokio::spawn(async move { store.append_log(attempt, sequence, &chunks).await }))
+    Some(tokio::spawn(async move {
+        let error = store.append_log(attempt, sequence, &chunks).await.err()?;
+        tracing::warn!("can't write a piece of the log, trying again: {error}");
+        Some((sequence, chunks))
+    }))
 }
 
-async fn settle(writing: Option<JoinHandle<Result<(), StoreError>>>) {
+/// What could not be written is written with what comes next.
+async fn settle(writing: Option<JoinHandle<Option<Piece>>>, log: &LogRecorder) {
     if let Some(writing) = writing
-        && let Ok(Err(error)) = writing.await
+        && let Ok(Some(piece)) = writing.await
     {
-        tracing::warn!("a piece of the log is lost: {error}");
+        log.give_back(piece);
     }
 }

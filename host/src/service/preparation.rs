@@ -87,7 +87,9 @@ async fn judge_all(service: &Service) -> Result<(), StoreError> {
     }
     let judging = needs.into_iter().map(|(runtime, requirements)| {
         let worker = Arc::clone(worker);
-        async move { judge(&worker, &runtime, &requirements).await }
+        async move {
+            judge(&worker, &runtime, &requirements).await;
+        }
     });
     some_at_once(judging, || service.work.notify_one()).await;
     Ok(())
@@ -101,10 +103,12 @@ pub(super) async fn judge_new(service: Rc<Service>) {
     loop {
         tokio::select! {
             Some(judged) = judging.join_next() => {
-                if let Ok(runtime) = judged {
+                if let Ok((runtime, is_known)) = judged {
                     busy.remove(&runtime);
+                    if is_known {
+                        service.work.notify_one();
+                    }
                 }
-                service.work.notify_one();
                 continue;
             }
             () = service.unjudged.notified() => {}
@@ -120,8 +124,8 @@ pub(super) async fn judge_new(service: Rc<Service>) {
             if busy.insert(runtime.clone()) {
                 let worker = Arc::clone(&service.worker);
                 judging.spawn(async move {
-                    judge(&worker, &runtime, &requirements).await;
-                    runtime
+                    let is_known = judge(&worker, &runtime, &requirements).await;
+                    (runtime, is_known)
                 });
             }
         }
@@ -136,11 +140,14 @@ fn by_runtime(requirements: Vec<RequirementRow>) -> BTreeMap<RuntimeRef, Vec<Req
     by_runtime
 }
 
-/// Finds out what there is of a runtime, and which requirements that satisfies.
-async fn judge(worker: &Worker, reference: &RuntimeRef, requirements: &[RequirementRow]) {
-    if let Err(error) = Box::pin(try_judge(worker, reference, requirements)).await {
+/// Finds out what there is of a runtime, and which requirements that satisfies. Whether that is known now; if not, it
+/// is asked again with the next look.
+async fn judge(worker: &Worker, reference: &RuntimeRef, requirements: &[RequirementRow]) -> bool {
+    let judged = Box::pin(try_judge(worker, reference, requirements)).await;
+    if let Err(error) = &judged {
         tracing::warn!(runtime.r#ref = %reference, "can't find out what this worker can run: {error}");
     }
+    judged.is_ok()
 }
 
 async fn try_judge(

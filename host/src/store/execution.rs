@@ -405,8 +405,10 @@ async fn insert_log(
     for (sequence, chunk) in (sequence..).zip(chunks) {
         transaction
             .query(
+                // Written again if nobody could tell whether it was; it may have grown since.
                 "insert into execution_log (execution, attempt, sequence, stream, bytes)
-                 values ($1, $2, $3, $4, $5)",
+                 values ($1, $2, $3, $4, $5)
+                 on conflict (execution, attempt, sequence) do update set bytes = excluded.bytes",
             )
             .bind(id.0)
             .bind(number)
