@@ -7,9 +7,6 @@ use std::time::Duration;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::execution::Status;
-use crate::store::queue::Depth;
-
 const EXECUTIONS: &str = "attune_executions_total";
 const STAGES: &str = "attune_stage_duration_seconds";
 const RUNNING: &str = "attune_executions_running";
@@ -59,10 +56,10 @@ pub(crate) fn recorder() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// An attempt has ended.
-pub(crate) fn ended(action: &str, status: Status, reason: Option<&str>, stages: &[(String, f64)]) {
+pub(crate) fn ended(action: &str, status: &str, reason: Option<&str>, stages: &[(String, f64)]) {
     let labels = [
         ("action", action.to_owned()),
-        ("status", status.to_string()),
+        ("status", status.to_owned()),
         ("reason", reason.unwrap_or("").to_owned()),
     ];
     counter!(EXECUTIONS, &labels).increment(1);
@@ -87,19 +84,11 @@ pub(crate) fn claimed(waited: Duration) {
     histogram!(WAITS).record(waited);
 }
 
-/// What waits in the queue now. What does not any more is nothing.
-pub(crate) fn queue(depths: &[Depth], before: &[Depth]) {
-    let set = |depth: &Depth, waiting: f64, age: f64| {
-        let labels = [("runtime", depth.runtime.clone()), ("constraint", depth.constraint.clone())];
-        gauge!(DEPTH, &labels).set(waiting);
-        gauge!(AGE, &labels).set(age);
-    };
-    for depth in before {
-        set(depth, 0.0, 0.0);
-    }
-    for depth in depths {
-        set(depth, count(depth.waiting), depth.oldest.as_secs_f64());
-    }
+/// How much waits in the queue for a runtime and a constraint, and for how long the first could have begun already.
+pub(crate) fn queue(runtime: &str, constraint: &str, waiting: usize, oldest: Duration) {
+    let labels = [("runtime", runtime.to_owned()), ("constraint", constraint.to_owned())];
+    gauge!(DEPTH, &labels).set(count(waiting));
+    gauge!(AGE, &labels).set(oldest.as_secs_f64());
 }
 
 /// The leases were renewed, or could not be.
@@ -108,8 +97,8 @@ pub(crate) fn renewal(is_ok: bool) {
 }
 
 /// An execution was taken from a worker that was lost.
-pub(crate) fn lost(became: Status) {
-    counter!(LOST, "status" => became.to_string()).increment(1);
+pub(crate) fn lost(became: &'static str) {
+    counter!(LOST, "status" => became).increment(1);
 }
 
 /// A component was called.

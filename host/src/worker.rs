@@ -220,7 +220,7 @@ impl Worker {
     pub(crate) async fn give_up(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>, StoreError> {
         let status = self.store.lose(attempt, reason).await?;
         if let Some(status) = status {
-            metrics::lost(status);
+            metrics::lost(status.name());
         }
         let what = match status {
             None => return Ok(None),

@@ -179,7 +179,7 @@ impl Record {
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
         let reason = end.ended.reason.as_deref();
-        metrics::ended(&asked.action.reference.to_string(), ending.status, reason, &timings);
+        metrics::ended(&asked.action.reference.to_string(), ending.status.name(), reason, &timings);
         tracing::info!(execution.status = %ending.status, "an execution ended");
         Ok(Outcome {
             id: self.attempt.id,
@@ -263,7 +263,7 @@ pub(super) async fn refuse(
     if !worker.store.finish_execution(&end).await? {
         return Err(ExecutionError::NotRunning { id: attempt.id });
     }
-    metrics::ended(&claimed.action.to_string(), Status::Failed, Some(error.class()), &[]);
+    metrics::ended(&claimed.action.to_string(), Status::Failed.name(), Some(error.class()), &[]);
     tracing::info!(execution.id = %attempt.id, execution.status = %Status::Failed, "can't begin: {error}");
     Ok(Status::Failed)
 }

@@ -140,7 +140,13 @@ async fn figures_of(State(watched): State<Arc<Watched>>) -> Response {
     match watched.store.queue_depths().await {
         Ok(depths) => {
             let mut waited = watched.waited.lock().unwrap_or_else(PoisonError::into_inner);
-            metrics::queue(&depths, &waited);
+            // What does not wait any more is nothing.
+            for gone in waited.iter() {
+                metrics::queue(&gone.runtime, &gone.constraint, 0, Duration::ZERO);
+            }
+            for depth in &depths {
+                metrics::queue(&depth.runtime, &depth.constraint, depth.waiting, depth.oldest);
+            }
             *waited = depths;
         }
         // The other figures are as good as ever, and more wanted than before.
