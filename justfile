@@ -28,11 +28,11 @@ test:
 
 # The tests of the program again, with PostgreSQL as its database
 test-postgres:
-    ATTUNE_TEST_DATABASE=postgres cargo test --release -p attune --test it
+    ATTUNE_TEST_DATABASE=postgres cargo test --release --workspace --test it
 
 # A worker that is killed again and again, for longer than the tests have time for
 crash crashes="100":
-    ATTUNE_TEST_CRASHES={{crashes}} cargo test --release -p attune --test it killed_again_and_again
+    ATTUNE_TEST_CRASHES={{crashes}} cargo test --release --workspace --test it killed_again_and_again
 
 # Every benchmark, each figure beside its baseline
 bench: bench-plugin bench-run bench-queue
