@@ -311,19 +311,23 @@ fn damage_is_noticed() {
         assert!(failure.message.contains(words), "{failure:?}");
     }
 
-    // An upgrade in place: the same path, another version.
+    // An upgrade in place: the same path, another version of the same series.
     let path = rebuild("upgraded");
     let mut upgraded = base.clone();
-    "3.99.1".clone_into(&mut upgraded.version.native);
+    let (series, _) = base.version.semver.rsplit_once('.').expect("three numbers");
+    let newer = format!("{series}.99");
+    newer.clone_into(&mut upgraded.version.native);
     assert!(check(&path, &upgraded, false).expect_err("upgraded").class_is("VersionMismatch"));
-    "3.99.1".clone_into(&mut upgraded.version.semver);
-    fs::write(
-        path.join("pyvenv.cfg"),
-        fs::read_to_string(path.join("pyvenv.cfg")).expect("text").replace(&base.version.native, "3.99.1"),
-    )
-    .expect("written");
+    newer.clone_into(&mut upgraded.version.semver);
+    let configuration = fs::read_to_string(path.join("pyvenv.cfg")).expect("text");
+    let claims = |line: &str| match line.split_once(" = ") {
+        Some(("version", _)) => format!("version = {newer}\n"),
+        _ => format!("{line}\n"),
+    };
+    fs::write(path.join("pyvenv.cfg"), configuration.lines().map(claims).collect::<String>())
+        .expect("written");
     let failure = check(&path, &upgraded, true).expect_err("runs another");
-    assert!(failure.class_is("VersionMismatch"), "{failure:?}");
+    assert!(failure.class_is("VersionMismatch") && failure.message.starts_with("runs "), "{failure:?}");
 }
 
 #[test]

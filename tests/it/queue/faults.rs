@@ -131,6 +131,9 @@ fn a_disk_that_is_full_while_an_action_prints_ends_in_a_record() {
     let said = fs::read_to_string(machine.at("worker.err")).expect("a log");
     assert!(said.contains("database or disk is full"), "{said}");
     let log = machine.runs(0, &["execution", "logs", &id]).stdout;
-    assert!(log.starts_with("through\nxxx") && log.ends_with("x\nend\n"), "what could not be written then was later");
+    assert!(
+        log.starts_with("through\nxxx") && log.ends_with("x\nend\n"),
+        "what could not be written then was later"
+    );
     assert_eq!(service.stop(), 0);
 }
