@@ -4,6 +4,7 @@
 
 mod support;
 
+mod constraints;
 mod detection;
 mod environments;
 mod executions;

@@ -153,8 +153,10 @@ fn wasmtime_is_in_the_plugin_host() {
 #[test]
 fn nothing_is_left_unfinished() {
     let offending = |line: &str| {
-        ["todo!(", "unimplemented!(", "FIXME", "XXX"].iter().any(|mark| line.contains(mark))
-            && !line.contains("offends")
+        // In two parts, so that this is not found itself.
+        [("todo", "!("), ("unimplemented", "!("), ("FIX", "ME"), ("XX", "X")]
+            .iter()
+            .any(|(begin, end)| line.contains(&format!("{begin}{end}")))
     };
     assert_none(&offences(&[], offending), "finish these");
 }

@@ -68,10 +68,14 @@ impl Worker {
             return Ok(());
         }
         let failed = |error: StoreError| MissingFiles { pack: pack.clone(), source: error.into() };
+        let mut outcome = Ok(());
         for (pack, digest) in self.store.packs_with_component(sha256).await.map_err(failed)? {
-            self.fetch(&pack, &digest).await?;
+            outcome = self.fetch(&pack, &digest).await;
+            if outcome.is_ok() {
+                break;
+            }
         }
-        Ok(())
+        outcome
     }
 
     async fn fetch(&self, pack: &PackRef, digest: &str) -> Result<(), MissingFiles> {
@@ -80,12 +84,10 @@ impl Worker {
             let bundle = bundles.fetch(digest).await.map_err(Box::new)?;
             // Before the pack: whoever sees its folder need not look for its components.
             let components = self.settings.components_dir();
-            for (path, entry) in bundle.iter().filter(|(path, _)| component_name(path).is_some()) {
+            for (_, entry) in bundle.iter().filter(|(path, _)| component_name(path).is_some()) {
                 let sha256 = hexadecimal(&Sha256::digest(&entry.bytes));
-                keep_component(&components, &sha256, &entry.bytes).map_err(|source| {
-                    tracing::debug!("can't keep the component `{path}`");
-                    FilesError::Component { path: components.clone(), source }
-                })?;
+                keep_component(&components, &sha256, &entry.bytes)
+                    .map_err(|source| FilesError::Component { path: components.clone(), source })?;
             }
             bundle.unpack(&self.pack_folder(pack, digest)).map_err(Box::new)?;
             Ok(())

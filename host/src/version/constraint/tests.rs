@@ -1,5 +1,4 @@
 mod errors;
-mod npm;
 
 use proptest::prelude::*;
 

@@ -36,12 +36,12 @@ fn versions() {
         "write a prerelease as `3.14.0-rc.1`, a variant as `3.13+name`",
     );
     check("3.a", "a", "`a` is not a number", "a version is up to three numbers joined by dots");
-    check("python3.12", "python3.12", "`python3.12` is not a version", "write `3.12`");
+    check("tool3.12", "tool3.12", "`tool3.12` is not a version", "write `3.12`");
     check(
-        ">=python",
-        "python",
-        "`python` is not a version, and an alias stands alone",
-        "write `python` alone, or versions only",
+        ">=tool",
+        "tool",
+        "`tool` is not a version, and an alias stands alone",
+        "write `tool` alone, or versions only",
     );
     check(">=_", "_", "`_` is not a number", "a version is up to three numbers joined by dots");
 }
