@@ -58,6 +58,8 @@ pub struct Pack {
     /// JSON Schema of the pack's configuration.
     pub config_schema: Option<Json>,
     pub tags: Vec<String>,
+    /// How many of its queued executions run at a time, on all workers; none for no limit.
+    pub concurrency: Option<u32>,
     pub runtimes: Vec<Runtime>,
     pub actions: Vec<Action>,
     pub sensors: Vec<Sensor>,

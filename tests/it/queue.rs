@@ -5,6 +5,7 @@ mod faults;
 mod fleet;
 mod model;
 mod monitor;
+mod turns;
 
 use std::fs::{self, File};
 use std::process::{Child, Stdio};

@@ -38,7 +38,7 @@ const LIVE: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "In the queue")]
 pub(super) struct Place {
-    /// Come before what has a lower priority; a minute of waiting counts like one more
+    /// Come before what has a lower priority in the pack; a minute of waiting counts like one more
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     priority: Option<i64>,
     /// Start it this long from now, not before

@@ -165,7 +165,8 @@ pub(crate) fn requirement<'a>(
         constraint,
         variant: action.program.variant.as_deref().unwrap_or_default(),
         fallback: action.program.version_policy == VersionPolicy::Fallback,
-        limited: action.concurrency.map(|limit| (&action.reference, i64::from(limit))),
+        action: &action.reference,
+        limit: action.concurrency.map(i64::from),
     }
 }
 

@@ -1,11 +1,11 @@
 //! `actions/*.yaml`.
 
-use super::decode::{Fields, boolean, choice, duration, integer, nonempty, text};
+use super::decode::{Fields, at_least_one, boolean, choice, duration, integer, nonempty, text};
 use super::names::own_name;
 use super::problem::Report;
 use super::program::{self, Surroundings};
 use super::schema::{parameters_schema, schema};
-use super::yaml::{Element, Reading, Value};
+use super::yaml::Element;
 use super::{Action, Output, OutputFormat, ParameterDelivery, ParameterFormat, Parameters};
 use crate::reference::ActionRef;
 
@@ -47,7 +47,8 @@ pub(crate) fn read(
     };
     let timeout = fields.optional("timeout", report, duration);
     let retries = fields.optional("retries", report, integer(0..=u32::MAX.into())).unwrap_or_default();
-    let concurrency = fields.optional("concurrency", report, at_least_one);
+    let help = "write at least 1, leave it out for no limit, or turn it off by `enabled: false`";
+    let concurrency = fields.optional("concurrency", report, at_least_one(help));
     let idempotent = fields.optional("idempotent", report, boolean).unwrap_or_default();
     let enabled = fields.optional("enabled", report, boolean).unwrap_or(true);
     fields.finish(report);
@@ -66,16 +67,4 @@ pub(crate) fn read(
         idempotent,
         enabled,
     })
-}
-
-fn at_least_one(element: &Element, report: &mut Report<'_>) -> Option<u32> {
-    if matches!(&element.value, Value::Scalar(scalar) if scalar.reading() == Reading::Integer(0)) {
-        report.add(
-            &element.span,
-            "with a concurrency of 0 it would never run",
-            "write at least 1, leave it out for no limit, or turn it off by `enabled: false`",
-        );
-        return None;
-    }
-    integer(1..=u32::MAX.into())(element, report)
 }

@@ -235,6 +235,17 @@ fn quoted(element: &Element, scalar: &Scalar, unquoted: &str, wanted: &str, repo
     );
 }
 
+/// How many executions may run at a time; `help` is for who writes 0.
+pub(crate) fn at_least_one(help: &'static str) -> impl FnOnce(&Element, &mut Report<'_>) -> Option<u32> {
+    move |element, report| {
+        if matches!(&element.value, Value::Scalar(scalar) if scalar.reading() == Reading::Integer(0)) {
+            report.add(&element.span, "with a concurrency of 0 it would never run", help);
+            return None;
+        }
+        integer(1..=u32::MAX.into())(element, report)
+    }
+}
+
 /// A whole number from a range, which has to be one that `T` has all of.
 pub(crate) fn integer<T: TryFrom<i64>>(
     range: RangeInclusive<i64>,

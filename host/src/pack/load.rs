@@ -57,6 +57,7 @@ impl Loaded<'_> {
                 author: manifest.author,
                 config_schema: manifest.config_schema,
                 tags: manifest.tags,
+                concurrency: manifest.concurrency,
                 runtimes: runtimes.into_iter().collect::<Option<_>>()?,
                 actions: actions.into_iter().collect::<Option<_>>()?,
                 sensors: sensors.into_iter().collect::<Option<_>>()?,

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::decode::{Fields, list, nonempty, text, version_text};
+use super::decode::{Fields, at_least_one, list, nonempty, text, version_text};
 use super::problem::Report;
 use super::schema::object_schema;
 use super::yaml::{Element, Reading, Value};
@@ -17,6 +17,7 @@ pub(crate) struct Manifest {
     pub(crate) author: Option<String>,
     pub(crate) config_schema: Option<Json>,
     pub(crate) tags: Vec<String>,
+    pub(crate) concurrency: Option<u32>,
 }
 
 /// The name of the pack, which the other files are read with even if the rest is wrong, and the rest.
@@ -29,8 +30,18 @@ pub(crate) fn read(element: &Element, report: &mut Report<'_>) -> (Option<PackRe
     let author = fields.optional("author", report, nonempty);
     let config_schema = fields.optional("config", report, object_schema);
     let tags = fields.optional("tags", report, list(nonempty)).unwrap_or_default();
+    let help = "write at least 1, or leave it out for no limit";
+    let concurrency = fields.optional("concurrency", report, at_least_one(help));
     fields.finish(report);
-    let rest = version.map(|version| Manifest { label, description, version, author, config_schema, tags });
+    let rest = version.map(|version| Manifest {
+        label,
+        description,
+        version,
+        author,
+        config_schema,
+        tags,
+        concurrency,
+    });
     (reference, rest)
 }
 

@@ -72,6 +72,9 @@ ref: PACK
 label: PACK
 description: What these actions are for.
 version: "0.1.0"
+
+# How many of its queued executions may run at a time, on all workers; an action can have a limit of its own.
+# concurrency: 4
 "#;
 
 const ACTION_TEXT: &str = r#"# An action: something to start, under a version of a runtime.

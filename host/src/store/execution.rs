@@ -186,7 +186,7 @@ impl Store {
 
     /// How many it inserted: none while its requirement is not kept.
     async fn insert_execution(&self, new: &NewExecution<'_>) -> Result<u64> {
-        let NewRequirement { runtime, constraint, variant, fallback, limited } = new.requirement;
+        let NewRequirement { runtime, constraint, variant, fallback, .. } = new.requirement;
         self.database
             .query(
                 "insert into execution
@@ -194,7 +194,7 @@ impl Store {
                   created_at, started_at, worker, warnings, timings)
              select $1, $2, $3, $4, requirement.id, $5, 'running', 1, $6, $6, $6, $7, '[]', '[]'
              from requirement where runtime = $8 and constraint_text = $9 and variant = $10
-                and fallback = $11 and limited_action = $12",
+                and fallback = $11 and scope = $12",
             )
             .bind(new.id.0)
             .bind(new.action.to_string())
@@ -207,7 +207,7 @@ impl Store {
             .bind(constraint)
             .bind(variant)
             .bind(fallback)
-            .bind(limited.map(|(action, _)| action.to_string()).unwrap_or_default())
+            .bind(new.requirement.scope())
             .execute()
             .await
     }

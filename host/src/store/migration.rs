@@ -14,8 +14,14 @@ use super::{Location, Result, StoreError};
 type Source = (i64, &'static str, &'static str);
 
 /// Every migration, oldest first.
-const SQLITE: [Source; 1] = [(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
-const POSTGRES: [Source; 1] = [(1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+const SQLITE: [Source; 2] = [
+    (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    (3, "packs in turn", include_str!("../../../migrations/sqlite/0003_packs_in_turn.sql")),
+];
+const POSTGRES: [Source; 2] = [
+    (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    (3, "packs in turn", include_str!("../../../migrations/postgres/0003_packs_in_turn.sql")),
+];
 
 /// Applies what is missing; refuses a database that has more than this binary knows.
 pub(super) async fn migrate(database: &Database, location: &Location) -> Result<()> {
@@ -23,7 +29,11 @@ pub(super) async fn migrate(database: &Database, location: &Location) -> Result<
         Engine::Sqlite => SQLITE,
         Engine::Postgres => POSTGRES,
     };
-    let migrations = sources.into_iter().map(migration).collect::<Vec<_>>();
+    apply(database, location, &sources).await
+}
+
+async fn apply(database: &Database, location: &Location, sources: &[Source]) -> Result<()> {
+    let migrations = sources.iter().copied().map(migration).collect::<Vec<_>>();
     let last = &migrations[migrations.len() - 1];
     // Most starts end here. The checksum tells a database of the same number that was made otherwise.
     let is_last = |found: &Applied| found.version == last.version && found.checksum == *last.checksum;
@@ -95,7 +105,8 @@ fn is_no_table(error: &sqlx::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Location, Store, StoreError};
+    use super::super::{Location, Store, StoreError, open_file};
+    use super::{Database, SQLITE, apply};
 
     #[tokio::test]
     async fn a_database_is_made_and_found_again() {
@@ -103,6 +114,49 @@ mod tests {
         let path = folder.path().join("deep/attune.db");
         Store::open(&Location::File(path.clone())).await.unwrap().close().await;
         Store::open(&Location::File(path.clone())).await.unwrap().close().await;
+    }
+
+    #[tokio::test]
+    async fn an_older_database_is_migrated_and_keeps_its_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("attune.db");
+        let location = Location::File(path.clone());
+        let old = Database::Sqlite(open_file(&path, &location).await.unwrap());
+        apply(&old, &location, &SQLITE[..1]).await.unwrap();
+        for statement in [
+            "insert into requirement (id, runtime, constraint_text, limited_action)
+             values (1, 'core.x', '>=1', ''), (2, 'core.x', '>=1', 'a.one'), (3, 'core.x', '>=2', '')",
+            "insert into execution
+             (id, action, pack, pack_digest, requirement, parameters, status, run_at, created_at, warnings, timings)
+             values (x'01', 'a.two', 'a', '', 1, '{}', 'queued', '', '', '[]', '[]'),
+                 (x'02', 'b.two', 'b', '', 1, '{}', 'queued', '', '', '[]', '[]'),
+                 (x'03', 'a.one', 'a', '', 2, '{}', 'queued', '', '', '[]', '[]')",
+        ] {
+            old.query(statement).execute().await.unwrap();
+        }
+        drop(old);
+        let store = Store::open(&location).await.unwrap();
+        let rows = store
+            .database
+            .query(
+                "select execution.action as action, requirement.runtime || constraint_text as required, scope,
+                     requirement.pack as pack
+                 from requirement left join execution on execution.requirement = requirement.id order by action",
+            )
+            .fetch_all()
+            .await
+            .unwrap();
+        let text = |row: &super::super::database::Row, column: &str| row.try_get::<String>(column).unwrap();
+        let rows =
+            rows.iter().map(|row| ["action", "required", "scope", "pack"].map(|column| text(row, column)));
+        assert_eq!(
+            rows.collect::<Vec<_>>(),
+            [
+                ["a.one", "core.x>=1", "a.one", "a"],
+                ["a.two", "core.x>=1", "a", "a"],
+                ["b.two", "core.x>=1", "b", "b"],
+            ]
+        );
     }
 
     #[tokio::test]
@@ -116,7 +170,7 @@ mod tests {
             .unwrap();
         store.close().await;
         let error = Store::open(&Location::File(path.clone())).await.unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 9999, known: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 9999, known: 3, .. }), "{error}");
     }
 
     #[tokio::test]

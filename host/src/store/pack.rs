@@ -22,6 +22,8 @@ pub struct PackRow {
     pub version: String,
     pub author: Option<String>,
     pub tags: Vec<String>,
+    /// How many of its queued executions run at a time.
+    pub concurrency: Option<i64>,
     pub config_schema: Option<serde_json::Value>,
     /// SHA-256 of the bundle.
     pub digest: String,
@@ -223,6 +225,7 @@ fn pack_row(row: &Row) -> Result<PackRow> {
         version: row.try_get("version")?,
         author: row.try_get("author")?,
         tags: json(row, "tags")?,
+        concurrency: row.try_get("concurrency")?,
         config_schema: optional_json(row, "config_schema")?,
         digest: row.try_get("digest")?,
         source: row.try_get("source")?,
@@ -237,12 +240,14 @@ async fn upsert_pack(transaction: &mut Tx, install: &PackInstall<'_>) -> Result<
     let row = transaction
         .query(
             "insert into pack
-             (ref, label, description, version, author, config_schema, tags, digest, source, installed_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             (ref, label, description, version, author, config_schema, tags, digest, source, installed_at,
+              concurrency)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          on conflict (ref) do update set
              label = excluded.label, description = excluded.description, version = excluded.version,
              author = excluded.author, config_schema = excluded.config_schema, tags = excluded.tags,
-             digest = excluded.digest, source = excluded.source, installed_at = excluded.installed_at
+             digest = excluded.digest, source = excluded.source, installed_at = excluded.installed_at,
+             concurrency = excluded.concurrency
          returning id",
         )
         .bind(pack.reference.as_str())
@@ -255,6 +260,7 @@ async fn upsert_pack(transaction: &mut Tx, install: &PackInstall<'_>) -> Result<
         .bind(&pack.digest)
         .bind(install.source)
         .bind(now())
+        .bind(pack.concurrency.map(i64::from))
         .fetch_one()
         .await?;
     row.try_get("id")

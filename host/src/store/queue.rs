@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
-use uuid::Uuid;
 
 use super::database::{Engine, Row, Transaction};
 use super::execution::{Attempt, attempt_row};
@@ -108,6 +107,55 @@ fn milliseconds(duration: Option<Duration>) -> Option<i64> {
     duration.map(|duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// The statement that claims. For each requirement that the worker satisfies it takes the first few, by an index, and of those
+/// the first: it does not matter how many executions wait, nor what the others need. One whose deadline has passed is
+/// not started. `$picked` says how `possible` ones are chosen, `$ahead` how many of each requirement are looked at for each that
+/// is wanted.
+macro_rules! claim {
+    ($picked:literal, $ahead:literal) => {
+        concat!(
+            "with waiting as (
+                 select execution.id, execution.rank, requirement.id as requirement, requirement.pack,
+                     requirement.concurrency_limit as allowed,
+                     row_number() over (partition by requirement.id order by execution.rank, execution.id) as place
+                 from worker_requirement
+                 join requirement on requirement.id = worker_requirement.requirement
+                 join execution on execution.id in (
+                     select first.id from execution as first
+                     where first.requirement = worker_requirement.requirement and first.status = 'queued'
+                         and first.run_at <= $2 and (first.deadline_at is null or first.deadline_at > $2)
+                     order by first.rank, first.id limit $3 * ",
+            $ahead,
+            ")
+                 where worker_requirement.worker = $1 and worker_requirement.satisfied
+                     and execution.status = 'queued'),
+             served as (
+                 select asking.pack, pack.concurrency as allowed,
+                     (select count(*) from execution where execution.pack = asking.pack and status = 'running') as running,
+                     (select max(started_at) from execution
+                      where execution.pack = asking.pack and started_at is not null) as started_at
+                 from (select distinct pack from waiting) as asking
+                 left join pack on pack.ref = asking.pack),
+             startable as (
+                 select waiting.id, waiting.rank, served.allowed, served.started_at,
+                     served.running + row_number() over (partition by waiting.pack order by waiting.rank, waiting.id) as turn
+                 from waiting join served on served.pack = waiting.pack
+                 where waiting.allowed is null or waiting.allowed >= waiting.place + (
+                     select count(*) from execution
+                     where execution.requirement = waiting.requirement and status = 'running')),
+             possible as (select * from startable where allowed is null or turn <= allowed),
+             picked as (",
+            $picked,
+            ")
+             update execution set
+                 status = 'running', attempt = attempt + 1, reason = null, worker = $1, lease_owner = $4,
+                 lease_expires_at = $5, started_at = $2, finished_at = null
+             where id in (select id from picked) and status = 'queued'
+             returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, created_at, run_at, rank"
+        )
+    };
+}
+
 impl Store {
     /// Puts an execution into the queue.
     pub async fn enqueue(&self, new: &NewQueued<'_>) -> Result<Enqueued> {
@@ -157,44 +205,44 @@ impl Store {
     }
 
     /// Lends at most `free` executions that this worker can run, for the time of `lease`; none if there is nothing
-    /// to do. If some had to stay since too many of their kind run already, there may be fewer than there could be.
+    /// to do.
+    ///
+    /// In a pack, the first in the queue come first. Between packs, the one of which the fewest run comes first, then the
+    /// one that had to wait longest for a start: a pack that asks for much keeps none of the others waiting.
     pub async fn claim(&self, lessee: Lessee, free: usize, lease: Duration) -> Result<Vec<Claimed>> {
         let mut transaction = self.begin(Durability::Disk).await?;
-        let candidates = candidates(&mut transaction, self.engine(), lessee.worker, free).await?;
-        let mut claimed = Vec::with_capacity(candidates.len());
-        for (id, limit) in candidates {
-            if let Some((requirement, limit)) = limit
-                && is_full(&mut transaction, self.engine(), requirement, limit).await?
-            {
-                continue;
-            }
-            let time = now();
-            let row = transaction
-                .query(
-                    "update execution set
-                     status = 'running', attempt = attempt + 1, reason = null, worker = $2, lease_owner = $3,
-                     lease_expires_at = $4, started_at = $5, finished_at = null
-                 where id = $1 and status = 'queued'
-                 returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, created_at,
-                     run_at",
-                )
-                .bind(id)
-                .bind(lessee.worker.0)
-                .bind(lessee.incarnation)
-                .bind(time + lease)
-                .bind(time)
-                .fetch_optional()
-                .await?;
-            if let Some(row) = row {
-                claimed.push(claimed_row(&row)?);
-            }
+        let time = now();
+        if self.engine() == Engine::Postgres {
+            lock_limits(&mut transaction, lessee.worker, time).await?;
         }
-        if claimed.is_empty() {
+        let mut rows = transaction
+            .query(match self.engine() {
+                Engine::Sqlite => claim!("select id from possible order by turn, started_at nulls first, rank, id limit $3", 1),
+                // What another is about to claim is passed over, so there has to be more to choose from.
+                Engine::Postgres => claim!(
+                    "select execution.id from possible join execution on execution.id = possible.id
+                     order by possible.turn, possible.started_at nulls first, possible.rank, possible.id limit $3
+                     for update of execution skip locked",
+                    4
+                ),
+            })
+            .bind(lessee.worker.0)
+            .bind(time)
+            .bind(i64::try_from(free).unwrap_or(i64::MAX / 4))
+            .bind(lessee.incarnation)
+            .bind(time + lease)
+            .fetch_all()
+            .await?
+            .iter()
+            .map(|row| Ok((row.try_get::<i64>("rank")?, claimed_row(row)?)))
+            .collect::<Result<Vec<_>>>()?;
+        if rows.is_empty() {
             // Nothing has changed, so nothing has to reach the disk.
-            return Ok(claimed);
+            return Ok(Vec::new());
         }
         transaction.commit().await?;
-        Ok(claimed)
+        rows.sort_by_key(|(rank, _)| *rank);
+        Ok(rows.into_iter().map(|(_, claimed)| claimed).collect())
     }
 
     /// Ends what waited in the queue beyond its deadline. How many that were.
@@ -319,77 +367,28 @@ impl Store {
     }
 }
 
-/// The executions that come next among those that a worker can run, and what limits them.
-async fn candidates(
-    transaction: &mut Transaction,
-    engine: Engine,
-    worker: WorkerId,
-    free: usize,
-) -> Result<Vec<(Uuid, Option<(i64, i64)>)>> {
-    // For each requirement that the worker satisfies the first few, by an index, and of those the first: it does not
-    // matter how many executions wait, nor what the others need. One whose deadline has passed is not started.
-    macro_rules! select_candidates {
-        ($lock:literal) => {
-            concat!(
-                "select execution.id as id, requirement.id as requirement,
-                     requirement.concurrency_limit as concurrency_limit
-                 from worker_requirement
-                 join requirement on requirement.id = worker_requirement.requirement
-                 join execution on execution.id in (
-                     select waiting.id from execution as waiting
-                     where waiting.requirement = worker_requirement.requirement and waiting.status = 'queued'
-                         and waiting.run_at <= $2 and (waiting.deadline_at is null or waiting.deadline_at > $2)
-                     order by waiting.rank, waiting.id limit $3)
-                 where worker_requirement.worker = $1 and worker_requirement.satisfied
-                     and execution.status = 'queued'
-                     and (requirement.concurrency_limit is null or requirement.concurrency_limit > (
-                         select count(*) from execution as other
-                         where other.requirement = requirement.id and other.status = 'running'))
-                 order by execution.rank, execution.id limit $3 ",
-                $lock
-            )
-        };
+/// On a server: has others wait who would claim what counts against the same limits, until this transaction ends. In order,
+/// so that no two wait for each other.
+async fn lock_limits(transaction: &mut Transaction, worker: WorkerId, time: DateTime<Utc>) -> Result<()> {
+    for limits in [
+        "select requirement.id from worker_requirement
+         join requirement on requirement.id = worker_requirement.requirement
+         where worker_requirement.worker = $1 and worker_requirement.satisfied
+             and requirement.concurrency_limit is not null
+             and exists (select 1 from execution where execution.requirement = requirement.id
+                 and execution.status = 'queued' and execution.run_at <= $2)
+         order by requirement.id for update of requirement",
+        "select pack.id from pack where pack.concurrency is not null and exists (
+             select 1 from worker_requirement
+             join requirement on requirement.id = worker_requirement.requirement
+             join execution on execution.requirement = requirement.id
+             where worker_requirement.worker = $1 and worker_requirement.satisfied and requirement.pack = pack.ref
+                 and execution.status = 'queued' and execution.run_at <= $2)
+         order by pack.id for no key update of pack",
+    ] {
+        transaction.query(limits).bind(worker.0).bind(time).fetch_all().await?;
     }
-    let rows = transaction
-        .query(match engine {
-            Engine::Sqlite => select_candidates!(""),
-            Engine::Postgres => select_candidates!("for update of execution skip locked"),
-        })
-        .bind(worker.0)
-        .bind(now())
-        .bind(i64::try_from(free).unwrap_or(i64::MAX))
-        .fetch_all()
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let limit: Option<i64> = row.try_get("concurrency_limit")?;
-            let requirement: i64 = row.try_get("requirement")?;
-            Ok((row.try_get("id")?, limit.map(|limit| (requirement, limit))))
-        })
-        .collect()
-}
-
-/// Whether as many run as may. Asked again before each claim, with the others kept from claiming meanwhile.
-async fn is_full(
-    transaction: &mut Transaction,
-    engine: Engine,
-    requirement: i64,
-    limit: i64,
-) -> Result<bool> {
-    if engine == Engine::Postgres {
-        transaction
-            .query("select id from requirement where id = $1 for update")
-            .bind(requirement)
-            .fetch_one()
-            .await?;
-    }
-    let row = transaction
-        .query("select count(*) as running from execution where requirement = $1 and status = 'running'")
-        .bind(requirement)
-        .fetch_one()
-        .await?;
-    let running: i64 = row.try_get("running")?;
-    Ok(running >= limit)
+    Ok(())
 }
 
 fn claimed_row(row: &Row) -> Result<Claimed> {

@@ -10,7 +10,7 @@ use super::{Durability, Result, Store, now};
 use crate::execution::ExecutionId;
 use crate::reference::{ActionRef, RuntimeRef};
 
-/// What an execution needs to be started: the same row for all that need the same.
+/// What an execution needs to be started: the same row for all of a pack that need the same.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRequirement<'a> {
     pub runtime: &'a RuntimeRef,
@@ -20,8 +20,20 @@ pub struct NewRequirement<'a> {
     pub variant: &'a str,
     /// Whether the base runtime will do if nothing satisfies the constraint.
     pub fallback: bool,
-    /// The action, if only some of its executions may run at a time, and how many.
-    pub limited: Option<(&'a ActionRef, i64)>,
+    /// What is run.
+    pub action: &'a ActionRef,
+    /// How many executions of the action may run at a time.
+    pub limit: Option<i64>,
+}
+
+impl NewRequirement<'_> {
+    /// Whose executions share the row: those of the action, if it has a limit of its own, or of the pack.
+    pub(super) fn scope(&self) -> String {
+        match self.limit {
+            Some(_) => self.action.to_string(),
+            None => self.action.pack().to_string(),
+        }
+    }
 }
 
 /// A requirement as it is kept.
@@ -144,25 +156,21 @@ pub(super) async fn keep_requirement(
     transaction: &mut Transaction,
     requirement: NewRequirement<'_>,
 ) -> Result<i64> {
-    let NewRequirement { runtime, constraint, variant, fallback, limited } = requirement;
-    let (action, limit) = match limited {
-        Some((action, limit)) => (action.to_string(), Some(limit)),
-        None => (String::new(), None),
-    };
     let row = transaction
         .query(
-            "insert into requirement (runtime, constraint_text, variant, fallback, limited_action, concurrency_limit)
-             values ($1, $2, $3, $4, $5, $6)
-             on conflict (runtime, constraint_text, variant, fallback, limited_action)
+            "insert into requirement (runtime, constraint_text, variant, fallback, scope, pack, concurrency_limit)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             on conflict (runtime, constraint_text, variant, fallback, scope)
              do update set concurrency_limit = excluded.concurrency_limit
              returning id",
         )
-        .bind(runtime.to_string())
-        .bind(constraint)
-        .bind(variant)
-        .bind(fallback)
-        .bind(action)
-        .bind(limit)
+        .bind(requirement.runtime.to_string())
+        .bind(requirement.constraint)
+        .bind(requirement.variant)
+        .bind(requirement.fallback)
+        .bind(requirement.scope())
+        .bind(requirement.action.pack().as_str())
+        .bind(requirement.limit)
         .fetch_one()
         .await?;
     row.try_get("id")

@@ -188,7 +188,8 @@ impl World {
                     constraint,
                     variant: "",
                     fallback: false,
-                    limited: limit.map(|limit| (&self.action, limit)),
+                    action: &self.action,
+                    limit,
                 },
                 parameters: &json!({}),
                 constraint: None,
@@ -260,10 +261,9 @@ impl World {
         for (kind, room) in room.iter_mut().enumerate() {
             *room = room.saturating_sub(self.running(kind));
         }
-        // One that has no room takes a place that nobody else gets in this claim.
         let mut expected = Vec::new();
-        for (_, id, kind) in waiting.into_iter().take(free) {
-            if room[kind] > 0 {
+        for (_, id, kind) in waiting {
+            if room[kind] > 0 && expected.len() < free {
                 room[kind] -= 1;
                 expected.push(id);
             }
