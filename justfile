@@ -51,6 +51,11 @@ bench-queue *arguments:
     cargo build --release
     python3 bench/queue.py {{arguments}}
 
+# Other queues beside Attune, with equal slots and durability
+bench-compare *arguments:
+    cargo build --release
+    python3 bench/compare.py {{arguments}}
+
 # Copies of the built components beside packs/core, to install it from its folder
 components:
     cargo build --release

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a data folder of their own, with a pack in it."""
+"""What the benchmarks share: a data folder of their own, with a pack in it, and the base that queues stand beside."""
 
 import contextlib
 import os
@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -13,9 +15,9 @@ BINARY = os.environ.get("ATTUNE_BINARY", str(PROJECT / "target/release/attune"))
 
 
 @contextlib.contextmanager
-def folder():
-    """A folder that goes away."""
-    root = Path(tempfile.mkdtemp(prefix="attune-bench-"))
+def folder(parent=None):
+    """A folder that goes away, in this one or in that for temporary files."""
+    root = Path(tempfile.mkdtemp(prefix="attune-bench-", dir=parent))
     try:
         yield root
     finally:
@@ -37,6 +39,28 @@ def install(root, env, files):
         path.write_text(text)
     attune(env, "pack", "install", str(pack))
     return pack
+
+
+def spawn_rate(command, count, slots):
+    """Processes a second that a bare loop starts and waits for."""
+    left = [count]
+    lock = threading.Lock()
+
+    def loop():
+        while True:
+            with lock:
+                if left[0] == 0:
+                    return
+                left[0] -= 1
+            os.waitpid(os.posix_spawn(command[0], command, {}), 0)
+
+    threads = [threading.Thread(target=loop) for _ in range(slots)]
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return count / (time.perf_counter() - begin)
 
 
 def attune(env, *arguments):

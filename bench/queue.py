@@ -15,11 +15,10 @@ import sqlite3
 import statistics
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 
-from fixture import BINARY, attune, folder, install, variables
+from fixture import BINARY, attune, folder, install, spawn_rate, variables
 
 PACK = {
     "pack.yaml": "ref: bench\nlabel: Bench\nversion: 0.1.0\n",
@@ -28,28 +27,6 @@ PACK = {
     "actions/never.yaml": 'ref: bench.never\nruntime: core.shell\nruntime_version_constraint: ">=99"\n'
                           "entry_point: actions/noop.sh\n",
 }
-
-
-def spawn_rate(command, count, slots):
-    """Processes a second that a bare loop starts and waits for."""
-    left = [count]
-    lock = threading.Lock()
-
-    def loop():
-        while True:
-            with lock:
-                if left[0] == 0:
-                    return
-                left[0] -= 1
-            os.waitpid(os.posix_spawn(command[0], command, {}), 0)
-
-    threads = [threading.Thread(target=loop) for _ in range(slots)]
-    begin = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return count / (time.perf_counter() - begin)
 
 
 class Worker:
