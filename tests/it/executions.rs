@@ -135,7 +135,7 @@ fn asked_to_end_it_ends_what_it_started() {
         wait_for("the end of the action", || is_gone(pid));
         let row = machine.last();
         assert_eq!((&row["status"], &row["error"]["class"]), (&json!("cancelled"), &json!("cancelled")));
-        assert!(machine.at("data/runs").read_dir().expect("a folder").next().is_none());
+        assert!(machine.run_folders().is_empty());
     }
 }
 
@@ -199,7 +199,7 @@ fn what_a_killed_worker_left_is_ended_and_abandoned_by_the_next() {
     assert_eq!((&row["status"], &row["error"]["class"]), (&json!("abandoned"), &json!("worker_lost")));
     assert!(row["error"]["message"].as_str().is_some_and(|text| text.contains("was ended")), "{row}");
     assert_ne!(row["finished_at"], Json::Null);
-    assert!(machine.at("data/runs").read_dir().expect("a folder").next().is_none());
+    assert!(machine.run_folders().is_empty());
 }
 
 #[test]

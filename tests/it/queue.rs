@@ -360,7 +360,7 @@ fn a_killed_worker_loses_nothing_and_leaves_no_process() {
     let row = becomes(&machine, &twice, "succeeded");
     assert_eq!((&row["attempt"], &row["result"]), (&json!(2), &json!("through")));
     assert_eq!(service.stop(), 0);
-    assert_eq!(fs::read_dir(machine.at("data/runs")).expect("a folder").count(), 0);
+    assert!(machine.run_folders().is_empty());
 }
 
 #[test]
@@ -534,13 +534,10 @@ fn killed_again_and_again_it_still_brings_everything_to_an_end() {
         assert!(lost || row["result"] == "done", "{row}");
     }
     assert!(succeeded * 2 > count, "{succeeded} of {count}");
-    let runs = machine.at("data/runs");
-    let left =
-        || fs::read_dir(&runs).expect("a folder").flatten().map(|entry| entry.path()).collect::<Vec<_>>();
     let begin = Instant::now();
-    while !left().is_empty() {
+    while let Some(left) = machine.run_folders().first() {
         let talk = || fs::read_to_string(machine.at("worker.err")).unwrap_or_default();
-        assert!(begin.elapsed() < Duration::from_mins(1), "{:?} is never swept: {}", left(), talk());
+        assert!(begin.elapsed() < Duration::from_mins(1), "{} is never swept: {}", left.display(), talk());
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(service.stop(), 0);

@@ -1,4 +1,7 @@
 //! The folder that an execution has for as long as it runs: its home, its files, its process's record.
+//!
+//! One that is left as it was made is kept for the next execution. Making and removing five files and folders costs more
+//! than all else that a short action needs of the file system.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -14,8 +17,14 @@ const LOCK_FILE: &str = "lock";
 const NEW: &str = "new";
 /// Ends the name of a folder that is being removed.
 const OLD: &str = "old";
+/// Begins the name of a folder that is nobody's, for the next execution.
+const SPARE: &str = "spare";
+/// How many of those there are at most.
+const SPARES_MAX: usize = 16;
 /// The home folder of the process.
 pub(crate) const HOME: &str = "home";
+/// Its folder for what it needs for a moment.
+const TEMPORARY: &str = "tmp";
 /// The record of the process.
 pub(crate) const RECORD_FILE: &str = "process.json";
 
@@ -34,22 +43,56 @@ impl RunFolder {
         let path = runs.join(format!("{}.{}", attempt.id, attempt.number));
         let aside = aside(&path, NEW);
         let lock = loop {
+            let is_spare = spares(runs).any(|spare| fs::rename(spare, &aside).is_ok());
             match locked(&aside) {
+                // Somebody who outlived his execution has put something into it.
+                Ok(_) if is_spare && !is_clean(&aside)? => discard(&aside),
                 // A sweep was faster than the lock, and has removed the folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && runs.is_dir() => {}
                 outcome => break outcome?,
             }
         };
-        for inner in [HOME, "tmp"] {
-            DirBuilder::new().mode(0o700).create(aside.join(inner))?;
+        for inner in [HOME, TEMPORARY] {
+            match DirBuilder::new().mode(0o700).create(aside.join(inner)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
         }
         fs::rename(aside, &path)?;
         Ok(Self { path, _lock: lock })
     }
 
-    /// Removes the folder of an execution that is recorded as ended, or not recorded at all.
+    /// Gives back the folder of an execution that is recorded as ended, or not recorded at all: it is removed, unless the
+    /// next can use it as it is.
     pub(crate) fn remove(self) {
-        discard(&self.path);
+        match self.keep() {
+            Ok(true) => {}
+            Ok(false) => discard(&self.path),
+            Err(error) => {
+                tracing::debug!(path = %self.path.display(), "can't keep an execution's folder: {error}");
+                discard(&self.path);
+            }
+        }
+    }
+
+    /// Whether the next execution has it now.
+    fn keep(&self) -> io::Result<bool> {
+        if !is_clean(&self.path)? {
+            return Ok(false);
+        }
+        match OpenOptions::new().write(true).truncate(true).open(self.path.join(RECORD_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+        let runs = self.path.parent().unwrap_or(&self.path);
+        for spare in spares(runs) {
+            match fs::rename(&self.path, spare) {
+                // A folder with something in it is replaced by none.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                outcome => return outcome.map(|()| true),
+            }
+        }
+        Ok(false)
     }
 
     /// `HOME` of the process.
@@ -59,7 +102,7 @@ impl RunFolder {
 
     /// `TMPDIR` of the process.
     pub(crate) fn temporary(&self) -> PathBuf {
-        self.path.join("tmp")
+        self.path.join(TEMPORARY)
     }
 
     /// Writes a file that only its owner may read, and nobody change.
@@ -73,10 +116,8 @@ impl RunFolder {
     /// Records the process, for a sweep after this worker's death. A killed worker leaves what it wrote;
     /// a power cut needs no record, since it ended the process as well.
     pub(crate) fn record(&self, record: &ProcessRecord) -> io::Result<()> {
-        let text = serde_json::to_vec(record).map_err(io::Error::other)?;
-        let aside = self.path.join("process.json.new");
-        fs::write(&aside, text)?;
-        fs::rename(aside, self.path.join(RECORD_FILE))
+        // In one go: nobody is killed halfway through it.
+        fs::write(self.path.join(RECORD_FILE), serde_json::to_vec(record).map_err(io::Error::other)?)
     }
 }
 
@@ -137,6 +178,30 @@ fn aside(folder: &Path, kind: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Where folders are that are nobody's, if there are any.
+fn spares(runs: &Path) -> impl Iterator<Item = PathBuf> {
+    (0..SPARES_MAX).map(move |number| runs.join(format!("{SPARE}.{number}")))
+}
+
+/// Whether a folder has in it what it was made with, its process's record, and nothing else.
+fn is_clean(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if ![LOCK_FILE, RECORD_FILE, HOME, TEMPORARY].iter().any(|known| name == *known) {
+            return Ok(false);
+        }
+    }
+    for inner in [HOME, TEMPORARY] {
+        let inner = folder.join(inner);
+        let is_as_made = fs::symlink_metadata(&inner)
+            .is_ok_and(|metadata| metadata.is_dir() && metadata.mode() & 0o7777 == 0o700);
+        if !is_as_made || fs::read_dir(&inner)?.next().is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Makes the folder and locks it.
 fn locked(path: &Path) -> io::Result<File> {
     match DirBuilder::new().mode(0o700).create(path) {
@@ -157,6 +222,8 @@ fn is_linked(file: &File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::execution::ExecutionId;
 
@@ -184,6 +251,59 @@ mod tests {
         for name in ["", "x.1", "0.1", &format!("{}", attempt.id), &format!("{}.1.x", attempt.id)] {
             assert_eq!(attempt_of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn one_that_was_left_as_it_was_made_is_used_again() {
+        let runs = tempfile::tempdir().expect("a folder");
+        let names = || {
+            let entries = fs::read_dir(runs.path()).expect("a folder").map(|entry| entry.expect("one"));
+            entries.map(|entry| entry.file_name().into_string().expect("text")).collect::<Vec<_>>()
+        };
+        let create = || {
+            let attempt = Attempt { id: ExecutionId::new(), number: 1 };
+            RunFolder::create(runs.path(), attempt).expect("made")
+        };
+        let inode = |folder: &RunFolder| fs::metadata(&folder.path).expect("it is there").ino();
+        let record = ProcessRecord { pid: 1, start_time: 2, boot_id: "3".to_owned() };
+
+        let first = create();
+        first.record(&record).expect("written");
+        let number = inode(&first);
+        first.remove();
+        assert_eq!(names(), ["spare.0"]);
+        let again = create();
+        assert_eq!(inode(&again), number);
+        assert_eq!(fs::read(again.path.join(RECORD_FILE)).expect("read"), b"", "of no process yet");
+        assert!(lock_abandoned(&again.path).expect("looked").is_none(), "it is in use");
+
+        // What is not as it was made is removed, whatever it is.
+        let breaks: [fn(&RunFolder) -> io::Result<()>; 5] = [
+            |folder| fs::write(folder.home().join("left"), ""),
+            |folder| fs::create_dir(folder.temporary().join("left")),
+            |folder| folder.write_private("secret", b"").map(drop),
+            |folder| fs::remove_dir(folder.home()),
+            |folder| fs::set_permissions(folder.home(), fs::Permissions::from_mode(0o755)),
+        ];
+        again.remove();
+        for spoil in breaks {
+            let folder = create();
+            spoil(&folder).expect("spoiled");
+            folder.remove();
+            assert_eq!(names(), Vec::<String>::new());
+            create().remove();
+            // Also when it is only then that somebody does it.
+            let spare =
+                RunFolder { path: runs.path().join("spare.0"), _lock: File::open("/").expect("opened") };
+            spoil(&spare).expect("spoiled");
+            let folder = create();
+            assert!(is_clean(&folder.path).expect("looked"));
+            folder.remove();
+        }
+
+        let many = (0..SPARES_MAX + 3).map(|_| create()).collect::<Vec<_>>();
+        many.into_iter().for_each(RunFolder::remove);
+        assert_eq!(names().len(), SPARES_MAX);
     }
 
     #[test]

@@ -120,6 +120,13 @@ impl Machine {
         self.path.join(name)
     }
 
+    /// The folders of executions, but for those that are kept for the next ones.
+    pub(crate) fn run_folders(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.at("data/runs")).expect("a folder").flatten();
+        let is_spare = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == "spare");
+        entries.map(|entry| entry.path()).filter(|path| !is_spare(path)).collect()
+    }
+
     /// A folder.
     pub(crate) fn make(&self, name: &str) -> PathBuf {
         let path = self.at(name);
