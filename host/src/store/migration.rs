@@ -14,8 +14,14 @@ use super::{Location, Result, StoreError};
 type Source = (i64, &'static str, &'static str);
 
 /// Every migration, oldest first.
-const SQLITE: [Source; 1] = [(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
-const POSTGRES: [Source; 1] = [(1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+const SQLITE: [Source; 2] = [
+    (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    (2, "trace context", include_str!("../../../migrations/sqlite/0002_trace_context.sql")),
+];
+const POSTGRES: [Source; 2] = [
+    (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    (2, "trace context", include_str!("../../../migrations/postgres/0002_trace_context.sql")),
+];
 
 /// Applies what is missing; refuses a database that has more than this binary knows.
 pub(super) async fn migrate(database: &Database, location: &Location) -> Result<()> {
@@ -116,7 +122,7 @@ mod tests {
             .unwrap();
         store.close().await;
         let error = Store::open(&Location::File(path.clone())).await.unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 9999, known: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 9999, known: 2, .. }), "{error}");
     }
 
     #[tokio::test]
