@@ -35,7 +35,8 @@ fn one_trace_from_the_request_to_the_result() {
     Pack::new("queued").shell("say", "", "echo \"$TRACEPARENT\"").install(&machine);
     let id = enqueue(&machine, &["queued.say"]);
     let asked = collector.span("enqueue", |_| true);
-    let service = Service::start(&machine.other("far").and("OTEL_SERVICE_NAME", "attune-far"));
+    let far = machine.other("far").and("OTEL_SERVICE_NAME", "attune-far");
+    let service = Service::start(&far);
     let row = becomes(&machine, &id, "succeeded");
     assert_eq!(service.stop(), 0);
 
