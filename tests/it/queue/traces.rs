@@ -165,6 +165,33 @@ fn what_is_looked_for_and_built_on_the_way_is_part_of_it() {
     assert!(below(&spans, detection).contains("plugin"), "{spans:#?}");
     assert_eq!(execution.attributes["runtime.version"], "3.12.2");
 
+    let yaml = r#"
+ref: boxes.box
+plugin:
+  component: core.declarative
+  grants: { tools: [tool], search: [{ source: home, folders: ["~/tools/*/bin"] }] }
+distributions:
+  verification: { commands: [{ binary: tool, args: ["--version"], pattern: '^tool (?P<version>\S+)' }] }
+execution_config: &config
+  interpreter: { binary: tool }
+  environment:
+    create:
+      - run: ["${interpreter}", "-c", "mkdir -p bin; cp /bin/sh bin/box"]
+    interpreter: bin/box
+versions:
+  - { version: "3.12", execution_config: *config }
+"#;
+    let boxes = Pack::new("boxes").file("runtimes/box.yaml", yaml);
+    boxes.action("say.sh", "runtime: box", "echo hello").install(&machine);
+    machine.runs(0, &["run", "boxes.say"]);
+    let execution = collector.span("execution", |span| span.attributes["action.ref"] == "boxes.say");
+    let below = |name: &str, parent: &Span| collector.span(name, |span| span.parent == parent.id);
+    let environment = below("environment", &execution);
+    below("plan", &environment);
+    let step = below("step", &below("build", &environment));
+    says(&step, &[("step.number", "1")]);
+    assert_eq!(step.trace_id, execution.trace_id);
+
     machine.runs(3, &["run", "tools.none"]);
     let failed = collector.span("execution", |span| span.attributes["action.ref"] == "tools.none");
     says(&failed, &[("execution.status", "failed"), ("error.type", "no_match")]);
