@@ -107,6 +107,8 @@ fn quantities() {
 #[test]
 fn traces_go_where_the_strongest_says() {
     use crate::trace::Endpoint;
+    /// File, variables, where traces go, why, how many warnings.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>, &'a str, usize);
     let file = "otlp_endpoint = \"http://file:1\"\n";
     let own = ("ATTUNE_OTLP_ENDPOINT", "http://own:2");
     let off = ("ATTUNE_OTLP_ENDPOINT", "none");
@@ -115,7 +117,7 @@ fn traces_go_where_the_strongest_says() {
     let unusable = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
     let disabled = ("OTEL_SDK_DISABLED", "true");
     let elsewhere = ("OTEL_TRACES_EXPORTER", "console");
-    let cases: [(&str, &[(&str, &str)], Option<&str>, &str, usize); 11] = [
+    let cases: [Case<'_>; 11] = [
         ("", &[], None, "default", 0),
         (file, &[], Some("http://file:1/v1/traces"), "/etc/attune.toml:1", 0),
         (file, &[general], Some("http://general:3/v1/traces"), "$OTEL_EXPORTER_OTLP_ENDPOINT", 0),
