@@ -26,13 +26,16 @@ mod worker;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use failure::Exit;
 use failure::Failed;
-use options::Options;
+use options::{Options, Traces};
 use output::Output;
+
+use crate::trace;
 
 /// Runs actions under the language runtime version that each asks for.
 #[derive(Debug, Parser)]
@@ -91,6 +94,11 @@ enum Command {
 /// Threads of a service beside its own, for components.
 const SERVICE_THREADS: usize = 2;
 
+/// How long a command waits at its end for the collector of traces, at most.
+const FLUSH: Duration = Duration::from_secs(1);
+/// The same for a service, which has more to tell.
+const SERVICE_FLUSH: Duration = Duration::from_secs(5);
+
 /// Runs the command that `arguments` (the program's name first) ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -102,7 +110,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let output = Output::new(&cli.options);
-    options::start_log(&cli.options, &output);
+    // Settings that are wrong are an error of the command's, in its turn.
+    let settings = cli.command.is_traced().then(|| cli.options.settings(&output).ok()).flatten();
+    let endpoint = settings.as_ref().and_then(|settings| settings.otlp_endpoint.as_ref());
+    let is_service = matches!(cli.command, Command::Worker(_));
+    let traces = endpoint.map(|endpoint| Traces { endpoint, is_service });
+    options::start_log(&cli.options, &output, traces);
     // A command waits most of its time. With one thread for that, nothing has to be handed from core to core:
     // what computes for long goes to threads of its own.
     let runtime = match cli.command {
@@ -121,16 +134,33 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => Err(Failed::from(anyhow::Error::new(error).context("can't start"))),
     };
-    match outcome {
-        Ok(exit) => exit.into(),
+    let exit = match outcome {
+        Ok(exit) => exit,
         Err(failed) => {
             output.failure(&failed);
-            failed.exit.into()
+            failed.exit
         }
-    }
+    };
+    trace::end(if is_service { SERVICE_FLUSH } else { FLUSH });
+    exit.into()
 }
 
 impl Command {
+    /// Whether it has a part in executions.
+    fn is_traced(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Worker(_) | Self::Execution(execution::Execution::Enqueue { .. }) => true,
+            Self::Resolve(_)
+            | Self::Pack(_)
+            | Self::Runtime(_)
+            | Self::Env(_)
+            | Self::Execution(_)
+            | Self::Doctor(_)
+            | Self::Config(_)
+            | Self::Completions { .. } => false,
+        }
+    }
+
     async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         match self {
             // The larger ones are boxed: the others need not carry their size.

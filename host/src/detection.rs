@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use futures_util::future::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tracing::Instrument;
 
 use crate::digest;
 use crate::installation::{Candidate, FailureClass, Identity, Installation};
@@ -21,6 +22,7 @@ use crate::store::installation::{FoundInstallation, InstallationStatus, scan_now
 use crate::store::now;
 use crate::store::probe::ProbeKey;
 use crate::store::runtime::RuntimeRow;
+use crate::trace::{self, stage_span};
 use crate::verification;
 use crate::version::Series;
 use crate::worker::{MissingFiles, Worker};
@@ -83,7 +85,9 @@ pub async fn detect(
         return Ok(Detected { installations: known, looked: false });
     }
     let known = if freshness == Freshness::Anew { Vec::new() } else { known };
-    let found = look(worker, runtime, against, &known, freshness).await?;
+    let looking = look(worker, runtime, against, &known, freshness);
+    let span = stage_span!("detection", runtime.r#ref = %runtime.runtime.reference);
+    let found = trace::stage(span, looking).await?;
     Ok(Detected { installations: found, looked: true })
 }
 
@@ -214,7 +218,12 @@ async fn settle(
             ..found.clone()
         });
     }
-    let verified = verification::verify(plugin, runtime, &installation, distributions).await;
+    let span = stage_span!(
+        "verification",
+        runtime.r#ref = %runtime.runtime.reference,
+        runtime.version = %installation.version,
+    );
+    let verified = verification::verify(plugin, runtime, &installation, distributions).instrument(span).await;
     Ok(FoundInstallation {
         path: installation.path,
         version: Some(verified.version),

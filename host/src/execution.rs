@@ -20,7 +20,7 @@ mod timing;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::environment::prepare::{self, Need, Planned, Prepared};
 use crate::process::{Cancel, Stream};
@@ -28,6 +28,7 @@ use crate::reference::ActionRef;
 use crate::store;
 use crate::store::execution::Attempt;
 use crate::store::queue::Claimed;
+use crate::trace::{self, TraceContext, stage_span};
 use crate::version::constraint::Constraint;
 use crate::worker::{FilesError, Worker};
 
@@ -83,8 +84,10 @@ pub async fn run(
     let mut timings = Timings::begin(request.since);
     timings.end("start");
     let attempt = Attempt { id: ExecutionId::new(), number: 1 };
-    let asked = asked::ask(worker, request, attempt).await?;
+    let span = span(attempt, &request.action);
+    trace::adopt(&span, TraceContext::given(&worker.settings.process_variables).as_ref());
     let running = async {
+        let asked = trace::stage(stage_span!("ask"), asked::ask(worker, request, attempt)).await?;
         let folder =
             RunFolder::create(&worker.settings.runs_dir(), attempt).map_err(ExecutionError::RunFolder)?;
         let record = match Record::accept(worker, &asked).await {
@@ -99,12 +102,16 @@ pub async fn run(
         // Too large to be part of every caller's own.
         Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await
     };
-    running.instrument(span(&asked)).await
+    let outcome = running.instrument(span.clone()).await;
+    if let Err(error) = &outcome {
+        trace::ended(&span, Status::Failed.name(), Some(error.class()));
+    }
+    outcome
 }
 
 /// Runs what was claimed from the queue to the end of this attempt. An error means that the attempt is not this
-/// worker's any more, or that its end could not be recorded.
-pub async fn run_claimed(
+/// worker's any more, or that its end could not be recorded. The current span is the execution's, from [`span`].
+pub(crate) async fn run_claimed(
     worker: &Worker,
     claimed: &Claimed,
     observe: Observer<'_>,
@@ -113,7 +120,7 @@ pub async fn run_claimed(
     let mut timings = Timings::begin(Instant::now());
     let attempt = claimed.attempt;
     let asked = match claimed_request(claimed) {
-        Ok(request) => asked::ask(worker, &request, attempt).await,
+        Ok(request) => trace::stage(stage_span!("ask"), asked::ask(worker, &request, attempt)).await,
         Err(error) => Err(error),
     };
     let asked = match asked {
@@ -121,14 +128,11 @@ pub async fn run_claimed(
         Err(error) if is_elsewhere(&error) => return Err(not_begun(error.into())),
         Err(error) => return record::refuse(worker, claimed, error).await,
     };
-    let running = async {
-        let folder =
-            RunFolder::create(&worker.settings.runs_dir(), attempt).map_err(ExecutionError::RunFolder)?;
-        let record = Record::claimed(&asked, claimed);
-        timings.end("ask");
-        Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await
-    };
-    Ok(running.instrument(span(&asked)).await?.status)
+    let folder =
+        RunFolder::create(&worker.settings.runs_dir(), attempt).map_err(ExecutionError::RunFolder)?;
+    let record = Record::claimed(&asked, claimed);
+    timings.end("ask");
+    Ok(Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await?.status)
 }
 
 /// Whether it is no fault of what was asked: the database is out of reach, or the place where packs are kept. Another
@@ -160,12 +164,12 @@ fn claimed_request(claimed: &Claimed) -> Result<Request, AskError> {
 }
 
 /// Of the highest level, so that whatever is logged while it runs says for which execution and version.
-fn span(asked: &Asked) -> tracing::Span {
+pub(crate) fn span(attempt: Attempt, action: &ActionRef) -> Span {
     tracing::error_span!(
         "execution",
-        execution.id = %asked.attempt.id,
-        execution.attempt = asked.attempt.number,
-        action.r#ref = %asked.action.reference,
+        execution.id = %attempt.id,
+        execution.attempt = attempt.number,
+        action.r#ref = %action,
         runtime.version = tracing::field::Empty,
     )
 }
@@ -178,6 +182,11 @@ async fn run_recorded(
     observe: Observer<'_>,
     cancel: Cancel,
 ) -> Result<Outcome, ExecutionError> {
+    let span = Span::current();
+    let runtime = &asked.runtime.runtime.reference;
+    let worker_name = &worker.settings.worker_name;
+    let pack = asked.action.reference.pack();
+    trace::describe(&span, [("pack.ref", pack), ("runtime.ref", runtime), ("worker.name", worker_name)]);
     let mut ending = carry_out(worker, asked, (&folder, &mut record, &mut timings), observe, cancel).await;
     if record.can_begin_again()
         && let Some(error) = ending.cause.take_if(|error| is_elsewhere(error))
@@ -185,7 +194,15 @@ async fn run_recorded(
         folder.remove();
         return Err(not_begun(error));
     }
-    let outcome = record.end(worker, asked, ending, timings.stages()).await;
+    let result = record.end(worker, asked, ending, timings.stages());
+    let outcome = trace::stage(stage_span!("result"), result).await;
+    match &outcome {
+        Ok(outcome) => {
+            let class = outcome.error.as_ref().map(|(class, _)| class.as_str());
+            trace::ended(&span, outcome.status.name(), class);
+        }
+        Err(error) => trace::ended(&span, Status::Failed.name(), Some(error.class())),
+    }
     if matches!(outcome, Ok(_) | Err(ExecutionError::NotRunning { .. })) {
         // Only now: by its folder, an execution that nobody ended is found and abandoned.
         folder.remove();
@@ -210,7 +227,7 @@ async fn carry_out(
         Ok(launch) => launch,
         Err(error) => return error.into(),
     };
-    let command = match delivery::deliver(worker, asked, &launch, folder, record.version()) {
+    let mut command = match delivery::deliver(worker, asked, &launch, folder, record.version()) {
         Ok(command) => command,
         Err(error) => {
             timings.end("launch");
@@ -225,7 +242,10 @@ async fn carry_out(
     if let Err(error) = launch.check() {
         return ExecutionError::from(error).into();
     }
-    let finished = supervision::supervise(worker, asked, command, folder, record, observe, cancel).await;
+    let span = stage_span!("process");
+    delivery::hand_on(trace::below(&span), &mut command);
+    let process = supervision::supervise(worker, asked, command, folder, record, observe, cancel);
+    let finished = trace::stage(span, process).await;
     timings.end("run");
     let ending = match finished {
         Ok(supervised) => outcome::conclude(asked, &supervised),
@@ -247,7 +267,8 @@ async fn stages_before_launch(
         return Ok(launch::direct(&asked.runtime, &asked.pack_folder, program));
     }
     observe(Event::Doing("looking for installations"));
-    let choice = match choose(worker, &asked.runtime, asked.wanted()).await {
+    let selection = choose(worker, &asked.runtime, asked.wanted());
+    let choice = match trace::stage(stage_span!("selection"), selection).await {
         Ok(choice) => choice,
         Err(error) => {
             record.not_chosen(&error);
@@ -257,12 +278,14 @@ async fn stages_before_launch(
     };
     record.chosen(&choice);
     timings.end(if choice.looked { "detect" } else { "select" });
-    let prepared =
-        prepare::prepare(worker, need(asked, &choice), |progress| observe(Event::Building(&progress))).await;
+    let environment =
+        prepare::prepare(worker, need(asked, &choice), |progress| observe(Event::Building(&progress)));
+    let prepared = trace::stage(stage_span!("environment"), environment).await;
     timings.end("environment");
     let prepared = prepared?;
     record.prepared(&prepared);
-    let launch = launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await;
+    let launch = launch::interpreted(worker, &asked.runtime, &choice, &prepared, program);
+    let launch = trace::stage(stage_span!("launch"), launch).await;
     if launch.is_err() {
         timings.end("launch");
     }

@@ -11,6 +11,7 @@ pub mod reference;
 mod digest;
 mod metrics;
 mod nearest;
+pub mod trace;
 mod variable;
 pub mod version;
 

@@ -11,6 +11,7 @@ use crate::execution::{ExecutionId, Request};
 use crate::store::bell::Bell;
 use crate::store::now;
 use crate::store::queue::{Enqueued, NewQueued};
+use crate::trace::{self, TraceContext, stage_span};
 use crate::worker::Worker;
 
 /// More bytes of parameters than this are not taken.
@@ -67,6 +68,24 @@ pub enum QueueError {
 
 /// Puts an execution into the queue, and wakes who may run it. When this returns, it is on the disk.
 pub async fn enqueue(worker: &Worker, request: &Request, terms: &Terms) -> Result<Queued, QueueError> {
+    let given = TraceContext::given(&worker.settings.process_variables);
+    let span = stage_span!("enqueue", otel.kind = "producer", action.r#ref = %request.action);
+    trace::adopt(&span, given.as_ref());
+    // Whoever runs it may know what to do with a trace that this process was given and only hands on.
+    let trace = trace::below(&span).or(given);
+    let queued = trace::stage(span.clone(), enqueue_within(worker, request, terms, trace.as_ref())).await;
+    if let Ok(queued) = &queued {
+        trace::describe(&span, [("execution.id", &queued.id), ("pack.ref", request.action.pack())]);
+    }
+    queued
+}
+
+async fn enqueue_within(
+    worker: &Worker,
+    request: &Request,
+    terms: &Terms,
+    trace: Option<&TraceContext>,
+) -> Result<Queued, QueueError> {
     let Checked { action, pack_digest, runtime, constraint, parameters } =
         asked::check(worker, request).await?;
     let parameters = Json::Object(parameters);
@@ -97,6 +116,7 @@ pub async fn enqueue(worker: &Worker, request: &Request, terms: &Terms) -> Resul
             idempotent: action.idempotent,
             idempotency_key: terms.idempotency_key.as_deref(),
             request_digest: &request_digest,
+            trace,
         })
         .await?;
     match enqueued {

@@ -18,9 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use opentelemetry::KeyValue;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tracing::{Instrument, Span};
 
 use crate::execution::{self, ExecutionError, Status};
 use crate::metrics;
@@ -31,6 +34,7 @@ use crate::store::lease::Lessee;
 use crate::store::queue::Claimed;
 use crate::store::worker::WorkerStatus;
 use crate::store::{StoreError, now};
+use crate::trace;
 use crate::worker::Worker;
 
 use monitor::Vitals;
@@ -57,7 +61,7 @@ pub enum Event {
     /// An execution begins.
     Began {
         /// Which.
-        claimed: Claimed,
+        claimed: Box<Claimed>,
     },
     /// An attempt has ended here, as what it is on record.
     Ended {
@@ -228,7 +232,7 @@ async fn fill(
             return;
         }
         let lease = service.worker.settings.lease;
-        let asked_at = Instant::now();
+        let (asked_at, asked_at_time) = (Instant::now(), now());
         let claimed = match service.worker.store.claim(service.lessee, free, lease).await {
             Ok(claimed) => {
                 metrics::claim(asked_at.elapsed());
@@ -247,10 +251,31 @@ async fn fill(
         }
         for claimed in claimed {
             metrics::claimed((now() - claimed.run_at).to_std().unwrap_or_default());
-            let cancel = service.running.insert(claimed.attempt);
-            observe(Event::Began { claimed: claimed.clone() });
-            runs.spawn_local(run(Rc::clone(service), claimed, cancel));
+            let span = execution::span(claimed.attempt, &claimed.action);
+            trace_claim(&span, &claimed, asked_at_time);
+            let cancel = service.running.insert(claimed.attempt, span.clone());
+            observe(Event::Began { claimed: Box::new(claimed.clone()) });
+            runs.spawn_local(run(Rc::clone(service), claimed, cancel).instrument(span));
         }
+    }
+}
+
+/// Goes on with the trace of an execution: how long it waited, and how long the claim took.
+fn trace_claim(span: &Span, claimed: &Claimed, asked_at: DateTime<Utc>) {
+    trace::adopt(span, claimed.trace.as_ref());
+    // Where nobody began a trace, this attempt does.
+    let begun = trace::below(span);
+    let parent = claimed.trace.as_ref().or(begun.as_ref());
+    let attributes = || {
+        vec![
+            KeyValue::new("execution.id", claimed.attempt.id.to_string()),
+            KeyValue::new("execution.attempt", claimed.attempt.number),
+            KeyValue::new("action.ref", claimed.action.to_string()),
+        ]
+    };
+    if begun.is_some() {
+        trace::past("queue", parent, (claimed.run_at.into(), asked_at.into()), attributes());
+        trace::past("claim", parent, (asked_at.into(), now().into()), attributes());
     }
 }
 
@@ -259,14 +284,27 @@ async fn run(
     claimed: Claimed,
     cancel: Cancel,
 ) -> (Attempt, Result<Status, ExecutionError>) {
+    if claimed.trace.is_none()
+        && let Some(begun) = trace::below(&Span::current())
+        && let Err(error) = service.worker.store.keep_trace(claimed.attempt, &begun).await
+    {
+        tracing::debug!("can't keep the trace: {error}");
+    }
     let outcome = execution::run_claimed(&service.worker, &claimed, &|_| {}, cancel).await;
     if let Err(ExecutionError::NotBegun { source }) = &outcome {
-        tracing::warn!(execution.id = %claimed.attempt.id, "gives an execution back: {source}");
+        trace::ended(&Span::current(), Status::Queued.name(), Some(source.class()));
+        tracing::warn!("gives an execution back: {source}");
         let again = || now() + service.worker.settings.poll_interval;
         while let Err(error) = service.worker.store.give_back(claimed.attempt, again()).await {
-            tracing::debug!(execution.id = %claimed.attempt.id, "can't give an execution back: {error}");
+            tracing::debug!("can't give an execution back: {error}");
             sleep(service.worker.settings.poll_interval).await;
         }
+    }
+    if let Err(error) = &outcome
+        && !matches!(error, ExecutionError::NotBegun { .. })
+    {
+        trace::ended(&Span::current(), Status::Failed.name(), Some(error.class()));
+        tracing::warn!("what became of an execution is not on record: {error}");
     }
     service.running.remove(claimed.attempt);
     (claimed.attempt, outcome)
@@ -281,10 +319,7 @@ fn report(
             observe(Event::Ended { attempt, status: Some(Status::Queued) });
         }
         Ok((attempt, Ok(status))) => observe(Event::Ended { attempt, status: Some(status) }),
-        Ok((attempt, Err(error))) => {
-            tracing::warn!(execution.id = %attempt.id, "what became of an execution is not on record: {error}");
-            observe(Event::Ended { attempt, status: None });
-        }
+        Ok((attempt, Err(_))) => observe(Event::Ended { attempt, status: None }),
         Err(error) => tracing::error!("an execution was lost: {error}"),
     }
 }
@@ -312,10 +347,13 @@ async fn drain(
         return;
     }
     // Given back first: whatever they still say about their end does not count.
-    for attempt in service.running.attempts() {
-        if let Err(error) = service.worker.give_up(attempt, "the worker that ran it was stopped").await {
-            tracing::warn!(execution.id = %attempt.id, "can't give up an execution: {error}");
-        }
+    for (attempt, span) in service.running.attempts() {
+        let give_up = async {
+            if let Err(error) = service.worker.give_up(attempt, "the worker that ran it was stopped").await {
+                tracing::warn!("can't give up an execution: {error}");
+            }
+        };
+        give_up.instrument(span).await;
     }
     service.worker.store.ring(Bell::Queue).await;
     service.running.end_all();

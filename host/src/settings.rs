@@ -5,6 +5,7 @@
 
 mod file;
 mod keys;
+mod telemetry;
 mod unknown;
 mod value;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use crate::pack::bundles::BundlesLocation;
 use crate::store::Location;
+use crate::trace::Endpoint;
 
 pub use file::ConfigFile;
 pub use keys::{KEYS, Key};
@@ -176,6 +178,8 @@ pub struct Settings {
     pub execution_retention: Duration,
     /// None: nobody is answered.
     pub monitor_address: Option<SocketAddr>,
+    /// None: traces are not exported.
+    pub otlp_endpoint: Option<Endpoint>,
     pub secrets_file: Option<PathBuf>,
     /// The file's `[variables]`: given to steps that build environments, such as a proxy or an index.
     pub variables: BTreeMap<String, String>,
@@ -244,6 +248,7 @@ impl Settings {
         let drain_timeout = resolver.duration("drain_timeout", seconds(60))?;
         let execution_retention = resolver.positive("execution_retention", seconds(30 * 24 * 3600))?;
         let monitor_address = resolver.optional("monitor_address", "none", value::address)?;
+        let (otlp_endpoint, warning) = resolver.otlp_endpoint()?;
         let secrets_file = resolver.optional("secrets_file", "none", value::path)?;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Self {
@@ -272,6 +277,7 @@ impl Settings {
             drain_timeout,
             execution_retention,
             monitor_address,
+            otlp_endpoint,
             secrets_file,
             variables: file_variables(sources)
                 .map(|(_, name, entry)| (name.clone(), entry.text.clone()))
@@ -284,7 +290,7 @@ impl Settings {
                     (name.clone(), crate::secret::without_credentials(name, &entry.text), origin)
                 })
                 .collect(),
-            warnings: unknown::warnings(&sources.variables),
+            warnings: unknown::warnings(&sources.variables).into_iter().chain(warning).collect(),
         })
     }
 

@@ -3,8 +3,10 @@
 
 mod faults;
 mod fleet;
+mod logs;
 mod model;
 mod monitor;
+mod traces;
 mod turns;
 
 use std::fs::{self, File};

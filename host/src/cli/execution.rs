@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
 use crate::store::queue::CancelOutcome;
+use crate::trace::TraceContext;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Execution {
@@ -337,6 +338,7 @@ fn show(output: &Output, execution: &ExecutionRow) -> String {
     line("interpreter", execution.installation_path.clone());
     line("environment", execution.environment_path.clone());
     line("sandbox", execution.sandbox.clone());
+    line("trace", execution.trace.as_ref().map(TraceContext::trace_id));
     line("created", Some(execution.created_at.to_rfc3339()));
     line("finished", execution.finished_at.map(|time| time.to_rfc3339()));
     line("timings", Some(timing_line(&execution.timings)));
@@ -398,6 +400,8 @@ struct Shown<'a> {
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
 }
 
 impl<'a> From<&'a ExecutionRow> for Shown<'a> {
@@ -437,6 +441,7 @@ impl<'a> From<&'a ExecutionRow> for Shown<'a> {
             created_at: row.created_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
+            trace_id: row.trace.as_ref().map(TraceContext::trace_id),
         }
     }
 }

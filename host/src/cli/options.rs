@@ -1,15 +1,19 @@
 //! Options that every command takes.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use super::output::Output;
 use super::talk::Talk;
 use crate::settings::{ConfigFile, Settings, SettingsError, Sources, assignment, config_files};
+use crate::trace::{self, Endpoint};
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
@@ -38,6 +42,9 @@ pub(super) struct Options {
     /// Set any setting; `attune config show` lists them
     #[arg(long = "set", global = true, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// What they come to, once somebody has asked.
+    #[arg(skip)]
+    settled: OnceCell<Settings>,
 }
 
 /// When to use colour.
@@ -54,6 +61,9 @@ impl Options {
     /// The settings that file, variables and flags come to, with a warning for what was probably meant to be
     /// one.
     pub(super) fn settings(&self, output: &Output) -> Result<Settings, SettingsError> {
+        if let Some(settings) = self.settled.get() {
+            return Ok(settings.clone());
+        }
         let variables = std::env::vars_os().collect::<BTreeMap<OsString, OsString>>();
         let file = match &self.config {
             Some(path) => Some(ConfigFile::read(path)?),
@@ -75,13 +85,13 @@ impl Options {
         for warning in &settings.warnings {
             output.warn(warning);
         }
-        Ok(settings)
+        Ok(self.settled.get_or_init(|| settings).clone())
     }
 }
 
 /// Sends log messages to standard error, as `ATTUNE_LOG` says or as loud as `-v` asks for. With neither,
-/// what is left are warnings, and they look like those of the commands.
-pub(super) fn start_log(options: &Options, output: &Output) {
+/// what is left are warnings, and they look like those of the commands. Spans go to `traces`, if there is such a place.
+pub(super) fn start_log(options: &Options, output: &Output, traces: Option<Traces<'_>>) {
     let default = match (options.quiet, options.verbose) {
         (true, _) => "error",
         (false, 0) => "attune=warn",
@@ -91,14 +101,28 @@ pub(super) fn start_log(options: &Options, output: &Output) {
     };
     let filter = EnvFilter::try_from_env("ATTUNE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let is_plain = options.verbose == 0 && std::env::var_os("ATTUNE_LOG").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second subscriber in one process can only come from a test; the first one goes on.
-    let started = if std::env::var_os("ATTUNE_LOG_FORMAT").is_some_and(|format| format == "json") {
-        log.json().try_init()
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = if std::env::var_os("ATTUNE_LOG_FORMAT").is_some_and(|format| format == "json") {
+        log.json().boxed()
     } else if is_plain {
-        log.event_format(Talk::new(output)).try_init()
+        log.event_format(Talk::new(output)).boxed()
     } else {
-        log.with_ansi(false).with_target(false).compact().try_init()
+        log.with_ansi(false).with_target(false).compact().boxed()
+    };
+    let registry = tracing_subscriber::registry();
+    // A second subscriber in one process can only come from a test; the first one goes on.
+    let started = match traces {
+        Some(Traces { endpoint, is_service }) => {
+            registry.with(log.with_filter(filter)).with(trace::begin(endpoint, is_service)).try_init()
+        }
+        None => registry.with(log).with(filter).try_init(),
     };
     drop(started);
+}
+
+/// Where spans go, and whether a service sends them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Traces<'a> {
+    pub endpoint: &'a Endpoint,
+    pub is_service: bool,
 }

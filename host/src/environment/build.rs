@@ -18,6 +18,7 @@ use super::{PathError, Plan, StepAction};
 use crate::installation::{Failure, Identity, Installation};
 use crate::process::{Capture, Stream};
 use crate::secret::Masker;
+use crate::trace::{self, stage_span};
 
 pub use super::step::StepError;
 
@@ -236,22 +237,22 @@ async fn execute(
                 progress(Progress::Output { number, stream, bytes: masked });
             }
         };
-        let outcome = place
-            .execute(
-                &step.action,
-                |process| {
-                    let process = Some(process.clone());
-                    lock.note(&Note { step: number, steps: of, title: step.title.clone(), process })
-                },
-                |stream, bytes| {
-                    let masker = match stream {
-                        Stream::Stdout => &mut maskers[0],
-                        Stream::Stderr => &mut maskers[1],
-                    };
-                    take_in(stream, &masker.push(bytes));
-                },
-            )
-            .await;
+        let executing = place.execute(
+            &step.action,
+            |process| {
+                let process = Some(process.clone());
+                lock.note(&Note { step: number, steps: of, title: step.title.clone(), process })
+            },
+            |stream, bytes| {
+                let masker = match stream {
+                    Stream::Stdout => &mut maskers[0],
+                    Stream::Stderr => &mut maskers[1],
+                };
+                take_in(stream, &masker.push(bytes));
+            },
+        );
+        // Its title may have in it what only a log of its own should say.
+        let outcome = trace::stage(stage_span!("step", step.number = number), executing).await;
         let [stdout, stderr] = maskers;
         take_in(Stream::Stdout, &stdout.finish());
         take_in(Stream::Stderr, &stderr.finish());

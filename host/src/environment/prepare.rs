@@ -25,6 +25,7 @@ use crate::store::StoreError;
 use crate::store::environment::EnvironmentRow;
 use crate::store::now;
 use crate::store::runtime::RuntimeRow;
+use crate::trace::{self, stage_span};
 use crate::worker::{Kept, Worker};
 
 /// What an environment is for.
@@ -149,7 +150,7 @@ pub async fn prepare(
         let root = question.stage(&ready.key, stage.as_ref()).await?;
         return Ok(Prepared { environment: Some(ready), root, fresh: false });
     }
-    let answer = question.plan().await?;
+    let answer = trace::stage(stage_span!("plan"), question.plan()).await?;
     if answer.value.steps.is_empty() {
         return Ok(Prepared { environment: None, root: pack_folder, fresh: false });
     }
@@ -399,7 +400,8 @@ impl<'a> Question<'a> {
         self.set_aside_broken(&key).await?;
         loop {
             let began = Instant::now();
-            let outcome = build(&request, |folder: PathBuf| self.check_built(folder), &progress).await;
+            let building = build(&request, |folder: PathBuf| self.check_built(folder), &progress);
+            let outcome = trace::stage(stage_span!("build"), building).await;
             if outcome.as_ref().map_or(true, |built| built.fresh) {
                 metrics::environment_build(&reference.to_string(), began.elapsed(), outcome.is_ok());
             }

@@ -8,6 +8,7 @@ use super::outcome::ExecutionError;
 use super::run_folder::RunFolder;
 use crate::pack::{ParameterDelivery, ParameterFormat};
 use crate::process::{Command, OutputLimits, Stdin};
+use crate::trace::TraceContext;
 use crate::worker::Worker;
 
 /// The command, with everything that the process is given.
@@ -51,6 +52,16 @@ pub(super) fn deliver(
         limits: OutputLimits { per_stream: 0 },
         ..Command::new(&launch.program)
     })
+}
+
+/// Tells the process which trace it runs in, whatever the pack says.
+pub(super) fn hand_on(trace: Option<TraceContext>, command: &mut Command) {
+    if let Some(trace) = trace {
+        let variables =
+            trace.variables().map(|(name, value)| (name.into(), value.into())).collect::<Vec<_>>();
+        command.variables.retain(|(name, _)| variables.iter().all(|(given, _)| given != name));
+        command.variables.extend(variables);
+    }
 }
 
 /// What a process may want to know of what it runs for.

@@ -11,6 +11,7 @@ use crate::selection::SelectionView;
 use crate::store::execution::{Attempt, Decided, End, Ended, LogChunk, NewExecution};
 use crate::store::queue::Claimed;
 use crate::store::{StoreError, now};
+use crate::trace;
 use crate::worker::Worker;
 
 use super::choice::{Choice, ChoiceError};
@@ -55,6 +56,7 @@ impl Record {
                 requirement: asked.requirement(&constraint),
                 parameters: &asked.masker.mask_json(&serde_json::Value::Object(asked.parameters.clone())),
                 worker: worker.id,
+                trace: trace::below(&tracing::Span::current()),
             })
             .await?;
         // Whoever waits for it tries again if he wants to.
@@ -264,7 +266,8 @@ pub(super) async fn refuse(
         return Err(ExecutionError::NotRunning { id: attempt.id });
     }
     metrics::ended(&claimed.action.to_string(), Status::Failed.name(), Some(error.class()), &[]);
-    tracing::info!(execution.id = %attempt.id, execution.status = %Status::Failed, "can't begin: {error}");
+    trace::ended(&tracing::Span::current(), Status::Failed.name(), Some(error.class()));
+    tracing::info!(execution.status = %Status::Failed, "can't begin: {error}");
     Ok(Status::Failed)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::Instrument;
 
 use crate::process::{self, Cancel, Captured, Command, Finished, Stream};
 use crate::secret::Masked;
@@ -98,11 +99,12 @@ type Piece = (i64, Vec<LogChunk>);
 fn write(worker: &Worker, asked: &Asked, log: &LogRecorder) -> Option<JoinHandle<Option<Piece>>> {
     let (sequence, chunks) = log.take()?;
     let (store, attempt) = (worker.store.clone(), asked.attempt);
-    Some(tokio::spawn(async move {
+    let writing = async move {
         let error = store.append_log(attempt, sequence, &chunks).await.err()?;
         tracing::warn!("can't write a piece of the log, trying again: {error}");
         Some((sequence, chunks))
-    }))
+    };
+    Some(tokio::spawn(writing.in_current_span()))
 }
 
 /// What could not be written is written with what comes next.

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use crate::execution::ExecutionId;
 use crate::process::{Cancel, Canceller};
 use crate::store::execution::Attempt;
@@ -20,6 +22,8 @@ pub(super) struct Running {
 #[derive(Debug)]
 struct Run {
     attempt: Attempt,
+    /// For what is logged about it.
+    span: Span,
     since: Instant,
     canceller: Canceller,
     /// Whether it was ended since its lease could not be renewed.
@@ -28,11 +32,10 @@ struct Run {
 
 impl Running {
     /// Adds an attempt; what it is asked to end by.
-    pub(super) fn insert(&self, attempt: Attempt) -> Cancel {
+    pub(super) fn insert(&self, attempt: Attempt, span: Span) -> Cancel {
         let (canceller, cancel) = Cancel::new();
-        self.runs
-            .borrow_mut()
-            .insert(attempt.id, Run { attempt, since: Instant::now(), canceller, is_over: Cell::new(false) });
+        let run = Run { attempt, span, since: Instant::now(), canceller, is_over: Cell::new(false) };
+        self.runs.borrow_mut().insert(attempt.id, run);
         cancel
     }
 
@@ -48,8 +51,8 @@ impl Running {
         self.runs.borrow().len()
     }
 
-    pub(super) fn attempts(&self) -> Vec<Attempt> {
-        self.runs.borrow().values().map(|run| run.attempt).collect()
+    pub(super) fn attempts(&self) -> Vec<(Attempt, Span)> {
+        self.runs.borrow().values().map(|run| (run.attempt, run.span.clone())).collect()
     }
 
     /// Compares what runs with what the database says this service still had at `asked_at`: ends at once what it has
@@ -59,7 +62,7 @@ impl Running {
         for run in self.runs.borrow().values().filter(|run| run.since < asked_at) {
             match held.iter().find(|held| held.attempt == run.attempt) {
                 None => {
-                    tracing::warn!(execution.id = %run.attempt.id, "somebody else has taken an execution");
+                    run.span.in_scope(|| tracing::warn!("somebody else has taken an execution"));
                     run.end_at_once();
                 }
                 Some(held) if held.cancel_requested => run.canceller.ask(),

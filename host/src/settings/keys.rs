@@ -12,7 +12,7 @@ pub struct Key {
 }
 
 /// Everything that can be set.
-pub const KEYS: [Key; 26] = [
+pub const KEYS: [Key; 27] = [
     Key {
         name: "data_dir",
         variable: "ATTUNE_DATA_DIR",
@@ -129,6 +129,11 @@ pub const KEYS: [Key; 26] = [
         name: "monitor_address",
         variable: "ATTUNE_MONITOR_ADDRESS",
         help: "address and port at which a worker answers `/health/live`, `/health/ready` and `/metrics`; none unless set",
+    },
+    Key {
+        name: "otlp_endpoint",
+        variable: "ATTUNE_OTLP_ENDPOINT",
+        help: "URL of the OpenTelemetry collector that traces are sent to, over HTTP; what the standard `OTEL_` variables say unless set; `none` for none",
     },
     Key {
         name: "secrets_file",

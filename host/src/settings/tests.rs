@@ -103,3 +103,42 @@ fn quantities() {
     assert_eq!(value::show_bytes(10 << 30), "10GiB");
     assert_eq!(value::show_bytes(1500), "1500B");
 }
+
+#[test]
+fn traces_go_where_the_strongest_says() {
+    use crate::trace::Endpoint;
+    /// File, variables, where traces go, why, how many warnings.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>, &'a str, usize);
+    let file = "otlp_endpoint = \"http://file:1\"\n";
+    let own = ("ATTUNE_OTLP_ENDPOINT", "http://own:2");
+    let off = ("ATTUNE_OTLP_ENDPOINT", "none");
+    let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://general:3/");
+    let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4/here");
+    let unusable = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
+    let disabled = ("OTEL_SDK_DISABLED", "true");
+    let elsewhere = ("OTEL_TRACES_EXPORTER", "console");
+    let cases: [Case<'_>; 11] = [
+        ("", &[], None, "default", 0),
+        (file, &[], Some("http://file:1/v1/traces"), "/etc/attune.toml:1", 0),
+        (file, &[general], Some("http://general:3/v1/traces"), "$OTEL_EXPORTER_OTLP_ENDPOINT", 0),
+        ("", &[general, traces], Some("http://traces:4/here"), "$OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", 0),
+        ("", &[general, own], Some("http://own:2/v1/traces"), "$ATTUNE_OTLP_ENDPOINT", 0),
+        (file, &[general, off], None, "$ATTUNE_OTLP_ENDPOINT", 0),
+        ("", &[general, disabled], None, "default", 0),
+        ("", &[general, elsewhere], None, "default", 0),
+        ("", &[own, disabled], Some("http://own:2/v1/traces"), "$ATTUNE_OTLP_ENDPOINT", 0),
+        ("", &[unusable], None, "default", 1),
+        ("", &[unusable, own], Some("http://own:2/v1/traces"), "$ATTUNE_OTLP_ENDPOINT", 0),
+    ];
+    for (file, variables, url, origin, warnings) in cases {
+        let settings = Settings::resolve(&sources(file, &[&[HOME], variables].concat(), &[])).unwrap();
+        let expected = url.map(|url| Endpoint::exactly(url).unwrap());
+        assert_eq!(settings.otlp_endpoint, expected, "{variables:?}");
+        let shown = settings.shown.iter().find(|shown| shown.key.name == "otlp_endpoint").unwrap();
+        assert_eq!(shown.origin.to_string(), origin, "{variables:?}");
+        assert_eq!(settings.warnings.len(), warnings, "{variables:?}");
+    }
+    let secret = sources("", &[HOME, ("ATTUNE_OTLP_ENDPOINT", "http://me:hidden@host")], &[]);
+    let error = Settings::resolve(&secret).unwrap_err().to_string();
+    assert!(error.contains("otlp_endpoint") && !error.contains("hidden"), "{error}");
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::pack::bundles::BundlesLocation;
 use crate::store::Location;
+use crate::trace::Endpoint;
 
 /// Why a text is not the value that it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,10 @@ pub enum InvalidValue {
     Database,
     #[error("`{text}`: write an address and a port, such as `127.0.0.1:9464` or `[::]:9464`")]
     Address { text: String },
+    #[error(
+        "that: write the URL of a collector, such as `http://127.0.0.1:4318`, or `none`; headers with credentials go into OTEL_EXPORTER_OTLP_HEADERS"
+    )]
+    OtlpEndpoint,
     #[error("`{text}`: write the absolute path of a folder, or `s3://bucket/path`")]
     Bundles { text: String },
 }
@@ -93,6 +98,14 @@ pub(super) fn database(text: &str) -> Result<Location, InvalidValue> {
 /// An address with a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, InvalidValue> {
     text.trim().parse().map_err(|_| InvalidValue::Address { text: text.to_owned() })
+}
+
+/// A collector; none for `none`. The text may hold credentials, so errors don't repeat it.
+pub(super) fn otlp_endpoint(text: &str) -> Result<Option<Endpoint>, InvalidValue> {
+    if text.trim() == "none" {
+        return Ok(None);
+    }
+    Endpoint::below(text).map(Some).ok_or(InvalidValue::OtlpEndpoint)
 }
 
 /// A folder or a bucket.

@@ -16,6 +16,7 @@ use super::{Durability, Result, Store, now};
 use crate::execution::{ExecutionId, Status};
 use crate::installation::Identity;
 use crate::reference::ActionRef;
+use crate::trace::TraceContext;
 
 /// An execution as it is accepted.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct NewExecution<'a> {
     pub requirement: NewRequirement<'a>,
     pub parameters: &'a Json,
     pub worker: WorkerId,
+    /// What its spans belong to.
+    pub trace: Option<TraceContext>,
 }
 
 /// What an execution is going to run with, decided before it starts.
@@ -150,6 +153,8 @@ pub struct ExecutionRow {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+    /// What its spans belong to.
+    pub trace: Option<TraceContext>,
 }
 
 impl ExecutionRow {
@@ -191,8 +196,9 @@ impl Store {
             .query(
                 "insert into execution
                  (id, action, pack, pack_digest, requirement, parameters, status, attempt, run_at,
-                  created_at, started_at, worker, warnings, timings)
-             select $1, $2, $3, $4, requirement.id, $5, 'running', 1, $6, $6, $6, $7, '[]', '[]'
+                  created_at, started_at, worker, warnings, timings, trace_context)
+             select $1, $2, $3, $4, requirement.id, $5, 'running', 1, $6, $6, $6, $7, '[]', '[]',
+                cast($13 as text)
              from requirement where runtime = $8 and constraint_text = $9 and variant = $10
                 and fallback = $11 and scope = $12",
             )
@@ -208,6 +214,7 @@ impl Store {
             .bind(variant)
             .bind(fallback)
             .bind(new.requirement.scope())
+            .bind(new.trace.as_ref().map(ToString::to_string))
             .execute()
             .await
     }
@@ -460,5 +467,12 @@ fn execution_row(row: &Row) -> Result<ExecutionRow> {
         created_at: row.try_get("created_at")?,
         started_at: row.try_get("started_at")?,
         finished_at: row.try_get("finished_at")?,
+        trace: trace_context(row)?,
     })
+}
+
+pub(super) fn trace_context(row: &Row) -> Result<Option<TraceContext>> {
+    let text: Option<String> = row.try_get("trace_context")?;
+    // One that can't be read is no reason not to run what it belongs to.
+    Ok(text.and_then(|text| text.parse().ok()))
 }

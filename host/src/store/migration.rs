@@ -14,12 +14,14 @@ use super::{Location, Result, StoreError};
 type Source = (i64, &'static str, &'static str);
 
 /// Every migration, oldest first.
-const SQLITE: [Source; 2] = [
+const SQLITE: [Source; 3] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    (2, "trace context", include_str!("../../../migrations/sqlite/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/sqlite/0003_packs_in_turn.sql")),
 ];
-const POSTGRES: [Source; 2] = [
+const POSTGRES: [Source; 3] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    (2, "trace context", include_str!("../../../migrations/postgres/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/postgres/0003_packs_in_turn.sql")),
 ];
 

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
 
 use super::database::{Engine, Row, Transaction};
-use super::execution::{Attempt, attempt_row};
+use super::execution::{Attempt, attempt_row, trace_context};
 use super::lease::Lessee;
 use super::requirement::{NewRequirement, keep_requirement};
 use super::row::{json, parsed, to_json};
@@ -18,6 +18,7 @@ use super::worker::WorkerId;
 use super::{Durability, Result, Store, now};
 use crate::execution::{ExecutionId, Status};
 use crate::reference::ActionRef;
+use crate::trace::TraceContext;
 
 /// How much longer somebody may wait before he comes before one whose priority is higher by one.
 pub(super) const PRIORITY_STEP: TimeDelta = TimeDelta::minutes(1);
@@ -43,6 +44,8 @@ pub struct NewQueued<'a> {
     pub idempotency_key: Option<&'a str>,
     /// Digest of what was asked: the same key with another one is a mistake.
     pub request_digest: &'a str,
+    /// What its spans belong to.
+    pub trace: Option<&'a TraceContext>,
 }
 
 /// What became of an execution for the queue.
@@ -69,6 +72,8 @@ pub struct Claimed {
     pub retries: i64,
     pub created_at: DateTime<Utc>,
     pub run_at: DateTime<Utc>,
+    /// What its spans belong to.
+    pub trace: Option<TraceContext>,
 }
 
 /// What became of a request to cancel.
@@ -151,7 +156,8 @@ macro_rules! claim {
                  status = 'running', attempt = attempt + 1, reason = null, worker = $1, lease_owner = $4,
                  lease_expires_at = $5, started_at = $2, finished_at = null
              where id in (select id from picked) and status = 'queued'
-             returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, created_at, run_at, rank"
+             returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, created_at, run_at, rank,
+                 trace_context"
         )
     };
 }
@@ -166,8 +172,9 @@ impl Store {
                 "insert into execution
                  (id, action, pack, pack_digest, requirement, parameters, status, priority, rank, run_at, created_at,
                   deadline_at, timeout_ms, constraint_override, retries, idempotent, idempotency_key, request_digest,
-                  warnings, timings)
-             values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, '[]', '[]')
+                  warnings, timings, trace_context)
+             values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, '[]', '[]',
+                 $18)
              on conflict (idempotency_key) where idempotency_key is not null do nothing",
             )
             .bind(new.id.0)
@@ -187,6 +194,7 @@ impl Store {
             .bind(new.idempotent)
             .bind(new.idempotency_key)
             .bind(new.request_digest)
+            .bind(new.trace.map(ToString::to_string))
             .execute()
             .await?;
         if inserted == 1 {
@@ -243,6 +251,21 @@ impl Store {
         transaction.commit().await?;
         rows.sort_by_key(|(rank, _)| *rank);
         Ok(rows.into_iter().map(|(_, claimed)| claimed).collect())
+    }
+
+    /// Has the next attempts of an execution belong to the same trace as this one, unless it belongs to one already.
+    pub async fn keep_trace(&self, Attempt { id, number }: Attempt, trace: &TraceContext) -> Result<()> {
+        self.database
+            .query(
+                "update execution set trace_context = $3
+             where id = $1 and attempt = $2 and trace_context is null",
+            )
+            .bind(id.0)
+            .bind(number)
+            .bind(trace.to_string())
+            .execute()
+            .await?;
+        Ok(())
     }
 
     /// Ends what waited in the queue beyond its deadline. How many that were.
@@ -402,6 +425,7 @@ fn claimed_row(row: &Row) -> Result<Claimed> {
         retries: row.try_get("retries")?,
         created_at: row.try_get("created_at")?,
         run_at: row.try_get("run_at")?,
+        trace: trace_context(row)?,
     })
 }
 

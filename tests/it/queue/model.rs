@@ -201,6 +201,7 @@ impl World {
                 idempotent,
                 idempotency_key: key_text.as_deref(),
                 request_digest: &digest,
+                trace: None,
             })
             .await
             .expect("an answer");
