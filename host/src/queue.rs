@@ -11,6 +11,7 @@ use crate::execution::{ExecutionId, Request};
 use crate::store::bell::Bell;
 use crate::store::now;
 use crate::store::queue::{Enqueued, NewQueued};
+use crate::store::requirement::NewRequirement;
 use crate::worker::Worker;
 
 /// More bytes of parameters than this are not taken.
@@ -86,7 +87,7 @@ pub async fn enqueue(worker: &Worker, request: &Request, terms: &Terms) -> Resul
             id,
             action: &action.reference,
             pack_digest: &pack_digest,
-            requirement: asked::requirement(&action, &runtime, &constraint),
+            requirement: NewRequirement::of(&action, &runtime.runtime.reference, &constraint),
             parameters: &parameters,
             constraint: given.as_deref(),
             timeout,

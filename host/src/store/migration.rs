@@ -14,16 +14,26 @@ use super::{Location, Result, StoreError};
 type Source = (i64, &'static str, &'static str);
 
 /// Every migration, oldest first.
-const SQLITE: [Source; 1] = [(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
-const POSTGRES: [Source; 1] = [(1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+const SQLITE: [Source; 2] = [
+    (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    (2, "revisions", include_str!("../../../migrations/sqlite/0002_revisions.sql")),
+];
+const POSTGRES: [Source; 2] = [
+    (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    (2, "revisions", include_str!("../../../migrations/postgres/0002_revisions.sql")),
+];
 
 /// Applies what is missing; refuses a database that has more than this binary knows.
 pub(super) async fn migrate(database: &Database, location: &Location) -> Result<()> {
     let sources = match database.engine() {
-        Engine::Sqlite => SQLITE,
-        Engine::Postgres => POSTGRES,
+        Engine::Sqlite => &SQLITE,
+        Engine::Postgres => &POSTGRES,
     };
-    let migrations = sources.into_iter().map(migration).collect::<Vec<_>>();
+    apply(database, location, sources).await
+}
+
+async fn apply(database: &Database, location: &Location, sources: &[Source]) -> Result<()> {
+    let migrations = sources.iter().copied().map(migration).collect::<Vec<_>>();
     let last = &migrations[migrations.len() - 1];
     // Most starts end here. The checksum tells a database of the same number that was made otherwise.
     let is_last = |found: &Applied| found.version == last.version && found.checksum == *last.checksum;
@@ -95,7 +105,9 @@ fn is_no_table(error: &sqlx::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Location, Store, StoreError};
+    use super::super::pack::PackDetails;
+    use super::super::{Store, now, open_file};
+    use super::*;
 
     #[tokio::test]
     async fn a_database_is_made_and_found_again() {
@@ -103,6 +115,38 @@ mod tests {
         let path = folder.path().join("deep/attune.db");
         Store::open(&Location::File(path.clone())).await.unwrap().close().await;
         Store::open(&Location::File(path.clone())).await.unwrap().close().await;
+    }
+
+    #[tokio::test]
+    async fn an_older_database_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("attune.db");
+        let location = Location::File(path.clone());
+        let old = Database::Sqlite(open_file(&path, &location).await.unwrap());
+        apply(&old, &location, &SQLITE[..1]).await.unwrap();
+        old.query(
+            "insert into pack (ref, label, version, tags, digest, source, installed_at)
+             values ('mine', 'Mine', '1.0.0', '[]', '', '', $1)",
+        )
+        .bind(now())
+        .execute()
+        .await
+        .unwrap();
+        drop(old);
+        let store = Store::open(&location).await.unwrap();
+        let pack = "mine".parse().unwrap();
+        let old = store.pack(&pack).await.unwrap().unwrap().revision;
+        let details = PackDetails {
+            label: "Ours",
+            description: None,
+            version: &semver::Version::new(1, 0, 0),
+            author: None,
+            config_schema: None,
+            tags: &[],
+        };
+        let new = store.update_pack(&pack, details, Some(old)).await.unwrap();
+        assert_eq!(store.pack(&pack).await.unwrap().unwrap().revision, new);
+        assert_ne!(old, new);
     }
 
     #[tokio::test]
@@ -116,7 +160,7 @@ mod tests {
             .unwrap();
         store.close().await;
         let error = Store::open(&Location::File(path.clone())).await.unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 9999, known: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 9999, known: 2, .. }), "{error}");
     }
 
     #[tokio::test]
