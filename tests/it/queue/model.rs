@@ -368,7 +368,7 @@ impl World {
 }
 
 fn holds(steps: &[Step]) {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let mut world = World::new(store).await;
         for step in steps {
             world.take(step).await;

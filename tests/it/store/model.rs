@@ -192,7 +192,7 @@ proptest! {
 
     #[test]
     fn whatever_is_done_to_versions_at_most_one_is_the_default(steps in proptest::collection::vec(step(), 1..30)) {
-        on_each_engine(async |store, _| {
+        on_each_engine(&async |store, _| {
             let lang = "mine.lang".parse().expect("a reference");
             let mut world = World { store, lang, versions: BTreeMap::new() };
             world.install(&[0, 1], Some(0)).await;

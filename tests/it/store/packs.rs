@@ -7,6 +7,7 @@ use attune::reference::PackRef;
 use attune::store::Store;
 use attune::store::change::{ChangeError, Kind};
 use attune::store::pack::{NewPack, PackDetails, PackInstall, PluginRow, RuntimeInstall};
+use attune::store::runtime_version::VersionFilter;
 use serde_json::json;
 
 use crate::support::store::{
@@ -23,7 +24,7 @@ async fn is_there(store: &Store, pack: &PackRef) -> bool {
 
 #[test]
 fn made_read_changed_and_deleted() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let (reference, first, second) =
             ("mine".parse().unwrap(), semver::Version::new(1, 0, 0), semver::Version::new(1, 1, 0));
         let digest = "1".repeat(64);
@@ -72,7 +73,7 @@ fn made_read_changed_and_deleted() {
 
 #[test]
 fn removing_one_removes_what_is_in_it() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let mut mine = pack("mine");
         mine.runtimes = vec![runtime("mine.lang", &["1.0"])];
         mine.actions = vec![action("mine.act", "lang", "1.0")];
@@ -81,7 +82,7 @@ fn removing_one_removes_what_is_in_it() {
         store.create_action(&action("mine.added", "lang", "")).await.unwrap();
         store.remove_pack(&mine.reference, None).await.unwrap();
         assert!(store.runtimes().await.unwrap().is_empty());
-        assert!(store.runtime_versions(Default::default()).await.unwrap().is_empty());
+        assert!(store.runtime_versions(VersionFilter::default()).await.unwrap().is_empty());
         assert!(store.actions(None).await.unwrap().is_empty());
         assert!(store.sensors(None).await.unwrap().is_empty());
     });
@@ -89,7 +90,7 @@ fn removing_one_removes_what_is_in_it() {
 
 #[test]
 fn one_whose_runtimes_others_need_stays() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let mut base = pack("base");
         base.runtimes = vec![runtime("base.lang", &[])];
         base.actions = vec![action("base.own", "lang", "")];
@@ -108,7 +109,7 @@ fn one_whose_runtimes_others_need_stays() {
 
 #[test]
 fn one_whose_components_others_need_stays() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let component = |name: &str| PluginRow {
             sha256: "c".repeat(64),
             name: name.to_owned(),
@@ -144,7 +145,7 @@ fn one_whose_components_others_need_stays() {
 
 #[test]
 fn installing_again_puts_back_what_the_pack_ships_and_leaves_what_somebody_added() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let mut mine = pack("mine");
         mine.runtimes = vec![runtime("mine.lang", &["1.0", "1.1"])];
         mine.actions = vec![action("mine.act", "lang", ">=1"), action("mine.old", "lang", "")];

@@ -26,7 +26,7 @@ async fn prepare(store: &Store) -> RuntimeRef {
 
 #[test]
 fn actions_are_made_read_changed_and_deleted() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         prepare(store).await;
         let mut act = action("mine.act", "lang", ">=1.0");
         act.parameters.schema = Some(json!({ "type": "object" }));
@@ -66,7 +66,7 @@ fn actions_are_made_read_changed_and_deleted() {
 
 #[test]
 fn sensors_are_made_read_changed_and_deleted() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         prepare(store).await;
         let mut sense = sensor("mine.sense", "lang", ">=1.0");
         sense.event_schema = Some(json!({ "type": "object" }));
@@ -91,7 +91,7 @@ fn sensors_are_made_read_changed_and_deleted() {
 
 #[test]
 fn what_they_belong_to_and_are_started_with_must_be_there() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         prepare(store).await;
         let error = store.create_action(&action("other.act", "mine.lang", "")).await.unwrap_err();
         assert!(matches!(error, ChangeError::Unknown { kind: Kind::Pack, .. }), "{error}");
@@ -118,7 +118,7 @@ fn what_they_belong_to_and_are_started_with_must_be_there() {
 
 #[test]
 fn lists_come_in_pages() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         prepare(store).await;
         install(store, &pack("other")).await;
         let mut expected = Vec::new();
@@ -158,7 +158,7 @@ fn lists_come_in_pages() {
 
 #[test]
 fn of_two_who_change_the_same_state_one_is_refused() {
-    on_each_engine(async |store, location| {
+    on_each_engine(&async |store, location| {
         prepare(store).await;
         let other = Store::open(location).await.unwrap();
         let mut revision = store.create_action(&action("mine.act", "lang", "")).await.unwrap();
@@ -204,13 +204,13 @@ async fn enqueue(
         idempotency_key: None,
         request_digest: "",
     };
-    store.enqueue(&new).await.unwrap();
+    store.enqueue(&new).await.expect("an answer");
     id
 }
 
 /// Judges what a worker has not judged: `can` says which constraints it satisfies. What it then gets.
 async fn claim(store: &Store, worker: WorkerId, can: &[&str]) -> Vec<ExecutionId> {
-    let judged = store.requirements(worker, false).await.unwrap();
+    let judged = store.requirements(worker, false).await.expect("an answer");
     let judged = judged
         .iter()
         .map(|row| {
@@ -218,14 +218,14 @@ async fn claim(store: &Store, worker: WorkerId, can: &[&str]) -> Vec<ExecutionId
             (row.id, reason, None)
         })
         .collect::<Vec<_>>();
-    store.keep_judgements(worker, &judged).await.unwrap();
-    let claimed = store.claim(Lessee::new(worker), 10, Duration::from_mins(1)).await.unwrap();
+    store.keep_judgements(worker, &judged).await.expect("an answer");
+    let claimed = store.claim(Lessee::new(worker), 10, Duration::from_mins(1)).await.expect("an answer");
     claimed.iter().map(|claimed| claimed.attempt.id).collect()
 }
 
 #[test]
 fn what_waits_in_the_queue_follows_its_action() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let lang = prepare(store).await;
         let old = store.register_worker("old", "here").await.unwrap();
         let new = store.register_worker("new", "here").await.unwrap();
@@ -255,7 +255,7 @@ fn what_waits_in_the_queue_follows_its_action() {
 
 #[test]
 fn a_new_limit_holds_for_what_waits() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let lang = prepare(store).await;
         let worker = store.register_worker("one", "here").await.unwrap();
         let mut act = action("mine.act", "lang", "1.0");

@@ -12,7 +12,7 @@ use crate::support::store::{
 
 #[test]
 fn made_read_changed_and_deleted() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let served = RuntimeInstall::default();
         let mut lang = runtime("mine.lang", &["1.0"]);
         lang.versions.push(default_version("2.0"));
@@ -53,7 +53,7 @@ fn made_read_changed_and_deleted() {
 
 #[test]
 fn versions_that_are_wrong_make_none() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         install(store, &pack("mine")).await;
         let served = RuntimeInstall::default();
         let error = store.create_runtime(&runtime("mine.lang", &["1.0", "v1.0"]), &served).await.unwrap_err();
@@ -66,7 +66,7 @@ fn versions_that_are_wrong_make_none() {
 
 #[test]
 fn one_that_is_used_is_not_deleted() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let mut base = pack("base");
         base.runtimes = vec![runtime("base.lang", &[]), runtime("base.spare", &[])];
         base.runtimes[0].aliases = vec!["tongue".to_owned()];
@@ -109,7 +109,7 @@ fn one_that_is_used_is_not_deleted() {
 
 #[test]
 fn what_serves_one_changes_only_when_asked() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let sha256 = "c".repeat(64);
         let plugins = [PluginRow {
             sha256: sha256.clone(),

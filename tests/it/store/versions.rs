@@ -42,8 +42,8 @@ fn installation(label: &str, exact: &str, works: bool, verified_at: DateTime<Utc
 }
 
 async fn detected(store: &Store, worker: WorkerId, lang: &RuntimeRef, found: &[FoundInstallation]) {
-    let runtime = store.runtime(lang).await.unwrap().unwrap();
-    store.record_detection(worker, &runtime, &scan_now(String::new(), ()), found).await.unwrap();
+    let runtime = store.runtime(lang).await.expect("an answer").expect("a row");
+    store.record_detection(worker, &runtime, &scan_now(String::new(), ()), found).await.expect("an answer");
 }
 
 fn labels(versions: &[RuntimeVersionRow]) -> Vec<&str> {
@@ -51,12 +51,16 @@ fn labels(versions: &[RuntimeVersionRow]) -> Vec<&str> {
 }
 
 async fn one(store: &Store, lang: &RuntimeRef, label: &str) -> RuntimeVersionRow {
-    store.runtime_version(lang, label).await.unwrap().unwrap_or_else(|| panic!("there is no {label}"))
+    store
+        .runtime_version(lang, label)
+        .await
+        .expect("an answer")
+        .unwrap_or_else(|| panic!("there is no {label}"))
 }
 
 #[test]
 fn made_read_changed_and_deleted() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let lang: RuntimeRef = "mine.lang".parse().unwrap();
         let error = store.create_runtime_version(&lang, &version("1.0")).await.unwrap_err();
         assert!(matches!(error, ChangeError::Unknown { kind: Kind::Runtime, .. }), "{error}");
@@ -106,7 +110,7 @@ fn made_read_changed_and_deleted() {
 
 #[test]
 fn listed_by_runtime_by_reference_and_by_availability() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let mut mine = pack("mine");
         mine.runtimes =
             vec![runtime("mine.lang", &["1.9", "1.10", "2", "1.2"]), runtime("mine.other", &["10", "9"])];
@@ -137,7 +141,7 @@ fn listed_by_runtime_by_reference_and_by_availability() {
 
 #[test]
 fn availability_is_what_live_workers_have() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let lang = prepare(store, &["1.0", "2.0"]).await;
         let (first, second) = (now() - TimeDelta::hours(2), now() - TimeDelta::hours(1));
         let here = store.register_worker("here", "host").await.unwrap();
@@ -164,7 +168,7 @@ fn availability_is_what_live_workers_have() {
 
 #[test]
 fn what_workers_have_overrules_what_was_said() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let lang = prepare(store, &["1.0", "2.0"]).await;
         let worker = store.register_worker("one", "host").await.unwrap();
         let (said, verified) = (now() - TimeDelta::hours(1), now());
@@ -184,7 +188,7 @@ fn what_workers_have_overrules_what_was_said() {
 
 #[test]
 fn one_that_was_detected_is_declared_by_whoever_changes_it() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let lang = prepare(store, &["1.0"]).await;
         let worker = store.register_worker("one", "host").await.unwrap();
         let found = |label| installation(label, &format!("{label}.0"), true, now());
@@ -207,7 +211,7 @@ fn one_that_was_detected_is_declared_by_whoever_changes_it() {
 
 #[test]
 fn what_is_deleted_is_looked_for_again() {
-    on_each_engine(async |store, _| {
+    on_each_engine(&async |store, _| {
         let lang = prepare(store, &["1.0"]).await;
         let worker = store.register_worker("one", "host").await.unwrap();
         let id = store.runtime(&lang).await.unwrap().unwrap().id;
@@ -232,7 +236,7 @@ fn what_is_deleted_is_looked_for_again() {
 
 #[test]
 fn of_many_who_set_the_default_one_has_the_last_word() {
-    on_each_engine(async |store, location| {
+    on_each_engine(&async |store, location| {
         let lang = prepare(store, &["1", "2", "3", "4"]).await;
         let other = Store::open(location).await.unwrap();
         let third = default_version("3");
@@ -278,18 +282,18 @@ fn label() -> impl Strategy<Value = String> {
 
 async fn newest_come_first(store: &Store, given: &BTreeSet<String>) {
     let lang = prepare(store, &[]).await;
-    let worker = store.register_worker("one", "host").await.unwrap();
+    let worker = store.register_worker("one", "host").await.expect("an answer");
     // Some are declared, some detected: those with build metadata can't be declared.
     let mut found = Vec::new();
     for (number, label) in given.iter().enumerate() {
         if label.contains('+') || number % 2 == 0 {
             found.push(installation(label, label, true, now()));
         } else {
-            store.create_runtime_version(&lang, &version(label)).await.unwrap();
+            store.create_runtime_version(&lang, &version(label)).await.expect("an answer");
         }
     }
     detected(store, worker, &lang, &found).await;
-    let versions = store.runtime_versions(VersionFilter::default()).await.unwrap();
+    let versions = store.runtime_versions(VersionFilter::default()).await.expect("an answer");
     let labels = labels(&versions);
     assert_eq!(labels.iter().map(|&label| label.to_owned()).collect::<BTreeSet<_>>(), *given);
     assert!(labels.is_sorted_by(|newer, older| floor(newer) >= floor(older)), "{labels:?}");
@@ -300,6 +304,6 @@ proptest! {
 
     #[test]
     fn the_newest_come_first(given in proptest::collection::btree_set(label(), 1..20)) {
-        on_each_engine(async |store, _| newest_come_first(store, &given).await);
+        on_each_engine(&async |store, _| newest_come_first(store, &given).await);
     }
 }

@@ -13,17 +13,17 @@ use super::cli::skip;
 use super::postgres;
 
 /// Runs a test on an empty database of each engine; without a PostgreSQL, on SQLite alone.
-pub(crate) fn on_each_engine(test: impl AsyncFn(&Store, &Location)) {
+pub(crate) fn on_each_engine(test: &impl AsyncFn(&Store, &Location)) {
     let folder = tempfile::tempdir().expect("a folder");
-    run("SQLite", &Location::File(folder.path().join("attune.db")), &test);
+    run("SQLite", &Location::File(folder.path().join("attune.db")), test);
     if !postgres::is_there() {
         return skip("there is no PostgreSQL here: install Debian's `postgresql`");
     }
-    run("PostgreSQL", &postgres::database().parse().expect("a location"), &test);
+    run("PostgreSQL", &postgres::database().parse().expect("a location"), test);
 }
 
+#[allow(clippy::print_stdout, reason = "it is shown when the test fails")]
 fn run(engine: &str, location: &Location, test: &impl AsyncFn(&Store, &Location)) {
-    // Only shown when the test fails.
     println!("on {engine}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
