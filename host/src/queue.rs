@@ -11,6 +11,7 @@ use crate::execution::{ExecutionId, Request};
 use crate::store::bell::Bell;
 use crate::store::now;
 use crate::store::queue::{Enqueued, NewQueued};
+use crate::store::requirement::NewRequirement;
 use crate::trace::{self, TraceContext, stage_span};
 use crate::worker::Worker;
 
@@ -105,7 +106,7 @@ async fn enqueue_within(
             id,
             action: &action.reference,
             pack_digest: &pack_digest,
-            requirement: asked::requirement(&action, &runtime, &constraint),
+            requirement: NewRequirement::of(&action, &runtime.runtime.reference, &constraint),
             parameters: &parameters,
             constraint: given.as_deref(),
             timeout,

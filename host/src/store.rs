@@ -6,15 +6,19 @@
 pub mod action;
 pub mod answer;
 pub mod bell;
+pub mod change;
 pub mod environment;
 pub mod execution;
 pub mod installation;
 pub mod lease;
 pub mod pack;
 pub mod probe;
+pub mod program;
 pub mod queue;
 pub mod requirement;
 pub mod runtime;
+pub mod runtime_version;
+pub mod sensor;
 pub mod worker;
 
 mod database;

@@ -15,4 +15,5 @@ mod queue;
 mod resolve;
 mod run;
 mod settings;
+mod store;
 mod tidy;

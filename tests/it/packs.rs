@@ -338,3 +338,14 @@ fn those_that_come_with_it() {
     assert_eq!(components.collect::<Vec<_>>(), [json!("declarative"), json!("node"), json!("python")]);
     machine.runs(0, &["pack", "show", "examples"]).prints(&["examples.greet", ">=3.9", "core.python"]);
 }
+
+#[test]
+fn one_that_others_need_is_not_removed() {
+    let machine = Machine::bare();
+    tools().install(&machine);
+    Pack::new("mine").action("say.sh", "runtime: the-tool", "echo hi").install(&machine);
+    machine.runs(2, &["pack", "remove", "tools"]).says(&["`tools` is used by `mine.say`", "first"]);
+    machine.runs(0, &["runtime", "show", "tools.tool"]);
+    machine.runs(0, &["pack", "remove", "mine"]);
+    machine.runs(0, &["pack", "remove", "tools"]).says(&["removed tools"]);
+}

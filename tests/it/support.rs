@@ -6,3 +6,4 @@ pub(crate) mod fixture;
 pub(crate) mod guests;
 pub(crate) mod line;
 pub(crate) mod postgres;
+pub(crate) mod store;

@@ -70,7 +70,7 @@ impl Env {
                 };
                 prune(&worker, policy, output).await?;
             }
-            Self::Repair => repair(&worker, output).await?,
+            Self::Repair => Box::pin(repair(&worker, output)).await?,
         }
         worker.close().await;
         Ok(Exit::Success)

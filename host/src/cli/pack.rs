@@ -20,8 +20,10 @@ use crate::pack::{Action, Grants, embedded, scaffold};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::action::ActionRow;
 use crate::store::bell::Bell;
+use crate::store::change::ChangeError;
 use crate::store::installation::FoundInstallation;
 use crate::store::pack::{PackRow, PluginRow};
+use crate::store::sensor::SensorRow;
 use crate::worker::Worker;
 
 #[derive(Debug, Subcommand)]
@@ -321,7 +323,13 @@ async fn show(worker: &Worker, reference: &PackRef, output: &Output) -> Result<(
             .into_iter()
             .map(|ActionRow { action, .. }| action)
             .collect(),
-        sensors: worker.store.sensors(Some(reference)).await?,
+        sensors: worker
+            .store
+            .sensors(Some(reference))
+            .await?
+            .into_iter()
+            .map(|SensorRow { sensor, .. }| sensor)
+            .collect(),
         components: worker.store.plugins_of(reference).await?,
         pack,
     };
@@ -434,23 +442,20 @@ async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), F
 }
 
 async fn remove(worker: &Worker, pack: &PackRef, output: &Output) -> Result<(), Failed> {
-    let users = worker.store.runtimes_served_by(pack).await?;
-    if !users.is_empty() {
-        let users = users.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Err(Failed::message(Exit::Input, format!("components of `{pack}` serve {users}"))
-            .hint("remove the packs of those runtimes first"));
-    }
     let installed = worker.store.pack(pack).await?.ok_or_else(|| no_pack(pack))?;
     if embedded::is_embedded(&installed.source) {
         let message = format!("`{pack}` comes with Attune and would be installed again");
         return Err(Failed::message(Exit::Input, message)
             .hint("install a pack of that name in its place, if it is to be another"));
     }
-    let was_there = worker.store.remove_pack(pack).await?;
+    worker.store.remove_pack(pack, None).await.map_err(|error| match error {
+        ChangeError::NotFound { .. } => no_pack(pack),
+        ChangeError::InUse { .. } => {
+            Failed::new(Exit::Input, error).hint("remove the packs that need it first")
+        }
+        error => Failed::new(Exit::Failure, error),
+    })?;
     worker.store.ring(Bell::Packs).await;
-    if !was_there {
-        return Err(no_pack(pack));
-    }
     let folder = worker.settings.packs_dir.join(pack.as_str());
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(|error| {

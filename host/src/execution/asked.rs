@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Request;
 use super::choice;
-use crate::pack::{Action, VersionPolicy};
+use crate::pack::Action;
 use crate::parameters::{self, AssignmentError, EncodeError, ParametersError};
 use crate::reference::{ActionRef, RuntimeRef};
 use crate::secret::{Masker, MissingSecrets, Secrets, SecretsFileError};
@@ -141,7 +141,7 @@ impl Asked {
 
     /// What it needs to be started.
     pub(super) fn requirement<'a>(&'a self, constraint: &'a str) -> NewRequirement<'a> {
-        requirement(&self.action, &self.runtime, constraint)
+        NewRequirement::of(&self.action, &self.runtime.runtime.reference, constraint)
     }
 
     /// What is wanted of the runtime.
@@ -151,22 +151,6 @@ impl Asked {
             variant: self.action.program.variant.as_deref(),
             policy: self.action.program.version_policy,
         }
-    }
-}
-
-/// What an execution of `action` needs to be started. `constraint` is empty for none.
-pub(crate) fn requirement<'a>(
-    action: &'a Action,
-    runtime: &'a RuntimeRow,
-    constraint: &'a str,
-) -> NewRequirement<'a> {
-    NewRequirement {
-        runtime: &runtime.runtime.reference,
-        constraint,
-        variant: action.program.variant.as_deref().unwrap_or_default(),
-        fallback: action.program.version_policy == VersionPolicy::Fallback,
-        action: &action.reference,
-        limit: action.concurrency.map(i64::from),
     }
 }
 

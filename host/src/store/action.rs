@@ -1,22 +1,34 @@
-//! Actions and sensors.
+//! Actions.
 
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
+use super::change::{ChangeError, Kind, Revision, lock_for_new};
 use super::database::{Row, Transaction};
-use super::row::{json, optional_json, parsed, to_json};
-use super::{Result, Store};
-use crate::pack::{Action, Output, Parameters, Program, Sensor};
+use super::program::{ProgramFilter, lock_runtime, meant_runtime, name, named, program_row};
+use super::requirement::require_anew;
+use super::row::{optional_json, parsed, to_json};
+use super::{Durability, Result, Store};
+use crate::pack::{Action, Output, Parameters};
 use crate::reference::{ActionRef, PackRef};
 
 /// An installed action.
 #[derive(Clone, Debug)]
 pub struct ActionRow {
     pub action: Action,
-    /// Digest of the pack that ships it.
+    /// Digest of the pack that it belongs to.
     pub pack_digest: String,
+    pub revision: Revision,
+    /// Made by somebody, not by the pack: it stays when the pack is installed again.
+    pub ad_hoc: bool,
+}
+
+macro_rules! select_action {
+    ($which:literal) => {
+        concat!(
+            "select action.*, pack.digest as pack_digest from action join pack on pack.id = action.pack ",
+            $which
+        )
+    };
 }
 
 impl Store {
@@ -24,10 +36,7 @@ impl Store {
     pub async fn action(&self, reference: &ActionRef) -> Result<Option<ActionRow>> {
         let row = self
             .database
-            .query(
-                "select action.*, pack.digest as pack_digest from action
-             join pack on pack.id = action.pack where action.ref = $1",
-            )
+            .query(select_action!("where action.ref = $1"))
             .bind(reference.to_string())
             .fetch_optional()
             .await?;
@@ -36,45 +45,132 @@ impl Store {
 
     /// All actions, or those of one pack, by reference.
     pub async fn actions(&self, pack: Option<&PackRef>) -> Result<Vec<ActionRow>> {
+        self.actions_where(&ProgramFilter { pack, ..ProgramFilter::default() }).await
+    }
+
+    /// Some actions, by reference.
+    pub async fn actions_where(&self, filter: &ProgramFilter<'_>) -> Result<Vec<ActionRow>> {
         let rows = self
             .database
-            .query(
-                "select action.*, pack.digest as pack_digest from action
-             join pack on pack.id = action.pack
-             where $1 is null or pack.ref = $1
-             order by action.ref",
-            )
-            .bind(pack.map(PackRef::as_str))
+            .query(select_action!(
+                "where ($1 is null or pack.ref = $1) and ($2 is null or action.enabled = $2)
+                 and ($3 is null or action.ref > $3)
+             order by action.ref limit $4"
+            ))
+            .bind(filter.pack.map(PackRef::as_str))
+            .bind(filter.enabled)
+            .bind(filter.after)
+            .bind(filter.limit())
             .fetch_all()
             .await?;
         rows.iter().map(action_row).collect()
     }
 
-    /// All sensors, or those of one pack, by reference.
-    pub async fn sensors(&self, pack: Option<&PackRef>) -> Result<Vec<Sensor>> {
-        let rows = self
-            .database
-            .query(
-                "select sensor.* from sensor join pack on pack.id = sensor.pack
-             where $1 is null or pack.ref = $1
-             order by sensor.ref",
-            )
-            .bind(pack.map(PackRef::as_str))
-            .fetch_all()
-            .await?;
-        rows.iter().map(sensor_row).collect()
+    /// Adds an action to a pack that is installed; it stays when the pack is installed again, unless that has one of its
+    /// name.
+    pub async fn create_action(&self, action: &Action) -> Result<Revision, ChangeError> {
+        let (reference, pack) = (action.reference.to_string(), action.reference.pack());
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let id = lock_for_new(&mut transaction, Kind::Action, pack.as_str(), &reference).await?;
+        lock_runtime(&mut transaction, (&reference, pack), &action.program).await?;
+        let revision = put_action(&mut transaction, id, action, true).await?;
+        transaction.commit().await?;
+        Ok(revision)
+    }
+
+    /// Puts an action in place of what is under its reference; with `expected`, only if that is the last state. The next
+    /// installation of the pack puts back what the pack ships. What of it waits in the queue follows it.
+    pub async fn update_action(
+        &self,
+        action: &Action,
+        expected: Option<Revision>,
+    ) -> Result<Revision, ChangeError> {
+        let (reference, pack) = (action.reference.to_string(), action.reference.pack());
+        let mut transaction = self.begin(Durability::Disk).await?;
+        lock_runtime(&mut transaction, (&reference, pack), &action.program).await?;
+        let locked = Kind::Action.lock_for_change(&mut transaction, &reference, expected).await?;
+        let revision = put_action(&mut transaction, locked.pack, action, locked.ad_hoc).await?;
+        transaction.commit().await?;
+        Ok(revision)
+    }
+
+    /// Deletes an action; with `expected`, only in that state. What a pack ships comes back when that is installed again.
+    pub async fn delete_action(
+        &self,
+        reference: &ActionRef,
+        expected: Option<Revision>,
+    ) -> Result<(), ChangeError> {
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let locked = Kind::Action.lock_for_change(&mut transaction, &reference.to_string(), expected).await?;
+        transaction.query("delete from action where id = $1").bind(locked.id).execute().await?;
+        transaction.commit().await?;
+        Ok(())
     }
 }
 
-pub(super) async fn upsert_action(transaction: &mut Transaction, pack: i64, action: &Action) -> Result<()> {
+/// What of an action its executions need to be started.
+#[derive(PartialEq, Eq)]
+struct Needed {
+    runtime: String,
+    constraint: Option<String>,
+    variant: Option<String>,
+    policy: String,
+    concurrency: Option<i64>,
+}
+
+impl Needed {
+    fn by(action: &Action) -> Self {
+        let program = &action.program;
+        Self {
+            runtime: program.runtime.clone(),
+            constraint: program.constraint.as_ref().map(ToString::to_string),
+            variant: program.variant.clone(),
+            policy: name(&program.version_policy),
+            concurrency: action.concurrency.map(i64::from),
+        }
+    }
+}
+
+/// What the executions of the action under a reference need, if there is one.
+async fn needed(transaction: &mut Transaction, reference: &ActionRef) -> Result<Option<Needed>> {
+    let row = transaction
+        .query(
+            "select runtime, runtime_version_constraint, runtime_variant, version_policy, concurrency
+         from action where ref = $1",
+        )
+        .bind(reference.to_string())
+        .fetch_optional()
+        .await?;
+    row.map(|row| {
+        Ok(Needed {
+            runtime: row.try_get("runtime")?,
+            constraint: row.try_get("runtime_version_constraint")?,
+            variant: row.try_get("runtime_variant")?,
+            policy: row.try_get("version_policy")?,
+            concurrency: row.try_get("concurrency")?,
+        })
+    })
+    .transpose()
+}
+
+/// Writes an action in place of what is under its reference. What waits in the queue needs from now on what the action does.
+pub(super) async fn put_action(
+    transaction: &mut Transaction,
+    pack: i64,
+    action: &Action,
+    ad_hoc: bool,
+) -> Result<Revision> {
+    let revision = Revision::new();
+    let needed = needed(transaction, &action.reference).await?;
     let program = &action.program;
     transaction.query(
         "insert into action
              (pack, ref, label, description, runtime, entry_point, parameters, output_schema,
               runtime_version_constraint, runtime_variant, version_policy, parameter_delivery,
               parameter_format, output_format, timeout_ms, retries, concurrency, idempotent, env_vars,
-              secrets, enabled)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+              secrets, enabled, revision, ad_hoc)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+              $22, $23)
          on conflict (ref) do update set
              label = excluded.label, description = excluded.description, runtime = excluded.runtime,
              entry_point = excluded.entry_point, parameters = excluded.parameters,
@@ -85,7 +181,7 @@ pub(super) async fn upsert_action(transaction: &mut Transaction, pack: i64, acti
              output_format = excluded.output_format, timeout_ms = excluded.timeout_ms,
              retries = excluded.retries, concurrency = excluded.concurrency,
              idempotent = excluded.idempotent, env_vars = excluded.env_vars, secrets = excluded.secrets,
-             enabled = excluded.enabled",
+             enabled = excluded.enabled, revision = excluded.revision, ad_hoc = excluded.ad_hoc",
     )
     .bind(pack)
     .bind(action.reference.to_string())
@@ -108,42 +204,16 @@ pub(super) async fn upsert_action(transaction: &mut Transaction, pack: i64, acti
     .bind(to_json(&program.env_vars))
     .bind(to_json(&program.secrets))
     .bind(action.enabled)
+    .bind(revision.value())
+    .bind(ad_hoc)
     .execute()
     .await?;
-    Ok(())
-}
-
-pub(super) async fn upsert_sensor(transaction: &mut Transaction, pack: i64, sensor: &Sensor) -> Result<()> {
-    let program = &sensor.program;
-    transaction
-        .query(
-            "insert into sensor
-             (pack, ref, label, description, runtime, entry_point, event_schema,
-              runtime_version_constraint, runtime_variant, version_policy, env_vars, secrets, enabled)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-         on conflict (ref) do update set
-             label = excluded.label, description = excluded.description, runtime = excluded.runtime,
-             entry_point = excluded.entry_point, event_schema = excluded.event_schema,
-             runtime_version_constraint = excluded.runtime_version_constraint,
-             runtime_variant = excluded.runtime_variant, version_policy = excluded.version_policy,
-             env_vars = excluded.env_vars, secrets = excluded.secrets, enabled = excluded.enabled",
-        )
-        .bind(pack)
-        .bind(sensor.reference.to_string())
-        .bind(&sensor.label)
-        .bind(&sensor.description)
-        .bind(&program.runtime)
-        .bind(&program.entry_point)
-        .bind(sensor.event_schema.as_ref().map(to_json))
-        .bind(program.constraint.as_ref().map(ToString::to_string))
-        .bind(&program.variant)
-        .bind(name(&program.version_policy))
-        .bind(to_json(&program.env_vars))
-        .bind(to_json(&program.secrets))
-        .bind(sensor.enabled)
-        .execute()
-        .await?;
-    Ok(())
+    if needed != Some(Needed::by(action))
+        && let Some(runtime) = meant_runtime(transaction, action.reference.pack(), &program.runtime).await?
+    {
+        require_anew(transaction, action, &runtime).await?;
+    }
+    Ok(revision)
 }
 
 fn action_row(row: &Row) -> Result<ActionRow> {
@@ -155,7 +225,7 @@ fn action_row(row: &Row) -> Result<ActionRow> {
             reference: parsed(row, "ref")?,
             label: row.try_get("label")?,
             description: row.try_get("description")?,
-            program: program(row)?,
+            program: program_row(row)?,
             parameters: Parameters {
                 schema: optional_json(row, "parameters")?,
                 delivery: named(row, "parameter_delivery")?,
@@ -172,48 +242,7 @@ fn action_row(row: &Row) -> Result<ActionRow> {
             enabled: row.try_get("enabled")?,
         },
         pack_digest: row.try_get("pack_digest")?,
+        revision: Revision::of(row)?,
+        ad_hoc: row.try_get("ad_hoc")?,
     })
-}
-
-fn sensor_row(row: &Row) -> Result<Sensor> {
-    Ok(Sensor {
-        reference: parsed(row, "ref")?,
-        label: row.try_get("label")?,
-        description: row.try_get("description")?,
-        program: program(row)?,
-        event_schema: optional_json(row, "event_schema")?,
-        enabled: row.try_get("enabled")?,
-    })
-}
-
-fn program(row: &Row) -> Result<Program> {
-    let constraint: Option<String> = row.try_get("runtime_version_constraint")?;
-    let decode = |source| sqlx::Error::ColumnDecode {
-        index: "runtime_version_constraint".to_owned(),
-        source: Box::new(source),
-    };
-    Ok(Program {
-        runtime: row.try_get("runtime")?,
-        constraint: constraint.map(|text| text.try_into().map_err(decode)).transpose()?,
-        variant: row.try_get("runtime_variant")?,
-        version_policy: named(row, "version_policy")?,
-        entry_point: row.try_get("entry_point")?,
-        env_vars: json(row, "env_vars")?,
-        secrets: json(row, "secrets")?,
-    })
-}
-
-/// The name of an enum's case, as serde writes it.
-fn name<T: Serialize>(value: &T) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => String::new(),
-    }
-}
-
-/// The case of an enum that a column names.
-fn named<T: DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
-    let name: String = row.try_get(column)?;
-    Ok(serde_json::from_value(serde_json::Value::String(name))
-        .map_err(|source| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) })?)
 }

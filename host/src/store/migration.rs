@@ -14,24 +14,26 @@ use super::{Location, Result, StoreError};
 type Source = (i64, &'static str, &'static str);
 
 /// Every migration, oldest first.
-const SQLITE: [Source; 3] = [
+const SQLITE: [Source; 4] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/sqlite/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/sqlite/0003_packs_in_turn.sql")),
+    (4, "revisions", include_str!("../../../migrations/sqlite/0004_revisions.sql")),
 ];
-const POSTGRES: [Source; 3] = [
+const POSTGRES: [Source; 4] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/postgres/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/postgres/0003_packs_in_turn.sql")),
+    (4, "revisions", include_str!("../../../migrations/postgres/0004_revisions.sql")),
 ];
 
 /// Applies what is missing; refuses a database that has more than this binary knows.
 pub(super) async fn migrate(database: &Database, location: &Location) -> Result<()> {
     let sources = match database.engine() {
-        Engine::Sqlite => SQLITE,
-        Engine::Postgres => POSTGRES,
+        Engine::Sqlite => &SQLITE,
+        Engine::Postgres => &POSTGRES,
     };
-    apply(database, location, &sources).await
+    apply(database, location, sources).await
 }
 
 async fn apply(database: &Database, location: &Location, sources: &[Source]) -> Result<()> {
@@ -107,8 +109,9 @@ fn is_no_table(error: &sqlx::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Location, Store, StoreError, open_file};
-    use super::{Database, SQLITE, apply};
+    use super::super::pack::PackDetails;
+    use super::super::{Store, now, open_file};
+    use super::*;
 
     #[tokio::test]
     async fn a_database_is_made_and_found_again() {
@@ -162,6 +165,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_older_database_is_migrated_and_keeps_its_packs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("attune.db");
+        let location = Location::File(path.clone());
+        let old = Database::Sqlite(open_file(&path, &location).await.unwrap());
+        apply(&old, &location, &SQLITE[..1]).await.unwrap();
+        old.query(
+            "insert into pack (ref, label, version, tags, digest, source, installed_at)
+             values ('mine', 'Mine', '1.0.0', '[]', '', '', $1)",
+        )
+        .bind(now())
+        .execute()
+        .await
+        .unwrap();
+        drop(old);
+        let store = Store::open(&location).await.unwrap();
+        let pack = "mine".parse().unwrap();
+        let old = store.pack(&pack).await.unwrap().unwrap().revision;
+        let details = PackDetails {
+            label: "Ours",
+            description: None,
+            version: &semver::Version::new(1, 0, 0),
+            author: None,
+            config_schema: None,
+            tags: &[],
+            concurrency: None,
+        };
+        let new = store.update_pack(&pack, details, Some(old)).await.unwrap();
+        assert_eq!(store.pack(&pack).await.unwrap().unwrap().revision, new);
+        assert_ne!(old, new);
+    }
+
+    #[tokio::test]
     async fn a_newer_database_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("attune.db");
@@ -172,7 +208,7 @@ mod tests {
             .unwrap();
         store.close().await;
         let error = Store::open(&Location::File(path.clone())).await.unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 9999, known: 3, .. }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 9999, known: 4, .. }), "{error}");
     }
 
     #[tokio::test]

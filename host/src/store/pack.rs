@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::database::{Row, Transaction};
+use super::action::put_action;
+use super::change::{ChangeError, Kind, Revision};
+use super::database::{Query, Row, Transaction};
+use super::program::users as users_of;
 use super::row::{json, optional_json, parsed, to_json};
+use super::runtime::{put_runtime, serve};
+use super::runtime_version::replace_versions;
+use super::sensor::put_sensor;
 use super::{Durability, Result, Store, now};
-use crate::pack::{DeclaredVersion, Grants, Pack, Runtime};
+use crate::pack::{Grants, Pack};
 use crate::reference::{PackRef, RuntimeRef};
-use crate::version::Series;
 
 /// An installed pack.
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +35,51 @@ pub struct PackRow {
     /// Where it was installed from.
     pub source: String,
     pub installed_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub revision: Revision,
+}
+
+/// What a pack says about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct PackDetails<'a> {
+    pub label: &'a str,
+    pub description: Option<&'a str>,
+    pub version: &'a semver::Version,
+    pub author: Option<&'a str>,
+    pub config_schema: Option<&'a serde_json::Value>,
+    pub tags: &'a [String],
+    /// How many of its queued executions run at a time.
+    pub concurrency: Option<u32>,
+}
+
+/// A pack for the database, apart from what is in it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPack<'a> {
+    pub reference: &'a PackRef,
+    pub details: PackDetails<'a>,
+    /// SHA-256 of the bundle.
+    pub digest: &'a str,
+    /// Where it comes from, for people.
+    pub source: &'a str,
+}
+
+impl<'a> From<&PackInstall<'a>> for NewPack<'a> {
+    fn from(&PackInstall { pack, source, .. }: &PackInstall<'a>) -> Self {
+        Self {
+            reference: &pack.reference,
+            details: PackDetails {
+                label: &pack.label,
+                description: pack.description.as_deref(),
+                version: &pack.version,
+                author: pack.author.as_deref(),
+                config_schema: pack.config_schema.as_ref(),
+                tags: &pack.tags,
+                concurrency: pack.concurrency,
+            },
+            digest: &pack.digest,
+            source,
+        }
+    }
 }
 
 /// A component of a pack, inspected.
@@ -75,6 +125,20 @@ pub struct Approval {
     pub by: String,
 }
 
+/// The statement that inserts a pack; what follows says what to do if there is one.
+macro_rules! insert_pack {
+    ($conflict:literal) => {
+        concat!(
+            "insert into pack
+             (ref, label, description, version, author, config_schema, tags, digest, source, installed_at, revision,
+              concurrency)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         on conflict (ref) ",
+            $conflict
+        )
+    };
+}
+
 impl Store {
     /// Digests of the installed packs and where they come from, by reference: cheap enough for every start.
     pub async fn pack_sources(&self) -> Result<BTreeMap<String, (String, String)>> {
@@ -104,49 +168,97 @@ impl Store {
     /// Puts a pack in place of what was installed under its reference, all or nothing.
     pub async fn install_pack(&self, install: &PackInstall<'_>) -> Result<()> {
         let mut transaction = self.begin(Durability::Disk).await?;
-        let pack = upsert_pack(&mut transaction, install).await?;
+        let pack = put_pack(&mut transaction, &NewPack::from(install)).await?;
         replace_plugins(&mut transaction, pack, install.plugins).await?;
         delete_gone(&mut transaction, pack, install.pack).await?;
         for runtime in &install.pack.runtimes {
             let found = install.runtimes.get(&runtime.reference).cloned().unwrap_or_default();
-            let id = upsert_runtime(&mut transaction, pack, runtime, &found).await?;
-            replace_aliases(&mut transaction, id, runtime).await?;
-            upsert_versions(&mut transaction, id, runtime).await?;
+            let (id, _) = put_runtime(&mut transaction, pack, runtime, false).await?;
+            serve(&mut transaction, id, runtime.plugin.as_ref(), &found).await?;
+            replace_versions(&mut transaction, id, runtime).await?;
         }
         for action in &install.pack.actions {
-            super::action::upsert_action(&mut transaction, pack, action).await?;
+            put_action(&mut transaction, pack, action, false).await?;
         }
         for sensor in &install.pack.sensors {
-            super::action::upsert_sensor(&mut transaction, pack, sensor).await?;
+            put_sensor(&mut transaction, pack, sensor, false).await?;
         }
         transaction.commit().await?;
         Ok(())
     }
 
-    /// Removes a pack and what it shipped; its executions stay. Whether there was one.
-    pub async fn remove_pack(&self, reference: &PackRef) -> Result<bool> {
+    /// Adds a pack without anything in it. Its files are those of the bundle with its digest.
+    pub async fn create_pack(&self, pack: &NewPack<'_>) -> Result<Revision, ChangeError> {
         let mut transaction = self.begin(Durability::Disk).await?;
-        let removed =
-            transaction.query("delete from pack where ref = $1").bind(reference.as_str()).execute().await?;
+        let revision = Revision::new();
+        let inserted = bind_pack(transaction.query(insert_pack!("do nothing returning id")), pack, revision)
+            .fetch_optional()
+            .await?;
+        if inserted.is_none() {
+            return Err(ChangeError::Duplicate { kind: Kind::Pack, name: pack.reference.to_string() });
+        }
         transaction.commit().await?;
-        Ok(removed > 0)
+        Ok(revision)
     }
 
-    /// References of other packs' runtimes that a component of this pack serves.
-    pub async fn runtimes_served_by(&self, reference: &PackRef) -> Result<Vec<RuntimeRef>> {
-        let rows = self
-            .database
+    /// Changes what a pack says about itself; with `expected`, only if that is its last state. The next installation puts
+    /// back what the pack says.
+    pub async fn update_pack(
+        &self,
+        reference: &PackRef,
+        details: PackDetails<'_>,
+        expected: Option<Revision>,
+    ) -> Result<Revision, ChangeError> {
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let locked = Kind::Pack.lock_for_change(&mut transaction, reference.as_str(), expected).await?;
+        let revision = Revision::new();
+        transaction
             .query(
-                "select runtime.ref as ref from runtime
-             join plugin on plugin.sha256 = runtime.plugin
-             join pack on pack.id = plugin.pack
-             where pack.ref = $1 and runtime.pack <> pack.id
-             order by runtime.ref",
+                "update pack set label = $2, description = $3, version = $4, author = $5, config_schema = $6,
+                 tags = $7, revision = $8, concurrency = $9
+             where id = $1",
             )
-            .bind(reference.as_str())
-            .fetch_all()
+            .bind(locked.id)
+            .bind(details.label)
+            .bind(details.description)
+            .bind(details.version.to_string())
+            .bind(details.author)
+            .bind(details.config_schema.map(to_json))
+            .bind(to_json(&details.tags))
+            .bind(revision.value())
+            .bind(details.concurrency.map(i64::from))
+            .execute()
             .await?;
-        rows.iter().map(|row| parsed(row, "ref")).collect()
+        transaction.commit().await?;
+        Ok(revision)
+    }
+
+    /// Removes a pack and what is in it; its executions stay. With `expected`, only in that state. Refused while other packs
+    /// need its components or runtimes.
+    pub async fn remove_pack(
+        &self,
+        reference: &PackRef,
+        expected: Option<Revision>,
+    ) -> Result<(), ChangeError> {
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let locked = Kind::Pack.lock_for_change(&mut transaction, reference.as_str(), expected).await?;
+        // Whoever is about to use one of its runtimes locks that.
+        transaction
+            .query("update runtime set label = label where pack = $1")
+            .bind(locked.id)
+            .execute()
+            .await?;
+        let mut users = served_by(&mut transaction, locked.id).await?;
+        let prefix = format!("{reference}.");
+        let programs = users_of(&mut transaction, |meant| meant.pack() == reference).await?;
+        users.extend(programs.into_iter().filter(|user| !user.starts_with(&prefix)));
+        if !users.is_empty() {
+            let name = reference.to_string();
+            return Err(ChangeError::InUse { kind: Kind::Pack, name, users });
+        }
+        transaction.query("delete from pack where id = $1").bind(locked.id).execute().await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// The digest of the component `name` of an installed pack.
@@ -230,43 +342,56 @@ fn pack_row(row: &Row) -> Result<PackRow> {
         digest: row.try_get("digest")?,
         source: row.try_get("source")?,
         installed_at: row.try_get("installed_at")?,
+        revision: Revision::of(row)?,
     })
 }
 
-type Tx = Transaction;
+fn bind_pack<'e>(insert: Query<'e>, pack: &NewPack<'_>, revision: Revision) -> Query<'e> {
+    let NewPack { reference, details, digest, source } = pack;
+    insert
+        .bind(reference.as_str())
+        .bind(details.label)
+        .bind(details.description)
+        .bind(details.version.to_string())
+        .bind(details.author)
+        .bind(details.config_schema.map(to_json))
+        .bind(to_json(&details.tags))
+        .bind(*digest)
+        .bind(*source)
+        .bind(now())
+        .bind(revision.value())
+        .bind(details.concurrency.map(i64::from))
+}
 
-async fn upsert_pack(transaction: &mut Tx, install: &PackInstall<'_>) -> Result<i64> {
-    let pack = install.pack;
-    let row = transaction
-        .query(
-            "insert into pack
-             (ref, label, description, version, author, config_schema, tags, digest, source, installed_at,
-              concurrency)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-         on conflict (ref) do update set
+async fn put_pack(transaction: &mut Transaction, pack: &NewPack<'_>) -> Result<i64> {
+    let upsert = transaction.query(insert_pack!(
+        "do update set
              label = excluded.label, description = excluded.description, version = excluded.version,
              author = excluded.author, config_schema = excluded.config_schema, tags = excluded.tags,
              digest = excluded.digest, source = excluded.source, installed_at = excluded.installed_at,
-             concurrency = excluded.concurrency
-         returning id",
-        )
-        .bind(pack.reference.as_str())
-        .bind(&pack.label)
-        .bind(&pack.description)
-        .bind(pack.version.to_string())
-        .bind(&pack.author)
-        .bind(pack.config_schema.as_ref().map(to_json))
-        .bind(to_json(&pack.tags))
-        .bind(&pack.digest)
-        .bind(install.source)
-        .bind(now())
-        .bind(pack.concurrency.map(i64::from))
-        .fetch_one()
-        .await?;
-    row.try_get("id")
+             revision = excluded.revision, concurrency = excluded.concurrency
+         returning id"
+    ));
+    bind_pack(upsert, pack, Revision::new()).fetch_one().await?.try_get("id")
 }
 
-async fn replace_plugins(transaction: &mut Tx, pack: i64, plugins: &[PluginRow]) -> Result<()> {
+/// References of other packs' runtimes that only a component of this pack can serve.
+async fn served_by(transaction: &mut Transaction, pack: i64) -> Result<Vec<String>> {
+    let rows = transaction
+        .query(
+            "select runtime.ref as ref from runtime
+         where runtime.pack <> $1
+            and runtime.plugin in (select sha256 from plugin where pack = $1)
+            and runtime.plugin not in (select sha256 from plugin where pack <> $1)
+         order by runtime.ref",
+        )
+        .bind(pack)
+        .fetch_all()
+        .await?;
+    rows.iter().map(|row| row.try_get("ref")).collect()
+}
+
+async fn replace_plugins(transaction: &mut Transaction, pack: i64, plugins: &[PluginRow]) -> Result<()> {
     for plugin in plugins {
         // Runtimes of other packs that use this component follow it to its new version.
         transaction
@@ -300,15 +425,27 @@ async fn replace_plugins(transaction: &mut Tx, pack: i64, plugins: &[PluginRow])
     Ok(())
 }
 
-/// Deletes what an earlier version of the pack shipped and this one does not.
-async fn delete_gone(transaction: &mut Tx, pack: i64, new: &Pack) -> Result<()> {
+/// Deletes what an earlier version of the pack shipped and this one does not. What somebody added stays.
+async fn delete_gone(transaction: &mut Transaction, pack: i64, new: &Pack) -> Result<()> {
     let runtimes = new.runtimes.iter().map(|runtime| runtime.reference.to_string()).collect::<Vec<_>>();
     let actions = new.actions.iter().map(|action| action.reference.to_string()).collect::<Vec<_>>();
     let sensors = new.sensors.iter().map(|sensor| sensor.reference.to_string()).collect::<Vec<_>>();
     for (select, delete, kept) in [
-        ("select ref from runtime where pack = $1", "delete from runtime where ref = $1", runtimes),
-        ("select ref from action where pack = $1", "delete from action where ref = $1", actions),
-        ("select ref from sensor where pack = $1", "delete from sensor where ref = $1", sensors),
+        (
+            "select ref from runtime where pack = $1 and not ad_hoc",
+            "delete from runtime where ref = $1",
+            runtimes,
+        ),
+        (
+            "select ref from action where pack = $1 and not ad_hoc",
+            "delete from action where ref = $1",
+            actions,
+        ),
+        (
+            "select ref from sensor where pack = $1 and not ad_hoc",
+            "delete from sensor where ref = $1",
+            sensors,
+        ),
     ] {
         for row in transaction.query(select).bind(pack).fetch_all().await? {
             let reference: String = row.try_get("ref")?;
@@ -317,133 +454,5 @@ async fn delete_gone(transaction: &mut Tx, pack: i64, new: &Pack) -> Result<()> 
             }
         }
     }
-    Ok(())
-}
-
-async fn upsert_runtime(
-    transaction: &mut Tx,
-    pack: i64,
-    runtime: &Runtime,
-    found: &RuntimeInstall,
-) -> Result<i64> {
-    let row = transaction
-        .query(
-            "insert into runtime
-             (pack, ref, name, label, description, distributions, execution_config, plugin,
-              plugin_declaration, constraint_aliases)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-         on conflict (ref) do update set
-             label = excluded.label, description = excluded.description,
-             distributions = excluded.distributions, execution_config = excluded.execution_config,
-             plugin = excluded.plugin, plugin_declaration = excluded.plugin_declaration,
-             constraint_aliases = excluded.constraint_aliases
-         returning id",
-        )
-        .bind(pack)
-        .bind(runtime.reference.to_string())
-        .bind(runtime.reference.name().as_str())
-        .bind(&runtime.label)
-        .bind(&runtime.description)
-        .bind(to_json(&runtime.distributions))
-        .bind(to_json(&runtime.execution_config))
-        .bind(&found.plugin)
-        .bind(runtime.plugin.as_ref().map(to_json))
-        .bind(to_json(&found.constraint_aliases))
-        .fetch_one()
-        .await?;
-    let id = row.try_get("id")?;
-    // What was found was found by what the runtime was before.
-    transaction.query("delete from detection_scan where runtime = $1").bind(id).execute().await?;
-    transaction.query("delete from plugin_grant where runtime = $1").bind(id).execute().await?;
-    if let (Some(plugin), Some(declaration)) = (&found.plugin, &runtime.plugin) {
-        transaction
-            .query(
-                "insert into plugin_grant (runtime, plugin, asked, approved, approved_by, approved_at)
-             values ($1, $2, $3, $4, $5, $6)",
-            )
-            .bind(id)
-            .bind(plugin)
-            .bind(to_json(&declaration.grants))
-            .bind(found.approved.as_ref().map(|approval| to_json(&approval.grants)))
-            .bind(found.approved.as_ref().map(|approval| &approval.by))
-            .bind(found.approved.as_ref().map(|_| now()))
-            .execute()
-            .await?;
-    }
-    Ok(id)
-}
-
-async fn replace_aliases(transaction: &mut Tx, runtime: i64, declared: &Runtime) -> Result<()> {
-    transaction.query("delete from runtime_alias where runtime = $1").bind(runtime).execute().await?;
-    for alias in &declared.aliases {
-        transaction
-            .query("insert into runtime_alias (alias, runtime) values ($1, $2)")
-            .bind(alias)
-            .bind(runtime)
-            .execute()
-            .await?;
-    }
-    Ok(())
-}
-
-async fn upsert_versions(transaction: &mut Tx, runtime: i64, declared: &Runtime) -> Result<()> {
-    let rows = transaction
-        .query("select id, version from runtime_version where runtime = $1 and source = 'declared'")
-        .bind(runtime)
-        .fetch_all()
-        .await?;
-    for row in rows {
-        let version: String = row.try_get("version")?;
-        if !declared.versions.iter().any(|declared| declared.version == version) {
-            let id: i64 = row.try_get("id")?;
-            transaction.query("delete from runtime_version where id = $1").bind(id).execute().await?;
-        }
-    }
-    // Two defaults at any moment break the index, even within the transaction.
-    transaction
-        .query("update runtime_version set is_default = false where runtime = $1")
-        .bind(runtime)
-        .execute()
-        .await?;
-    for (position, version) in (0_i64..).zip(&declared.versions) {
-        upsert_version(transaction, runtime, declared, (position, version)).await?;
-    }
-    Ok(())
-}
-
-async fn upsert_version(
-    transaction: &mut Tx,
-    runtime: i64,
-    declared: &Runtime,
-    (position, version): (i64, &DeclaredVersion),
-) -> Result<()> {
-    let floor = version.version.parse::<Series>().ok().map(|series| series.floor());
-    let number = |part: fn(&semver::Version) -> u64| {
-        floor.as_ref().map(|floor| i64::try_from(part(floor)).unwrap_or(i64::MAX))
-    };
-    transaction
-        .query(
-            "insert into runtime_version
-             (runtime, runtime_ref, version, version_major, version_minor, version_patch, position,
-              execution_config, distributions, is_default, source, meta)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'declared', $11)
-         on conflict (runtime, version) do update set
-             position = excluded.position, execution_config = excluded.execution_config,
-             distributions = excluded.distributions, is_default = excluded.is_default,
-             source = excluded.source, meta = excluded.meta",
-        )
-        .bind(runtime)
-        .bind(declared.reference.to_string())
-        .bind(&version.version)
-        .bind(number(|floor| floor.major))
-        .bind(number(|floor| floor.minor))
-        .bind(number(|floor| floor.patch))
-        .bind(position)
-        .bind(to_json(&version.execution_config))
-        .bind(to_json(&version.distributions))
-        .bind(version.is_default)
-        .bind(to_json(&version.meta))
-        .execute()
-        .await?;
     Ok(())
 }

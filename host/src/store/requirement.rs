@@ -8,6 +8,7 @@ use super::row::{optional_json, parsed, to_json};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store, now};
 use crate::execution::ExecutionId;
+use crate::pack::{Action, VersionPolicy};
 use crate::reference::{ActionRef, RuntimeRef};
 
 /// What an execution needs to be started: the same row for all of a pack that need the same.
@@ -32,6 +33,21 @@ impl NewRequirement<'_> {
         match self.limit {
             Some(_) => self.action.to_string(),
             None => self.action.pack().to_string(),
+        }
+    }
+}
+
+impl<'a> NewRequirement<'a> {
+    /// What an execution of an action needs. `constraint` is empty for none.
+    #[must_use]
+    pub fn of(action: &'a Action, runtime: &'a RuntimeRef, constraint: &'a str) -> Self {
+        Self {
+            runtime,
+            constraint,
+            variant: action.program.variant.as_deref().unwrap_or_default(),
+            fallback: action.program.version_policy == VersionPolicy::Fallback,
+            action: &action.reference,
+            limit: action.concurrency.map(i64::from),
         }
     }
 }
@@ -174,4 +190,39 @@ pub(super) async fn keep_requirement(
         .fetch_one()
         .await?;
     row.try_get("id")
+}
+
+/// Has the executions of an action that wait in the queue need what the action needs now. A constraint of their own stays.
+pub(super) async fn require_anew(
+    transaction: &mut Transaction,
+    action: &Action,
+    runtime: &RuntimeRef,
+) -> Result<()> {
+    let own = action.program.constraint.as_ref().map(ToString::to_string).unwrap_or_default();
+    let rows = transaction
+        .query(
+            "select distinct constraint_override as given from execution
+         where action = $1 and status = 'queued'",
+        )
+        .bind(action.reference.to_string())
+        .fetch_all()
+        .await?;
+    for row in rows {
+        let given: Option<String> = row.try_get("given")?;
+        let constraint = given.as_deref().unwrap_or(&own);
+        let requirement =
+            keep_requirement(transaction, NewRequirement::of(action, runtime, constraint)).await?;
+        transaction
+            .query(
+                "update execution set requirement = $3
+             where action = $1 and status = 'queued' and constraint_override is not distinct from $2
+                and requirement <> $3",
+            )
+            .bind(action.reference.to_string())
+            .bind(given)
+            .bind(requirement)
+            .execute()
+            .await?;
+    }
+    Ok(())
 }

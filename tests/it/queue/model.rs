@@ -1,5 +1,5 @@
-//! The queue against a model of it: random requests, claims, ends, losses, cancellations and late words, on whichever
-//! engine the tests run.
+//! The queue against a model of it: random requests, claims, ends, losses, cancellations and late words, on each
+//! engine.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use attune::store::execution::{Attempt, End, Ended};
 use attune::store::lease::Lessee;
 use attune::store::queue::{CancelOutcome, Enqueued, NewQueued};
 use attune::store::requirement::NewRequirement;
-use attune::store::{Location, Store, now};
+use attune::store::{Store, now};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
 
-use crate::support::postgres;
+use crate::support::store::on_each_engine;
 
 /// Rescues that an execution gets at most.
 const RESCUES_MAX: u32 = 3;
@@ -108,12 +108,11 @@ struct World {
 }
 
 impl World {
-    async fn new(location: &Location) -> Self {
-        let store = Store::open(location).await.expect("a database");
+    async fn new(store: &Store) -> Self {
         let one = store.register_worker("one", "here").await.expect("a worker");
         let two = store.register_worker("two", "here").await.expect("a worker");
         Self {
-            store,
+            store: store.clone(),
             workers: [Lessee::new(one), Lessee::new(two)],
             action: "tests.act".parse().expect("a reference"),
             runtime: "tests.lang".parse().expect("a reference"),
@@ -370,19 +369,12 @@ impl World {
 }
 
 fn holds(steps: &[Step]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let location = match std::env::var("ATTUNE_TEST_DATABASE").as_deref() {
-        Ok("postgres") => postgres::database().parse().expect("a location"),
-        _ => Location::File(folder.path().join("attune.db")),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let mut world = World::new(&location).await;
+    on_each_engine(&async |store, _| {
+        let mut world = World::new(store).await;
         for step in steps {
             world.take(step).await;
         }
         world.check().await;
-        world.store.close().await;
     });
 }
 

@@ -17,6 +17,11 @@ const USER: &str = "postgres";
 const UNTIL_ASKED: &str = r#"folder=$1; shift; "$@" & server=$!; trap 'kill -INT $server' INT; wait $server; wait $server; rm -rf "$folder""#;
 const START_MAX: Duration = Duration::from_mins(1);
 
+/// Whether there is a server to use, or one can be started.
+pub(crate) fn is_there() -> bool {
+    std::env::var_os(URL).is_some() || programs().is_some()
+}
+
 /// The URL of an empty database.
 pub(crate) fn database() -> String {
     create(server(), "template0")

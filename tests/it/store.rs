@@ -1,0 +1,8 @@
+//! What is kept of packs, runtimes, their versions, actions and sensors, changed by hand and by installing packs: on every
+//! engine alike.
+
+mod model;
+mod packs;
+mod programs;
+mod runtimes;
+mod versions;

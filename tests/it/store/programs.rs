@@ -1,0 +1,277 @@
+//! Actions and sensors, and what waits in the queue for an action that changes.
+
+use std::time::Duration;
+
+use attune::execution::ExecutionId;
+use attune::reference::RuntimeRef;
+use attune::store::change::{ChangeError, Kind};
+use attune::store::lease::Lessee;
+use attune::store::pack::RuntimeInstall;
+use attune::store::program::ProgramFilter;
+use attune::store::queue::NewQueued;
+use attune::store::requirement::NewRequirement;
+use attune::store::worker::WorkerId;
+use attune::store::{Store, now};
+use serde_json::json;
+
+use crate::support::store::{action, install, on_each_engine, pack, runtime, sensor};
+
+/// A pack with a runtime and nothing that uses it.
+async fn prepare(store: &Store) -> RuntimeRef {
+    let mut mine = pack("mine");
+    mine.runtimes = vec![runtime("mine.lang", &["1.0"])];
+    install(store, &mine).await;
+    mine.runtimes.remove(0).reference
+}
+
+#[test]
+fn actions_are_made_read_changed_and_deleted() {
+    on_each_engine(&async |store, _| {
+        prepare(store).await;
+        let mut act = action("mine.act", "lang", ">=1.0");
+        act.parameters.schema = Some(json!({ "type": "object" }));
+        act.timeout = Some(Duration::from_millis(1500));
+        act.concurrency = Some(2);
+        let made = store.create_action(&act).await.unwrap();
+        let row = store.action(&act.reference).await.unwrap().unwrap();
+        assert_eq!((row.revision, row.ad_hoc), (made, true));
+        assert_eq!(json!(row.action), json!(act), "as it was given");
+        let error = store.create_action(&act).await.unwrap_err();
+        assert!(matches!(error, ChangeError::Duplicate { kind: Kind::Action, .. }), "{error}");
+
+        let mut changed = action("mine.act", "mine.lang", "<2");
+        changed.enabled = false;
+        let revision = store.update_action(&changed, Some(made)).await.unwrap();
+        let row = store.action(&act.reference).await.unwrap().unwrap();
+        assert_eq!((json!(row.action), row.revision, row.ad_hoc), (json!(changed), revision, true));
+        let error = store.update_action(&act, Some(made)).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the action `mine.act` has been changed by somebody else: read it again"
+        );
+        assert_eq!(json!(store.action(&act.reference).await.unwrap().unwrap().action), json!(changed));
+        let error = store.delete_action(&act.reference, Some(made)).await.unwrap_err();
+        assert!(matches!(error, ChangeError::Changed { kind: Kind::Action, .. }), "{error}");
+        store.delete_action(&act.reference, Some(revision)).await.unwrap();
+        let error = store.delete_action(&act.reference, None).await.unwrap_err();
+        assert!(matches!(error, ChangeError::NotFound { kind: Kind::Action, .. }), "{error}");
+        let error = store.update_action(&act, None).await.unwrap_err();
+        assert!(matches!(error, ChangeError::NotFound { kind: Kind::Action, .. }), "{error}");
+        // Made anew, it is another one: who has read the first does not change it.
+        store.create_action(&act).await.unwrap();
+        let error = store.update_action(&changed, Some(revision)).await.unwrap_err();
+        assert!(matches!(error, ChangeError::Changed { kind: Kind::Action, .. }), "{error}");
+    });
+}
+
+#[test]
+fn sensors_are_made_read_changed_and_deleted() {
+    on_each_engine(&async |store, _| {
+        prepare(store).await;
+        let mut sense = sensor("mine.sense", "lang", ">=1.0");
+        sense.event_schema = Some(json!({ "type": "object" }));
+        let made = store.create_sensor(&sense).await.unwrap();
+        let row = store.sensor(&sense.reference).await.unwrap().unwrap();
+        assert_eq!((json!(row.sensor), row.revision, row.ad_hoc), (json!(sense), made, true));
+        let error = store.create_sensor(&sense).await.unwrap_err();
+        assert!(matches!(error, ChangeError::Duplicate { kind: Kind::Sensor, .. }), "{error}");
+        let changed = sensor("mine.sense", "mine.lang", "<2");
+        let revision = store.update_sensor(&changed, Some(made)).await.unwrap();
+        let row = store.sensor(&sense.reference).await.unwrap().unwrap();
+        assert_eq!((json!(row.sensor), row.revision, row.ad_hoc), (json!(changed), revision, true));
+        let error = store.update_sensor(&sense, Some(made)).await.unwrap_err();
+        assert!(matches!(error, ChangeError::Changed { kind: Kind::Sensor, .. }), "{error}");
+        let error = store.delete_sensor(&sense.reference, Some(made)).await.unwrap_err();
+        assert!(matches!(error, ChangeError::Changed { kind: Kind::Sensor, .. }), "{error}");
+        store.delete_sensor(&sense.reference, None).await.unwrap();
+        let error = store.delete_sensor(&sense.reference, None).await.unwrap_err();
+        assert!(matches!(error, ChangeError::NotFound { kind: Kind::Sensor, .. }), "{error}");
+    });
+}
+
+#[test]
+fn what_they_belong_to_and_are_started_with_must_be_there() {
+    on_each_engine(&async |store, _| {
+        prepare(store).await;
+        let error = store.create_action(&action("other.act", "mine.lang", "")).await.unwrap_err();
+        assert!(matches!(error, ChangeError::Unknown { kind: Kind::Pack, .. }), "{error}");
+        let error = store.create_action(&action("mine.act", "long", "")).await.unwrap_err();
+        assert_eq!(error.to_string(), "`mine.act` needs the runtime `long`, which is not there");
+        let error = store.create_sensor(&sensor("mine.sense", "other.lang", "")).await.unwrap_err();
+        assert!(matches!(error, ChangeError::Unknown { kind: Kind::Runtime, .. }), "{error}");
+        for name in ["other", "third"] {
+            install(store, &pack(name)).await;
+            let served = RuntimeInstall::default();
+            store.create_runtime(&runtime(&format!("{name}.tongue"), &[]), &served).await.unwrap();
+        }
+        let error = store.create_action(&action("mine.act", "tongue", "")).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`mine.act` asks for the runtime `tongue`, which may mean `other.tongue`, `third.tongue`: write which"
+        );
+        store.create_action(&action("mine.act", "lang", "")).await.unwrap();
+        let error = store.update_action(&action("mine.act", "long", ""), None).await.unwrap_err();
+        assert!(matches!(error, ChangeError::Unknown { kind: Kind::Runtime, .. }), "{error}");
+        assert_eq!(store.actions(None).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn lists_come_in_pages() {
+    on_each_engine(&async |store, _| {
+        prepare(store).await;
+        install(store, &pack("other")).await;
+        let mut expected = Vec::new();
+        for number in 0..7 {
+            let name = if number == 3 { "other.act".to_owned() } else { format!("mine.act{number}") };
+            let mut act = action(&name, "mine.lang", "");
+            let mut sense = sensor(&name, "mine.lang", "");
+            (act.enabled, sense.enabled) = (number != 5, number != 5);
+            store.create_action(&act).await.unwrap();
+            store.create_sensor(&sense).await.unwrap();
+            if number != 3 && number != 5 {
+                expected.push(name);
+            }
+        }
+        let mine = "mine".parse().unwrap();
+        let (mut actions, mut sensors, mut after) = (Vec::new(), Vec::new(), None::<String>);
+        loop {
+            let filter = ProgramFilter {
+                pack: Some(&mine),
+                enabled: Some(true),
+                after: after.as_deref(),
+                limit: Some(2),
+            };
+            let page = store.actions_where(&filter).await.unwrap();
+            sensors.extend(store.sensors_where(&filter).await.unwrap());
+            assert!(page.len() <= 2);
+            let Some(last) = page.last() else { break };
+            after = Some(last.action.reference.to_string());
+            actions.extend(page);
+        }
+        let actions = actions.iter().map(|row| row.action.reference.to_string()).collect::<Vec<_>>();
+        let sensors = sensors.iter().map(|row| row.sensor.reference.to_string()).collect::<Vec<_>>();
+        assert_eq!((actions, sensors), (expected.clone(), expected));
+        assert_eq!(store.actions(None).await.unwrap().len(), 7);
+    });
+}
+
+#[test]
+fn of_two_who_change_the_same_state_one_is_refused() {
+    on_each_engine(&async |store, location| {
+        prepare(store).await;
+        let other = Store::open(location).await.unwrap();
+        let mut revision = store.create_action(&action("mine.act", "lang", "")).await.unwrap();
+        for turn in 0..10 {
+            let (one, two) = (action("mine.act", "lang", "1"), action("mine.act", "lang", "2"));
+            let outcome = tokio::join!(
+                store.update_action(&one, Some(revision)),
+                other.update_action(&two, Some(revision))
+            );
+            revision = match outcome {
+                (Ok(revision), Err(ChangeError::Changed { .. }))
+                | (Err(ChangeError::Changed { .. }), Ok(revision)) => revision,
+                both => panic!("turn {turn}: {both:?}"),
+            };
+            assert_eq!(store.action(&one.reference).await.unwrap().unwrap().revision, revision);
+        }
+        other.close().await;
+    });
+}
+
+/// Puts an execution into the queue as it is needed now; `given` is a constraint instead of the action's own.
+async fn enqueue(
+    store: &Store,
+    act: &attune::pack::Action,
+    lang: &RuntimeRef,
+    given: Option<&str>,
+) -> ExecutionId {
+    let own = act.program.constraint.as_ref().map(ToString::to_string).unwrap_or_default();
+    let id = ExecutionId::new();
+    let new = NewQueued {
+        id,
+        action: &act.reference,
+        pack_digest: "",
+        requirement: NewRequirement::of(act, lang, given.unwrap_or(&own)),
+        parameters: &json!({}),
+        constraint: given,
+        timeout: None,
+        priority: 0,
+        run_at: now(),
+        deadline: None,
+        retries: 0,
+        idempotent: false,
+        idempotency_key: None,
+        request_digest: "",
+        trace: None,
+    };
+    store.enqueue(&new).await.expect("an answer");
+    id
+}
+
+/// Judges what a worker has not judged: `can` says which constraints it satisfies. What it then gets.
+async fn claim(store: &Store, worker: WorkerId, can: &[&str]) -> Vec<ExecutionId> {
+    let judged = store.requirements(worker, false).await.expect("an answer");
+    let judged = judged
+        .iter()
+        .map(|row| {
+            let reason = (!can.contains(&row.constraint.as_str())).then(|| "it is not installed".to_owned());
+            (row.id, reason, None)
+        })
+        .collect::<Vec<_>>();
+    store.keep_judgements(worker, &judged).await.expect("an answer");
+    let claimed = store.claim(Lessee::new(worker), 10, Duration::from_mins(1)).await.expect("an answer");
+    claimed.iter().map(|claimed| claimed.attempt.id).collect()
+}
+
+#[test]
+fn what_waits_in_the_queue_follows_its_action() {
+    on_each_engine(&async |store, _| {
+        let lang = prepare(store).await;
+        let old = store.register_worker("old", "here").await.unwrap();
+        let new = store.register_worker("new", "here").await.unwrap();
+        let before = action("mine.act", "lang", "1.0");
+        store.create_action(&before).await.unwrap();
+        let follows = enqueue(store, &before, &lang, None).await;
+        let stays = enqueue(store, &before, &lang, Some("1.0")).await;
+        assert!(claim(store, new, &["2.0"]).await.is_empty());
+
+        let after = action("mine.act", "lang", "2.0");
+        store.update_action(&after, None).await.unwrap();
+        let row = store.execution(follows).await.unwrap().unwrap();
+        assert_eq!(row.constraint.as_deref(), Some("2.0"));
+        assert_eq!(claim(store, old, &["1.0"]).await, [stays], "its own constraint is its own");
+        assert_eq!(claim(store, new, &["2.0"]).await, [follows]);
+
+        // So does installing a pack; what has begun stays as it is on record.
+        let waits = enqueue(store, &after, &lang, None).await;
+        let mut mine = pack("mine");
+        mine.runtimes = vec![runtime("mine.lang", &["1.0"])];
+        mine.actions = vec![action("mine.act", "lang", "3.0")];
+        install(store, &mine).await;
+        assert_eq!(store.execution(waits).await.unwrap().unwrap().constraint.as_deref(), Some("3.0"));
+        assert_eq!(store.execution(follows).await.unwrap().unwrap().constraint.as_deref(), Some("2.0"));
+    });
+}
+
+#[test]
+fn a_new_limit_holds_for_what_waits() {
+    on_each_engine(&async |store, _| {
+        let lang = prepare(store).await;
+        let worker = store.register_worker("one", "here").await.unwrap();
+        let mut act = action("mine.act", "lang", "1.0");
+        store.create_action(&act).await.unwrap();
+        for _ in 0..4 {
+            enqueue(store, &act, &lang, None).await;
+        }
+        act.concurrency = Some(1);
+        store.update_action(&act, None).await.unwrap();
+        assert_eq!(claim(store, worker, &["1.0"]).await.len(), 1);
+        act.concurrency = Some(2);
+        store.update_action(&act, None).await.unwrap();
+        assert_eq!(claim(store, worker, &["1.0"]).await.len(), 1);
+        act.concurrency = None;
+        store.update_action(&act, None).await.unwrap();
+        assert_eq!(claim(store, worker, &["1.0"]).await.len(), 2);
+    });
+}

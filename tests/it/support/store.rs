@@ -1,0 +1,126 @@
+//! Stores for tests, on each of the engines, and what to put into them.
+
+use std::collections::BTreeMap;
+
+use attune::pack::{
+    Action, DeclaredVersion, Distributions, ExecutionConfig, Output, Pack, Parameters, Program, Runtime,
+    Sensor, VersionPolicy,
+};
+use attune::store::pack::PackInstall;
+use attune::store::{Location, Store};
+
+use super::cli::skip;
+use super::postgres;
+
+/// Runs a test on an empty database of each engine; without a PostgreSQL, on SQLite alone.
+pub(crate) fn on_each_engine(test: &impl AsyncFn(&Store, &Location)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    run("SQLite", &Location::File(folder.path().join("attune.db")), test);
+    if !postgres::is_there() {
+        return skip("there is no PostgreSQL here: install Debian's `postgresql`");
+    }
+    run("PostgreSQL", &postgres::database().parse().expect("a location"), test);
+}
+
+#[allow(clippy::print_stdout, reason = "it is shown when the test fails")]
+fn run(engine: &str, location: &Location, test: &impl AsyncFn(&Store, &Location)) {
+    println!("on {engine}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let store = Store::open(location).await.expect("a database");
+        test(&store, location).await;
+        store.close().await;
+    });
+}
+
+pub(crate) fn version(text: &str) -> DeclaredVersion {
+    DeclaredVersion {
+        version: text.to_owned(),
+        is_default: false,
+        execution_config: ExecutionConfig::default(),
+        distributions: Distributions::default(),
+        meta: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn default_version(text: &str) -> DeclaredVersion {
+    DeclaredVersion { is_default: true, ..version(text) }
+}
+
+pub(crate) fn runtime(reference: &str, versions: &[&str]) -> Runtime {
+    Runtime {
+        reference: reference.parse().expect("a reference"),
+        label: "A language".to_owned(),
+        description: None,
+        aliases: Vec::new(),
+        distributions: Distributions::default(),
+        execution_config: ExecutionConfig::default(),
+        versions: versions.iter().map(|text| version(text)).collect(),
+        plugin: None,
+    }
+}
+
+fn program(runtime: &str, constraint: &str) -> Program {
+    Program {
+        runtime: runtime.to_owned(),
+        constraint: (!constraint.is_empty()).then(|| constraint.to_owned().try_into().expect("a constraint")),
+        variant: None,
+        version_policy: VersionPolicy::Strict,
+        entry_point: "act".to_owned(),
+        env_vars: Vec::new(),
+        secrets: Vec::new(),
+    }
+}
+
+/// `constraint` is empty for none.
+pub(crate) fn action(reference: &str, runtime: &str, constraint: &str) -> Action {
+    Action {
+        reference: reference.parse().expect("a reference"),
+        label: "An action".to_owned(),
+        description: None,
+        program: program(runtime, constraint),
+        parameters: Parameters::default(),
+        output: Output::default(),
+        timeout: None,
+        retries: 0,
+        concurrency: None,
+        idempotent: false,
+        enabled: true,
+    }
+}
+
+/// `constraint` is empty for none.
+pub(crate) fn sensor(reference: &str, runtime: &str, constraint: &str) -> Sensor {
+    Sensor {
+        reference: reference.parse().expect("a reference"),
+        label: "A sensor".to_owned(),
+        description: None,
+        program: program(runtime, constraint),
+        event_schema: None,
+        enabled: true,
+    }
+}
+
+/// A pack with nothing in it.
+pub(crate) fn pack(reference: &str) -> Pack {
+    Pack {
+        reference: reference.parse().expect("a reference"),
+        label: "A pack".to_owned(),
+        description: None,
+        version: semver::Version::new(1, 0, 0),
+        author: None,
+        config_schema: None,
+        tags: Vec::new(),
+        concurrency: None,
+        runtimes: Vec::new(),
+        actions: Vec::new(),
+        sensors: Vec::new(),
+        components: BTreeMap::new(),
+        digest: "0".repeat(64),
+    }
+}
+
+pub(crate) async fn install(store: &Store, pack: &Pack) {
+    let install = PackInstall { pack, source: "a test", plugins: &[], runtimes: &BTreeMap::new() };
+    store.install_pack(&install).await.expect("installed");
+}
