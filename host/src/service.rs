@@ -25,12 +25,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::execution::{self, ExecutionError, Status};
 use crate::metrics;
 use crate::process::Cancel;
+use crate::store::StoreError;
 use crate::store::bell::Bell;
 use crate::store::execution::Attempt;
 use crate::store::lease::Lessee;
 use crate::store::queue::Claimed;
 use crate::store::worker::WorkerStatus;
-use crate::store::{StoreError, now};
 use crate::worker::Worker;
 
 use monitor::Vitals;
@@ -246,7 +246,7 @@ async fn fill(
             return;
         }
         for claimed in claimed {
-            metrics::claimed((now() - claimed.run_at).to_std().unwrap_or_default());
+            metrics::claimed((claimed.started_at - claimed.run_at).to_std().unwrap_or_default());
             let cancel = service.running.insert(claimed.attempt);
             observe(Event::Began { claimed: claimed.clone() });
             runs.spawn_local(run(Rc::clone(service), claimed, cancel));
@@ -262,10 +262,10 @@ async fn run(
     let outcome = execution::run_claimed(&service.worker, &claimed, &|_| {}, cancel).await;
     if let Err(ExecutionError::NotBegun { source }) = &outcome {
         tracing::warn!(execution.id = %claimed.attempt.id, "gives an execution back: {source}");
-        let again = || now() + service.worker.settings.poll_interval;
-        while let Err(error) = service.worker.store.give_back(claimed.attempt, again()).await {
+        let poll = service.worker.settings.poll_interval;
+        while let Err(error) = service.worker.store.give_back(claimed.attempt, poll).await {
             tracing::debug!(execution.id = %claimed.attempt.id, "can't give an execution back: {error}");
-            sleep(service.worker.settings.poll_interval).await;
+            sleep(poll).await;
         }
     }
     service.running.remove(claimed.attempt);

@@ -19,10 +19,10 @@ use crate::execution::{ExecutionId, Request, Status};
 use crate::process::Stream;
 use crate::queue::{QueueError, Queued, Terms, enqueue};
 use crate::settings::duration;
+use crate::store::Store;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
 use crate::store::requirement::JudgedRequirement;
-use crate::store::{Store, now};
 use crate::worker::Worker;
 
 /// How often a watcher looks.
@@ -239,8 +239,9 @@ impl From<JudgedRequirement> for WaitingWorker {
 
 /// Why an execution that is queued has not been started.
 pub(super) async fn waiting(store: &Store, row: &ExecutionRow) -> Result<Waiting, Failed> {
-    let judged = store.judgements(row.id, now() - LIVE).await?;
-    let reason = if row.run_at > now() {
+    let time = store.time().await?;
+    let judged = store.judgements(row.id, time - LIVE).await?;
+    let reason = if row.run_at > time.max(row.created_at) {
         format!("it is not to be started before {}", row.run_at.to_rfc3339())
     } else if judged.is_empty() {
         "no worker is there that could run it: `attune worker` starts one".to_owned()

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::clock::interval;
 use super::execution::{Attempt, attempt_row};
 use super::row::parsed;
 use super::worker::WorkerId;
-use super::{Result, Store, now};
+use super::{Result, Store};
 use crate::execution::Status;
 
 /// How often an execution whose worker died is given to another one.
@@ -42,11 +42,12 @@ impl Store {
         let rows = self
             .database
             .query(
-                "update execution set lease_expires_at = $2 where lease_owner = $1 and status = 'running'
-             returning id, attempt, cancel_requested_at",
+                "update execution set lease_expires_at = coalesce($2, current_timestamp + cast($3 as interval))
+             where lease_owner = $1 and status = 'running' returning id, attempt, cancel_requested_at",
             )
             .bind(lessee.incarnation)
-            .bind(now() + lease)
+            .bind(self.clock().map(|time| time + lease))
+            .bind(interval(lease))
             .fetch_all()
             .await?;
         rows.iter()
@@ -67,9 +68,9 @@ impl Store {
             .query(
                 "select id, attempt from execution
              where status = 'running' and lease_owner is not null
-                and (lease_expires_at < $1 or (worker = $2 and lease_owner <> $3))",
+                and (lease_expires_at < coalesce($1, current_timestamp) or (worker = $2 and lease_owner <> $3))",
             )
-            .bind(now())
+            .bind(self.clock())
             .bind(predecessor.map(|lessee| lessee.worker.0))
             .bind(predecessor.map(|lessee| lessee.incarnation))
             .fetch_all()
@@ -90,7 +91,7 @@ impl Store {
                      else 'abandoned' end,
                  finished_at = case
                      when cancel_requested_at is null and (idempotent or retries > 0) and rescues < $5 then null
-                     else $4 end,
+                     else coalesce($4, current_timestamp) end,
                  rescues = rescues + 1, reason = 'worker_lost', error_class = 'worker_lost', error_message = $3,
                  lease_owner = null, lease_expires_at = null
              where id = $1 and attempt = $2 and status = 'running' returning status",
@@ -98,16 +99,16 @@ impl Store {
             .bind(attempt.id.0)
             .bind(attempt.number)
             .bind(reason)
-            .bind(now())
+            .bind(self.clock())
             .bind(RESCUES_MAX)
             .fetch_all()
             .await?;
         rows.first().map(|row| parsed(row, "status")).transpose()
     }
 
-    /// Puts an attempt back for which nothing was started, to be started by anybody from a time on; it does not
+    /// Puts an attempt back for which nothing was started, to be started by anybody after a while; it does not
     /// count. Whether it still was this one that ran.
-    pub async fn give_back(&self, attempt: Attempt, run_at: DateTime<Utc>) -> Result<bool> {
+    pub async fn give_back(&self, attempt: Attempt, delay: Duration) -> Result<bool> {
         let rows = self
             .database
             .durable(
@@ -118,7 +119,7 @@ impl Store {
             )
             .bind(attempt.id.0)
             .bind(attempt.number)
-            .bind(run_at)
+            .bind(self.time().await? + delay)
             .fetch_all()
             .await?;
         Ok(!rows.is_empty())

@@ -10,13 +10,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::clock::interval;
 use super::database::{Engine, Row, Transaction};
 use super::execution::{Attempt, attempt_row};
 use super::lease::Lessee;
 use super::requirement::{NewRequirement, keep_requirement};
 use super::row::{json, parsed, to_json};
 use super::worker::WorkerId;
-use super::{Durability, Result, Store, now};
+use super::{Durability, Result, Store};
 use crate::execution::{ExecutionId, Status};
 use crate::reference::ActionRef;
 
@@ -35,6 +36,9 @@ pub struct NewQueued<'a> {
     pub constraint: Option<&'a str>,
     pub timeout: Option<Duration>,
     pub priority: i64,
+    /// Now, by the [database's clock](Store::time).
+    pub created_at: DateTime<Utc>,
+    /// No later than `created_at` if it is not to wait.
     pub run_at: DateTime<Utc>,
     pub deadline: Option<DateTime<Utc>>,
     /// How often it is tried again if it fails.
@@ -68,8 +72,9 @@ pub struct Claimed {
     /// Instead of the action's own.
     pub timeout: Option<Duration>,
     pub retries: i64,
-    pub created_at: DateTime<Utc>,
     pub run_at: DateTime<Utc>,
+    /// When it was claimed.
+    pub started_at: DateTime<Utc>,
 }
 
 /// What became of a request to cancel.
@@ -131,7 +136,7 @@ impl Store {
             .bind(new.priority)
             .bind(rank(new.run_at, new.priority))
             .bind(new.run_at)
-            .bind(now())
+            .bind(new.created_at)
             .bind(new.deadline)
             .bind(milliseconds(new.timeout))
             .bind(new.constraint)
@@ -160,7 +165,8 @@ impl Store {
     /// to do. If some had to stay since too many of their kind run already, there may be fewer than there could be.
     pub async fn claim(&self, lessee: Lessee, free: usize, lease: Duration) -> Result<Vec<Claimed>> {
         let mut transaction = self.begin(Durability::Disk).await?;
-        let candidates = candidates(&mut transaction, self.engine(), lessee.worker, free).await?;
+        let clock = self.clock();
+        let candidates = candidates(&mut transaction, self.engine(), clock, lessee.worker, free).await?;
         let mut claimed = Vec::with_capacity(candidates.len());
         for (id, limit) in candidates {
             if let Some((requirement, limit)) = limit
@@ -168,21 +174,22 @@ impl Store {
             {
                 continue;
             }
-            let time = now();
             let row = transaction
                 .query(
                     "update execution set
                      status = 'running', attempt = attempt + 1, reason = null, worker = $2, lease_owner = $3,
-                     lease_expires_at = $4, started_at = $5, finished_at = null
+                     lease_expires_at = coalesce($4, current_timestamp + cast($5 as interval)),
+                     started_at = coalesce($6, current_timestamp), finished_at = null
                  where id = $1 and status = 'queued'
-                 returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, created_at,
-                     run_at",
+                 returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, run_at,
+                     started_at",
                 )
                 .bind(id)
                 .bind(lessee.worker.0)
                 .bind(lessee.incarnation)
-                .bind(time + lease)
-                .bind(time)
+                .bind(clock.map(|time| time + lease))
+                .bind(interval(lease))
+                .bind(clock)
                 .fetch_optional()
                 .await?;
             if let Some(row) = row {
@@ -203,10 +210,11 @@ impl Store {
             .database
             .durable(
                 "update execution set status = 'timed_out', reason = 'deadline', error_class = 'deadline',
-                 error_message = 'it was not started before its deadline', finished_at = $1
-             where status = 'queued' and deadline_at < $1 returning id",
+                 error_message = 'it was not started before its deadline',
+                 finished_at = coalesce($1, current_timestamp)
+             where status = 'queued' and deadline_at < coalesce($1, current_timestamp) returning id",
             )
-            .bind(now())
+            .bind(self.clock())
             .fetch_all()
             .await?;
         Ok(rows.len())
@@ -218,11 +226,12 @@ impl Store {
             .database
             .durable(
                 "update execution set status = 'cancelled', reason = 'cancelled', error_class = 'cancelled',
-                 error_message = 'it was cancelled before it was started', finished_at = $2
+                 error_message = 'it was cancelled before it was started',
+                 finished_at = coalesce($2, current_timestamp)
              where id = $1 and status = 'queued' returning id",
             )
             .bind(id.0)
-            .bind(now())
+            .bind(self.clock())
             .fetch_all()
             .await?;
         if !waiting.is_empty() {
@@ -231,11 +240,11 @@ impl Store {
         let running = self
             .database
             .durable(
-                "update execution set cancel_requested_at = coalesce(cancel_requested_at, $2)
+                "update execution set cancel_requested_at = coalesce(cancel_requested_at, $2, current_timestamp)
              where id = $1 and status = 'running' and lease_owner is not null returning id",
             )
             .bind(id.0)
-            .bind(now())
+            .bind(self.clock())
             .fetch_all()
             .await?;
         if !running.is_empty() {
@@ -259,7 +268,7 @@ impl Store {
     /// Puts an execution that has ended back into the queue, with the same parameters. Whether it was one that came
     /// from the queue and has ended.
     pub async fn retry_execution(&self, id: ExecutionId) -> Result<bool> {
-        let time = now();
+        let time = self.time().await?;
         let rows = self
             .database
             .durable(
@@ -291,6 +300,7 @@ impl Store {
             )
             .fetch_all()
             .await?;
+        let time = self.time().await?;
         rows.iter()
             .map(|row| {
                 let (waiting, oldest): (i64, DateTime<Utc>) =
@@ -299,7 +309,7 @@ impl Store {
                     runtime: row.try_get("runtime")?,
                     constraint: row.try_get("constraint_text")?,
                     waiting: usize::try_from(waiting).unwrap_or_default(),
-                    oldest: (now() - oldest).to_std().unwrap_or_default(),
+                    oldest: (time - oldest).to_std().unwrap_or_default(),
                 })
             })
             .collect()
@@ -323,11 +333,13 @@ impl Store {
 async fn candidates(
     transaction: &mut Transaction,
     engine: Engine,
+    clock: Option<DateTime<Utc>>,
     worker: WorkerId,
     free: usize,
 ) -> Result<Vec<(Uuid, Option<(i64, i64)>)>> {
     // For each requirement that the worker satisfies the first few, by an index, and of those the first: it does not
-    // matter how many executions wait, nor what the others need. One whose deadline has passed is not started.
+    // matter how many executions wait, nor what the others need. One whose deadline has passed is not started. One that
+    // was not told to wait does not, even if the clock has been set back since.
     macro_rules! select_candidates {
         ($lock:literal) => {
             concat!(
@@ -338,7 +350,10 @@ async fn candidates(
                  join execution on execution.id in (
                      select waiting.id from execution as waiting
                      where waiting.requirement = worker_requirement.requirement and waiting.status = 'queued'
-                         and waiting.run_at <= $2 and (waiting.deadline_at is null or waiting.deadline_at > $2)
+                         and (waiting.run_at <= waiting.created_at
+                             or waiting.run_at <= coalesce($2, current_timestamp))
+                         and (waiting.deadline_at is null
+                             or waiting.deadline_at > coalesce($2, current_timestamp))
                      order by waiting.rank, waiting.id limit $3)
                  where worker_requirement.worker = $1 and worker_requirement.satisfied
                      and execution.status = 'queued'
@@ -356,7 +371,7 @@ async fn candidates(
             Engine::Postgres => select_candidates!("for update of execution skip locked"),
         })
         .bind(worker.0)
-        .bind(now())
+        .bind(clock)
         .bind(i64::try_from(free).unwrap_or(i64::MAX))
         .fetch_all()
         .await?;
@@ -401,8 +416,8 @@ fn claimed_row(row: &Row) -> Result<Claimed> {
         constraint: row.try_get("constraint_override")?,
         timeout: timeout.map(|timeout| Duration::from_millis(timeout.unsigned_abs())),
         retries: row.try_get("retries")?,
-        created_at: row.try_get("created_at")?,
         run_at: row.try_get("run_at")?,
+        started_at: row.try_get("started_at")?,
     })
 }
 

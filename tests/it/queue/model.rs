@@ -194,6 +194,7 @@ impl World {
                 constraint: None,
                 timeout: None,
                 priority,
+                created_at: now(),
                 run_at,
                 deadline: None,
                 retries,
