@@ -341,20 +341,24 @@ async fn candidates(
     // matter how many executions wait, nor what the others need. One whose deadline has passed is not started. One that
     // was not told to wait does not, even if the clock has been set back since.
     macro_rules! select_candidates {
-        ($lock:literal) => {
+        ($first:literal, $them:literal, $lock:literal) => {
             concat!(
                 "select execution.id as id, requirement.id as requirement,
                      requirement.concurrency_limit as concurrency_limit
                  from worker_requirement
                  join requirement on requirement.id = worker_requirement.requirement
-                 join execution on execution.id in (
+                 ",
+                $first,
+                "(
                      select waiting.id from execution as waiting
                      where waiting.requirement = worker_requirement.requirement and waiting.status = 'queued'
                          and (waiting.run_at <= waiting.created_at
                              or waiting.run_at <= coalesce($2, current_timestamp))
                          and (waiting.deadline_at is null
                              or waiting.deadline_at > coalesce($2, current_timestamp))
-                     order by waiting.rank, waiting.id limit $3)
+                     order by waiting.rank, waiting.id limit $3) ",
+                $them,
+                "
                  where worker_requirement.worker = $1 and worker_requirement.satisfied
                      and execution.status = 'queued'
                      and (requirement.concurrency_limit is null or requirement.concurrency_limit > (
@@ -367,8 +371,13 @@ async fn candidates(
     }
     let rows = transaction
         .query(match engine {
-            Engine::Sqlite => select_candidates!(""),
-            Engine::Postgres => select_candidates!("for update of execution skip locked"),
+            Engine::Sqlite => select_candidates!("join execution on execution.id in", "", ""),
+            // It would look for the few once for each of all that wait.
+            Engine::Postgres => select_candidates!(
+                "cross join lateral",
+                "as first join execution on execution.id = first.id",
+                "for update of execution skip locked"
+            ),
         })
         .bind(worker.0)
         .bind(clock)
