@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::database::{Row, Transaction};
+use super::installation::lock_versions;
 use super::row::{json, optional_json, parsed, to_json};
 use super::{Durability, Result, Store, now};
 use crate::pack::{DeclaredVersion, Grants, Pack, Runtime};
@@ -102,6 +103,7 @@ impl Store {
     /// Puts a pack in place of what was installed under its reference, all or nothing.
     pub async fn install_pack(&self, install: &PackInstall<'_>) -> Result<()> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let pack = upsert_pack(&mut transaction, install).await?;
         replace_plugins(&mut transaction, pack, install.plugins).await?;
         delete_gone(&mut transaction, pack, install.pack).await?;
@@ -124,6 +126,7 @@ impl Store {
     /// Removes a pack and what it shipped; its executions stay. Whether there was one.
     pub async fn remove_pack(&self, reference: &PackRef) -> Result<bool> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let removed =
             transaction.query("delete from pack where ref = $1").bind(reference.as_str()).execute().await?;
         transaction.commit().await?;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::installation::roll_up;
+use super::installation::{lock_versions, roll_up};
 use super::{Durability, Result, Store};
 
 /// A worker's identity.
@@ -80,6 +80,7 @@ impl Store {
     /// Records what a service of this worker does, and how many executions it runs at a time.
     pub async fn worker_status(&self, worker: WorkerId, status: WorkerStatus, capacity: usize) -> Result<()> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         transaction
             .query(
                 "update worker set status = $2, capacity = $3, heartbeat_at = coalesce($4, current_timestamp)
@@ -111,6 +112,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let lost = transaction
             .query(
                 "update worker set status = 'lost'
