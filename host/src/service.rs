@@ -268,6 +268,11 @@ async fn run(
             sleep(poll).await;
         }
     }
+    if let Err(error) = &outcome
+        && !matches!(error, ExecutionError::NotBegun { .. } | ExecutionError::NotRunning { .. })
+    {
+        service.running.fail(claimed.attempt);
+    }
     service.running.remove(claimed.attempt);
     (claimed.attempt, outcome)
 }

@@ -62,7 +62,12 @@ async fn renew(service: &Service) -> Result<(), StoreError> {
     let held = store.renew(service.lessee, settings.lease).await?;
     service.vitals.has_renewed(asked_at);
     for stray in service.running.compare(&held, asked_at) {
-        service.worker.give_up(stray, "its end could not be recorded").await?;
+        if service.running.has_failed(stray) {
+            service.worker.give_up(stray, "its end could not be recorded").await?;
+        } else {
+            service.worker.take_back(stray, "the answer to its claim was lost").await?;
+            service.work.notify_one();
+        }
     }
     Ok(())
 }

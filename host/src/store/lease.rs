@@ -78,19 +78,21 @@ impl Store {
         rows.iter().map(attempt_row).collect()
     }
 
-    /// Takes an execution from a worker that died: it is given to another one if running it again does no harm, or was
-    /// asked for, and is abandoned otherwise. What became of it; none if it had ended, or has been claimed again.
-    pub async fn lose(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>> {
+    /// Takes an execution from a worker that died: it is given to another one if running it again does no harm, was
+    /// asked for, or if it surely was not begun, and is abandoned otherwise. What became of it; none if it had ended, or
+    /// has been claimed again.
+    pub async fn lose(&self, attempt: Attempt, begun: bool, reason: &str) -> Result<Option<Status>> {
         let rows = self
             .database
             .durable(
                 "update execution set
                  status = case
                      when cancel_requested_at is not null then 'cancelled'
-                     when (idempotent or retries > 0) and rescues < $5 then 'queued'
+                     when (idempotent or retries > 0 or not $6) and rescues < $5 then 'queued'
                      else 'abandoned' end,
                  finished_at = case
-                     when cancel_requested_at is null and (idempotent or retries > 0) and rescues < $5 then null
+                     when cancel_requested_at is null and (idempotent or retries > 0 or not $6) and rescues < $5
+                         then null
                      else coalesce($4, current_timestamp) end,
                  rescues = rescues + 1, reason = 'worker_lost', error_class = 'worker_lost', error_message = $3,
                  lease_owner = null, lease_expires_at = null
@@ -101,25 +103,33 @@ impl Store {
             .bind(reason)
             .bind(self.clock())
             .bind(RESCUES_MAX)
+            .bind(begun)
             .fetch_all()
             .await?;
         rows.first().map(|row| parsed(row, "status")).transpose()
     }
 
-    /// Puts an attempt back for which nothing was started, to be started by anybody after a while; it does not
-    /// count. Whether it still was this one that ran.
+    /// Puts an attempt back for which nothing was started, to be started by anybody after a while, unless somebody has
+    /// asked for its end; it does not count. Whether it still was this one that ran.
     pub async fn give_back(&self, attempt: Attempt, delay: Duration) -> Result<bool> {
         let rows = self
             .database
             .durable(
                 "update execution set
-                 status = 'queued', attempt = attempt - 1, started_at = null, lease_owner = null,
-                 lease_expires_at = null, run_at = $3
+                 status = case when cancel_requested_at is null then 'queued' else 'cancelled' end,
+                 finished_at = case when cancel_requested_at is null then null
+                     else coalesce($4, current_timestamp) end,
+                 reason = case when cancel_requested_at is null then reason else 'cancelled' end,
+                 error_class = case when cancel_requested_at is null then error_class else 'cancelled' end,
+                 error_message = case when cancel_requested_at is null then error_message
+                     else 'it was cancelled before it was started' end,
+                 attempt = attempt - 1, started_at = null, lease_owner = null, lease_expires_at = null, run_at = $3
              where id = $1 and attempt = $2 and status = 'running' returning id",
             )
             .bind(attempt.id.0)
             .bind(attempt.number)
             .bind(self.time().await? + delay)
+            .bind(self.clock())
             .fetch_all()
             .await?;
         Ok(!rows.is_empty())
