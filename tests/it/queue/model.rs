@@ -106,7 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (any::<Index>(), any::<bool>(), proptest::bool::weighted(0.2))
             .prop_map(|(which, ok, late)| Step::End { which, ok, late }),
         3 => (any::<Index>(), proptest::bool::weighted(0.2)).prop_map(|(which, late)| Step::Lose { which, late }),
-        1 => (any::<Index>(), proptest::bool::weighted(0.2))
+        2 => (any::<Index>(), proptest::bool::weighted(0.2))
             .prop_map(|(which, late)| Step::GiveBack { which, late }),
         1 => (0..WORKERS.len()).prop_map(|worker| Step::Crash { worker }),
         1 => (0..WORKERS.len()).prop_map(|worker| Step::Silence { worker }),
@@ -186,8 +186,20 @@ impl World {
     }
 
     fn some(&self, which: Index) -> Option<ExecutionId> {
-        let ids = self.executions.keys().copied().collect::<Vec<_>>();
+        self.some_of(which, |_| true)
+    }
+
+    /// One of those to which something can happen, if there are any, or else any.
+    fn some_of(&self, which: Index, can: impl Fn(&Expected) -> bool) -> Option<ExecutionId> {
+        let all = self.executions.keys().copied().collect::<Vec<_>>();
+        let can = all.iter().copied().filter(|id| can(&self.executions[id])).collect::<Vec<_>>();
+        let ids = if can.is_empty() { all } else { can };
         (!ids.is_empty()).then(|| *which.get(&ids))
+    }
+
+    /// One that runs, or any for somebody who is late.
+    fn some_running(&self, which: Index, late: bool) -> Option<ExecutionId> {
+        self.some_of(which, |expected| late || expected.status == Status::Running)
     }
 
     async fn take(&mut self, step: &Step) {
@@ -195,22 +207,22 @@ impl World {
             Step::Ask { .. } => self.ask(step).await,
             Step::Claim { worker, free } => self.claim(*worker, *free).await,
             Step::End { which, ok, late } => {
-                let Some(id) = self.some(*which) else { return };
+                let Some(id) = self.some_running(*which, *late) else { return };
                 self.end(id, *ok, *late).await;
             }
             Step::Lose { which, late } => {
-                let Some(id) = self.some(*which) else { return };
+                let Some(id) = self.some_running(*which, *late) else { return };
                 self.lose(id, *late).await;
             }
             Step::GiveBack { which, late } => {
-                let Some(id) = self.some(*which) else { return };
+                let Some(id) = self.some_running(*which, *late) else { return };
                 self.give_back(id, *late).await;
             }
             Step::Crash { worker } => self.crash(*worker).await,
             Step::Silence { worker } => self.silence(*worker).await,
             Step::Expire => self.expire().await,
             Step::Cancel { which } => {
-                let Some(id) = self.some(*which) else { return };
+                let Some(id) = self.some_of(*which, |expected| !expected.has_ended()) else { return };
                 self.cancel(id).await;
             }
             Step::Retry { which } => {
