@@ -9,7 +9,6 @@ use crate::digest;
 use crate::execution::asked::{self, AskError, Checked};
 use crate::execution::{ExecutionId, Request};
 use crate::store::bell::Bell;
-use crate::store::now;
 use crate::store::queue::{Enqueued, NewQueued};
 use crate::store::requirement::NewRequirement;
 use crate::trace::{self, TraceContext, stage_span};
@@ -98,7 +97,7 @@ async fn enqueue_within(
     let given = request.constraint.as_ref().map(ToString::to_string);
     let timeout = request.timeout;
     let request_digest = digest::of_json(&(&action.reference, &parameters, &given, timeout, terms.priority));
-    let time = now();
+    let time = worker.store.time().await?;
     let id = ExecutionId::new();
     let enqueued = worker
         .store
@@ -111,6 +110,7 @@ async fn enqueue_within(
             constraint: given.as_deref(),
             timeout,
             priority: terms.priority,
+            created_at: time,
             run_at: later(time, terms.delay)?,
             deadline: terms.deadline.map(|deadline| later(time, deadline)).transpose()?,
             retries: action.retries,

@@ -250,7 +250,7 @@ async fn fill(
             return;
         }
         for claimed in claimed {
-            metrics::claimed((now() - claimed.run_at).to_std().unwrap_or_default());
+            metrics::claimed((claimed.started_at - claimed.run_at).to_std().unwrap_or_default());
             let span = execution::span(claimed.attempt, &claimed.action);
             trace_claim(&span, &claimed, asked_at_time);
             let cancel = service.running.insert(claimed.attempt, span.clone());
@@ -294,15 +294,16 @@ async fn run(
     if let Err(ExecutionError::NotBegun { source }) = &outcome {
         trace::ended(&Span::current(), Status::Queued.name(), Some(source.class()));
         tracing::warn!("gives an execution back: {source}");
-        let again = || now() + service.worker.settings.poll_interval;
-        while let Err(error) = service.worker.store.give_back(claimed.attempt, again()).await {
+        let poll = service.worker.settings.poll_interval;
+        while let Err(error) = service.worker.store.give_back(claimed.attempt, poll).await {
             tracing::debug!("can't give an execution back: {error}");
-            sleep(service.worker.settings.poll_interval).await;
+            sleep(poll).await;
         }
     }
     if let Err(error) = &outcome
-        && !matches!(error, ExecutionError::NotBegun { .. })
+        && !matches!(error, ExecutionError::NotBegun { .. } | ExecutionError::NotRunning { .. })
     {
+        service.running.fail(claimed.attempt);
         trace::ended(&Span::current(), Status::Failed.name(), Some(error.class()));
         tracing::warn!("what became of an execution is not on record: {error}");
     }

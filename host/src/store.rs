@@ -21,6 +21,7 @@ pub mod runtime_version;
 pub mod sensor;
 pub mod worker;
 
+mod clock;
 mod database;
 mod group;
 mod location;
@@ -236,7 +237,8 @@ async fn connect(url: &str, location: &Location) -> Result<PgPool> {
         .map_err(failed)
 }
 
-/// The time now, as precise as every database keeps it.
+/// The time now by this machine's clock, as precise as every database keeps it. What others are to agree on is told by
+/// the [database's](Store::time).
 #[must_use]
 pub fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)

@@ -218,18 +218,29 @@ impl Worker {
     /// Takes an attempt from whoever had it, since he can't end it any more. What became of the execution; none if
     /// somebody else was faster.
     pub(crate) async fn give_up(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>, StoreError> {
-        let status = self.store.lose(attempt, reason).await?;
+        let status = self.store.lose(attempt, true, reason).await?;
+        Ok(Self::given_up(attempt, status, reason))
+    }
+
+    /// Takes an attempt back that surely was not begun.
+    pub(crate) async fn take_back(&self, attempt: Attempt, reason: &str) -> Result<(), StoreError> {
+        let status = self.store.lose(attempt, false, reason).await?;
+        Self::given_up(attempt, status, reason);
+        Ok(())
+    }
+
+    fn given_up(attempt: Attempt, status: Option<Status>, reason: &str) -> Option<Status> {
         if let Some(status) = status {
             metrics::lost(status.name());
         }
         let what = match status {
-            None => return Ok(None),
+            None => return None,
             Some(Status::Queued) => "put an execution back into the queue",
             Some(Status::Cancelled) => "cancelled an execution",
             Some(_) => "abandoned an execution",
         };
         tracing::warn!(execution.id = %attempt.id, execution.attempt = attempt.number, "{what}: {reason}");
-        Ok(status)
+        status
     }
 
     /// Whether this worker uses a runtime, as `worker_runtimes` says.

@@ -21,7 +21,7 @@ fn python() -> Pack {
 
 /// A runtime whose environments are built by a command that waits while there is a file `gate` and notes
 /// each build in `builds`; an environment has a program of its own.
-fn boxes(machine: &Machine) -> Pack {
+pub(crate) fn boxes(machine: &Machine) -> Pack {
     let place = machine.path.display();
     let script = format!(
         "echo building >> {place}/builds; echo half > half; echo talking; echo $$ > {place}/builder; \
@@ -61,18 +61,18 @@ fn boxed() -> Machine {
     machine
 }
 
-fn builds(machine: &Machine) -> usize {
+pub(crate) fn builds(machine: &Machine) -> usize {
     fs::read_to_string(machine.at("builds")).expect("a file").lines().count()
 }
 
 /// The process that builds, as soon as there is one.
-fn builder(machine: &Machine) -> String {
+pub(crate) fn builder(machine: &Machine) -> String {
     let noted = || fs::read_to_string(machine.at("builder")).ok().filter(|pid| pid.ends_with('\n'));
     wait_for("the build", noted)
 }
 
 /// The environments that are built, or half built.
-fn built(machine: &Machine) -> Vec<PathBuf> {
+pub(crate) fn built(machine: &Machine) -> Vec<PathBuf> {
     let folder = machine.at("data/envs/.built");
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.map(|entry| entry.expect("an entry").path()).collect()

@@ -1,15 +1,20 @@
 //! The queue and the service that runs what is in it: nothing is lost, nothing is run twice that must not be, and what
 //! waits says why.
 
+mod clock;
 mod faults;
 mod fleet;
+mod killed;
 mod logs;
 mod model;
 mod monitor;
+mod scheduling;
+mod server;
 mod traces;
 mod turns;
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,6 +28,8 @@ use crate::support::line::Line;
 /// A worker service, ended with the test.
 struct Service {
     child: Child,
+    /// What it says on standard error.
+    errors: PathBuf,
 }
 
 impl Service {
@@ -35,10 +42,10 @@ impl Service {
         let said = machine.at("worker.log");
         let mut command = machine.command(&[&["worker", "--json"], arguments].concat());
         let output = File::create(&said).expect("a file");
-        let errors =
-            File::options().create(true).append(true).open(machine.at("worker.err")).expect("a file");
-        let child = command.stdout(output).stderr(errors).spawn().expect("it starts");
-        let service = Self { child };
+        let errors = machine.at("worker.err");
+        let talk = File::options().create(true).append(true).open(&errors).expect("a file");
+        let child = command.stdout(output).stderr(talk).spawn().expect("it starts");
+        let service = Self { child, errors };
         wait_for("the worker", || fs::read_to_string(&said).ok()?.contains("\"ready\"").then_some(()));
         service
     }
@@ -54,8 +61,13 @@ impl Service {
         self.wait()
     }
 
+    #[expect(clippy::print_stderr, reason = "it is shown if the test fails")]
     fn wait(&mut self) -> i32 {
-        wait_for("the worker's end", || self.child.try_wait().expect("it is there")).code().unwrap_or(-1)
+        let ended = wait_for("the worker's end", || self.child.try_wait().expect("it is there"));
+        if !ended.success() {
+            eprintln!("{}", fs::read_to_string(&self.errors).unwrap_or_default());
+        }
+        ended.code().unwrap_or(-1)
     }
 
     fn kill(&mut self) {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::execution::{finished, shown_as_json};
 use super::failure::{Exit, Failed};
 use super::interruption;
-use super::output::{Output, Tone};
+use super::output::{Output, Tone, table};
 use super::printable::printable;
 use super::printer::Printer;
 use super::progress::Progress;
@@ -19,10 +19,10 @@ use crate::execution::{ExecutionId, Request, Status};
 use crate::process::Stream;
 use crate::queue::{QueueError, Queued, Terms, enqueue};
 use crate::settings::duration;
+use crate::store::Store;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
 use crate::store::requirement::JudgedRequirement;
-use crate::store::{Store, now};
 use crate::worker::Worker;
 
 /// How often a watcher looks.
@@ -239,8 +239,9 @@ impl From<JudgedRequirement> for WaitingWorker {
 
 /// Why an execution that is queued has not been started.
 pub(super) async fn waiting(store: &Store, row: &ExecutionRow) -> Result<Waiting, Failed> {
-    let judged = store.judgements(row.id, now() - LIVE).await?;
-    let reason = if row.run_at > now() {
+    let time = store.time().await?;
+    let judged = store.judgements(row.id, time - LIVE).await?;
+    let reason = if row.run_at > time.max(row.created_at) {
         format!("it is not to be started before {}", row.run_at.to_rfc3339())
     } else if judged.is_empty() {
         "no worker is there that could run it: `attune worker` starts one".to_owned()
@@ -262,7 +263,7 @@ fn waiting_line(waiting: &Waiting) -> String {
     }
 }
 
-/// The same for people, a line each.
+/// The same for people, a line each, and what each of the workers has that can't run it.
 pub(super) fn waiting_text(output: &Output, waiting: &Waiting) -> String {
     let mut text = format!("{:<14}{}\n", "waits since", waiting.reason);
     for worker in &waiting.workers {
@@ -272,5 +273,21 @@ pub(super) fn waiting_text(output: &Output, waiting: &Waiting) -> String {
         // Writing to a string can't fail.
         let _ = writeln!(text, "{:<14}{}: {state}", "", printable(&worker.worker));
     }
+    let candidates = waiting.workers.iter().filter(|worker| !worker.satisfied).flat_map(candidates);
+    let candidates = candidates.collect::<Vec<_>>();
+    if !candidates.is_empty() {
+        text.push('\n');
+        text += &table(["WORKER", "VERSION", "PATH", "REASON"], candidates);
+    }
     text
+}
+
+/// What a worker considered, a row each.
+fn candidates(worker: &WaitingWorker) -> impl Iterator<Item = [String; 4]> {
+    let considered = worker.selection.as_ref().and_then(|selection| selection["candidates"].as_array());
+    considered.into_iter().flatten().map(|candidate| {
+        let [version, path, reason] =
+            ["version", "path", "message"].map(|name| candidate[name].as_str().unwrap_or_default());
+        [worker.worker.as_str(), version, path, reason].map(|text| printable(text).into_owned())
+    })
 }

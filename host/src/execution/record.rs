@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 use crate::environment::prepare::Prepared;
 use crate::metrics;
 use crate::selection::SelectionView;
+use crate::store::StoreError;
 use crate::store::execution::{Attempt, Decided, End, Ended, LogChunk, NewExecution};
 use crate::store::queue::Claimed;
-use crate::store::{StoreError, now};
 use crate::trace;
 use crate::worker::Worker;
 
@@ -166,7 +166,7 @@ impl Record {
             output_incomplete: ending.output_incomplete,
             warnings: self.decided.warnings.clone(),
             timings: timings.clone(),
-            retry_at: self.retry_at(ending.status),
+            retry_at: self.retry_at(worker, ending.status).await?,
         };
         let (sequence, rest) = std::mem::take(&mut self.rest);
         let end = End { attempt: self.attempt, ended, sequence, rest };
@@ -210,10 +210,13 @@ impl Record {
     }
 
     /// When it is to be tried again.
-    fn retry_at(&self, status: Status) -> Option<DateTime<Utc>> {
+    async fn retry_at(&self, worker: &Worker, status: Status) -> Result<Option<DateTime<Utc>>, StoreError> {
         let failed = matches!(status, Status::Failed | Status::TimedOut);
-        (failed && self.retries.is_some_and(|retries| self.attempt.number <= retries))
-            .then(|| now() + backoff(self.attempt.number))
+        if !failed || self.retries.is_none_or(|retries| self.attempt.number > retries) {
+            return Ok(None);
+        }
+        let time = patiently(worker.settings.lease, async || worker.store.time().await).await?;
+        Ok(Some(time + backoff(self.attempt.number)))
     }
 }
 

@@ -10,7 +10,6 @@ use crate::metrics;
 use crate::store::StoreError;
 use crate::store::bell::Bell;
 use crate::store::lease::Lessee;
-use crate::store::now;
 use crate::store::worker::WorkerStatus;
 
 /// Somebody who asks for the end of something waits no longer than this, however many do.
@@ -63,7 +62,12 @@ async fn renew(service: &Service) -> Result<(), StoreError> {
     let held = store.renew(service.lessee, settings.lease).await?;
     service.vitals.has_renewed(asked_at);
     for stray in service.running.compare(&held, asked_at) {
-        service.worker.give_up(stray, "its end could not be recorded").await?;
+        if service.running.has_failed(stray) {
+            service.worker.give_up(stray, "its end could not be recorded").await?;
+        } else {
+            service.worker.take_back(stray, "the answer to its claim was lost").await?;
+            service.work.notify_one();
+        }
     }
     Ok(())
 }
@@ -77,7 +81,8 @@ async fn look_after_others(service: &Service) -> Result<(), StoreError> {
     } else {
         store.heartbeat(id).await?;
     }
-    for name in store.lose_workers(now() - settings.lease).await? {
+    let time = store.time().await?;
+    for name in store.lose_workers(time - settings.lease).await? {
         tracing::warn!(worker.name = name, "lost a worker: it gave no sign of life");
     }
     take_back(service, None).await?;
@@ -90,7 +95,7 @@ async fn look_after_others(service: &Service) -> Result<(), StoreError> {
         tracing::info!(executions = expired, "ended what was not started before its deadline");
     }
     if let Ok(retention) = chrono::TimeDelta::from_std(settings.execution_retention) {
-        let forgotten = store.forget_executions(now() - retention, FORGOTTEN_AT_ONCE).await?;
+        let forgotten = store.forget_executions(time - retention, FORGOTTEN_AT_ONCE).await?;
         if forgotten > 0 {
             tracing::debug!(executions = forgotten, "removed what ended long ago");
         }

@@ -17,6 +17,8 @@ pub(super) struct Running {
     runs: RefCell<HashMap<ExecutionId, Run>>,
     /// What the database said this service had, and nobody here knew of.
     strays: RefCell<Vec<Attempt>>,
+    /// What ran here and has no end on record.
+    failed: RefCell<Vec<Attempt>>,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,17 @@ impl Running {
         }
     }
 
+    /// Notes that the end of an attempt could not be recorded.
+    pub(super) fn fail(&self, attempt: Attempt) {
+        self.failed.borrow_mut().push(attempt);
+    }
+
+    /// Whether the end of an attempt could not be recorded. Of what the database says this service has, this tells what
+    /// ran from what it has never heard of.
+    pub(super) fn has_failed(&self, attempt: Attempt) -> bool {
+        self.failed.borrow().contains(&attempt)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.runs.borrow().len()
     }
@@ -57,7 +70,7 @@ impl Running {
 
     /// Compares what runs with what the database says this service still had at `asked_at`: ends at once what it has
     /// no more, and asks to end what somebody wants to end. What nobody here runs, and that for the second time: their
-    /// end could not be recorded.
+    /// end could not be recorded, or the answer to their claim was lost.
     pub(super) fn compare(&self, held: &[Held], asked_at: Instant) -> Vec<Attempt> {
         for run in self.runs.borrow().values().filter(|run| run.since < asked_at) {
             match held.iter().find(|held| held.attempt == run.attempt) {

@@ -5,9 +5,11 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::net::UnixDatagram;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::database::Database;
@@ -15,6 +17,9 @@ use super::{Location, Store};
 
 /// The channel of notifications on a server.
 const CHANNEL: &str = "attune_queue";
+
+/// Time between two tries to reach a server.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What there may be to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,11 +131,16 @@ impl Listener {
                 }
             }
             Self::Server(listener) => {
-                match listener.recv().await {
-                    Ok(notification) => rung.add(notification.payload().as_bytes()),
-                    // A lost connection; the next call makes another one. What was rung meanwhile is lost, so that
-                    // counts as rung.
-                    Err(_) => rung = Rung { queue: true, packs: true },
+                match listener.try_recv().await {
+                    Ok(Some(notification)) => rung.add(notification.payload().as_bytes()),
+                    // Another connection in place of one that was lost. What was rung meanwhile is lost as well, so
+                    // that counts as rung.
+                    Ok(None) => rung = Rung { queue: true, packs: true },
+                    // No connection; the next call tries again.
+                    Err(_) => {
+                        sleep(AGAIN).await;
+                        rung = Rung { queue: true, packs: true };
+                    }
                 }
                 while let Some(notification) = listener.next_buffered() {
                     rung.add(notification.payload().as_bytes());
@@ -180,8 +190,6 @@ fn ring_all(folder: &Path, what: Bell) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;

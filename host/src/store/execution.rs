@@ -12,7 +12,7 @@ use super::queue::PRIORITY_STEP;
 use super::requirement::{NewRequirement, keep_requirement};
 use super::row::{json, optional_json, parsed, to_json};
 use super::worker::WorkerId;
-use super::{Durability, Result, Store, now};
+use super::{Durability, Result, Store};
 use crate::execution::{ExecutionId, Status};
 use crate::installation::Identity;
 use crate::reference::ActionRef;
@@ -197,9 +197,10 @@ impl Store {
                 "insert into execution
                  (id, action, pack, pack_digest, requirement, parameters, status, attempt, run_at,
                   created_at, started_at, worker, warnings, timings, trace_context)
-             select $1, $2, $3, $4, requirement.id, $5, 'running', 1, $6, $6, $6, $7, '[]', '[]',
-                cast($13 as text)
-             from requirement where runtime = $8 and constraint_text = $9 and variant = $10
+             select $1, $2, $3, $4, requirement.id, $5, 'running', 1, clock.now, clock.now, clock.now, $7, '[]', '[]',
+                 cast($13 as text)
+             from requirement, (select coalesce($6, current_timestamp) as now) as clock
+             where runtime = $8 and constraint_text = $9 and variant = $10
                 and fallback = $11 and scope = $12",
             )
             .bind(new.id.0)
@@ -207,7 +208,7 @@ impl Store {
             .bind(new.action.pack().as_str())
             .bind(new.pack_digest)
             .bind(to_json(new.parameters))
-            .bind(now())
+            .bind(self.clock())
             .bind(new.worker.0)
             .bind(runtime.to_string())
             .bind(constraint)
@@ -274,13 +275,14 @@ impl Store {
         if let [end] = ends
             && end.rest.is_empty()
         {
-            let finished = finish(self.database.durable(FINISH), end).fetch_all().await?;
+            let finished = finish(self.database.durable(FINISH), end, self.clock()).fetch_all().await?;
             return Ok(vec![!finished.is_empty()]);
         }
         let mut transaction = self.begin(Durability::Disk).await?;
         let mut were_running = Vec::with_capacity(ends.len());
         for end in ends {
-            let was_running = !finish(transaction.query(FINISH), end).fetch_all().await?.is_empty();
+            let was_running =
+                !finish(transaction.query(FINISH), end, self.clock()).fetch_all().await?.is_empty();
             if was_running {
                 insert_log(&mut transaction, end.attempt, end.sequence, &end.rest).await?;
             }
@@ -374,7 +376,8 @@ const FINISH: &str = "update execution set
          status = case
              when cast($13 as bigint) is null or cancel_requested_at is not null then $2 else 'queued' end,
          finished_at = case
-             when cast($13 as bigint) is null or cancel_requested_at is not null then $11 else null end,
+             when cast($13 as bigint) is null or cancel_requested_at is not null
+                 then coalesce($11, current_timestamp) else null end,
          run_at = case
              when cast($13 as bigint) is null or cancel_requested_at is not null then run_at else $14 end,
          rank = case
@@ -384,7 +387,11 @@ const FINISH: &str = "update execution set
          warnings = $9, timings = $10, lease_owner = null, lease_expires_at = null
      where id = $1 and attempt = $12 and status = 'running' returning id";
 
-fn finish<'e>(statement: Query<'e>, End { attempt, ended, .. }: &End) -> Query<'e> {
+fn finish<'e>(
+    statement: Query<'e>,
+    End { attempt, ended, .. }: &End,
+    clock: Option<DateTime<Utc>>,
+) -> Query<'e> {
     statement
         .bind(attempt.id.0)
         .bind(ended.status.name())
@@ -396,7 +403,7 @@ fn finish<'e>(statement: Query<'e>, End { attempt, ended, .. }: &End) -> Query<'
         .bind(ended.output_incomplete)
         .bind(to_json(&ended.warnings))
         .bind(to_json(&ended.timings))
-        .bind(now())
+        .bind(clock)
         .bind(attempt.number)
         .bind(ended.retry_at.map(|time| time.timestamp_micros()))
         .bind(ended.retry_at)

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::database::{Row, Transaction};
+use super::database::{Engine, Row, Transaction};
 use super::row::{json, optional_json, to_json};
 use super::runtime::RuntimeRow;
 use super::worker::WorkerId;
@@ -131,6 +131,7 @@ impl Store {
         found: &[FoundInstallation],
     ) -> Result<()> {
         let mut transaction = self.begin(Durability::Process).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         transaction
             .query("delete from runtime_installation where worker = $1 and runtime = $2")
             .bind(worker.0)
@@ -237,6 +238,15 @@ async fn version_row(
         .fetch_one()
         .await?;
     row.try_get("id")
+}
+
+/// Makes others that roll availability up wait until the transaction ends; to be asked for before it changes anything. Each
+/// changes all versions, in no order that two of them would keep to.
+pub(super) async fn lock_versions(transaction: &mut Transaction, engine: Engine) -> Result<()> {
+    if engine == Engine::Postgres {
+        transaction.query("lock table runtime_version in share row exclusive mode").execute().await?;
+    }
+    Ok(())
 }
 
 /// Availability belongs to workers; what `runtime_version` says is derived from the installations of those that are not

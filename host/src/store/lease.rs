@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::clock::interval;
 use super::execution::{Attempt, attempt_row};
 use super::row::parsed;
 use super::worker::WorkerId;
-use super::{Result, Store, now};
+use super::{Result, Store};
 use crate::execution::Status;
 
 /// How often an execution whose worker died is given to another one.
@@ -42,11 +42,12 @@ impl Store {
         let rows = self
             .database
             .query(
-                "update execution set lease_expires_at = $2 where lease_owner = $1 and status = 'running'
-             returning id, attempt, cancel_requested_at",
+                "update execution set lease_expires_at = coalesce($2, current_timestamp + cast($3 as interval))
+             where lease_owner = $1 and status = 'running' returning id, attempt, cancel_requested_at",
             )
             .bind(lessee.incarnation)
-            .bind(now() + lease)
+            .bind(self.clock().map(|time| time + lease))
+            .bind(interval(lease))
             .fetch_all()
             .await?;
         rows.iter()
@@ -67,9 +68,9 @@ impl Store {
             .query(
                 "select id, attempt from execution
              where status = 'running' and lease_owner is not null
-                and (lease_expires_at < $1 or (worker = $2 and lease_owner <> $3))",
+                and (lease_expires_at < coalesce($1, current_timestamp) or (worker = $2 and lease_owner <> $3))",
             )
-            .bind(now())
+            .bind(self.clock())
             .bind(predecessor.map(|lessee| lessee.worker.0))
             .bind(predecessor.map(|lessee| lessee.incarnation))
             .fetch_all()
@@ -77,20 +78,22 @@ impl Store {
         rows.iter().map(attempt_row).collect()
     }
 
-    /// Takes an execution from a worker that died: it is given to another one if running it again does no harm, or was
-    /// asked for, and is abandoned otherwise. What became of it; none if it had ended, or has been claimed again.
-    pub async fn lose(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>> {
+    /// Takes an execution from a worker that died: it is given to another one if running it again does no harm, was
+    /// asked for, or if it surely was not begun, and is abandoned otherwise. What became of it; none if it had ended, or
+    /// has been claimed again.
+    pub async fn lose(&self, attempt: Attempt, begun: bool, reason: &str) -> Result<Option<Status>> {
         let rows = self
             .database
             .durable(
                 "update execution set
                  status = case
                      when cancel_requested_at is not null then 'cancelled'
-                     when (idempotent or retries > 0) and rescues < $5 then 'queued'
+                     when (idempotent or retries > 0 or not $6) and rescues < $5 then 'queued'
                      else 'abandoned' end,
                  finished_at = case
-                     when cancel_requested_at is null and (idempotent or retries > 0) and rescues < $5 then null
-                     else $4 end,
+                     when cancel_requested_at is null and (idempotent or retries > 0 or not $6) and rescues < $5
+                         then null
+                     else coalesce($4, current_timestamp) end,
                  rescues = rescues + 1, reason = 'worker_lost', error_class = 'worker_lost', error_message = $3,
                  lease_owner = null, lease_expires_at = null
              where id = $1 and attempt = $2 and status = 'running' returning status",
@@ -98,27 +101,35 @@ impl Store {
             .bind(attempt.id.0)
             .bind(attempt.number)
             .bind(reason)
-            .bind(now())
+            .bind(self.clock())
             .bind(RESCUES_MAX)
+            .bind(begun)
             .fetch_all()
             .await?;
         rows.first().map(|row| parsed(row, "status")).transpose()
     }
 
-    /// Puts an attempt back for which nothing was started, to be started by anybody from a time on; it does not
-    /// count. Whether it still was this one that ran.
-    pub async fn give_back(&self, attempt: Attempt, run_at: DateTime<Utc>) -> Result<bool> {
+    /// Puts an attempt back for which nothing was started, to be started by anybody after a while, unless somebody has
+    /// asked for its end; it does not count. Whether it still was this one that ran.
+    pub async fn give_back(&self, attempt: Attempt, delay: Duration) -> Result<bool> {
         let rows = self
             .database
             .durable(
                 "update execution set
-                 status = 'queued', attempt = attempt - 1, started_at = null, lease_owner = null,
-                 lease_expires_at = null, run_at = $3
+                 status = case when cancel_requested_at is null then 'queued' else 'cancelled' end,
+                 finished_at = case when cancel_requested_at is null then null
+                     else coalesce($4, current_timestamp) end,
+                 reason = case when cancel_requested_at is null then reason else 'cancelled' end,
+                 error_class = case when cancel_requested_at is null then error_class else 'cancelled' end,
+                 error_message = case when cancel_requested_at is null then error_message
+                     else 'it was cancelled before it was started' end,
+                 attempt = attempt - 1, started_at = null, lease_owner = null, lease_expires_at = null, run_at = $3
              where id = $1 and attempt = $2 and status = 'running' returning id",
             )
             .bind(attempt.id.0)
             .bind(attempt.number)
-            .bind(run_at)
+            .bind(self.time().await? + delay)
+            .bind(self.clock())
             .fetch_all()
             .await?;
         Ok(!rows.is_empty())

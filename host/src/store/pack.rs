@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::action::put_action;
 use super::change::{ChangeError, Kind, Revision};
 use super::database::{Query, Row, Transaction};
+use super::installation::lock_versions;
 use super::program::users as users_of;
 use super::row::{json, optional_json, parsed, to_json};
 use super::runtime::{put_runtime, serve};
@@ -168,6 +169,7 @@ impl Store {
     /// Puts a pack in place of what was installed under its reference, all or nothing.
     pub async fn install_pack(&self, install: &PackInstall<'_>) -> Result<()> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let pack = put_pack(&mut transaction, &NewPack::from(install)).await?;
         replace_plugins(&mut transaction, pack, install.plugins).await?;
         delete_gone(&mut transaction, pack, install.pack).await?;

@@ -9,13 +9,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
 
+use super::clock::interval;
 use super::database::{Engine, Row, Transaction};
 use super::execution::{Attempt, attempt_row, trace_context};
 use super::lease::Lessee;
 use super::requirement::{NewRequirement, keep_requirement};
 use super::row::{json, parsed, to_json};
 use super::worker::WorkerId;
-use super::{Durability, Result, Store, now};
+use super::{Durability, Result, Store};
 use crate::execution::{ExecutionId, Status};
 use crate::reference::ActionRef;
 use crate::trace::TraceContext;
@@ -35,6 +36,9 @@ pub struct NewQueued<'a> {
     pub constraint: Option<&'a str>,
     pub timeout: Option<Duration>,
     pub priority: i64,
+    /// Now, by the [database's clock](Store::time).
+    pub created_at: DateTime<Utc>,
+    /// No later than `created_at` if it is not to wait.
     pub run_at: DateTime<Utc>,
     pub deadline: Option<DateTime<Utc>>,
     /// How often it is tried again if it fails.
@@ -70,8 +74,9 @@ pub struct Claimed {
     /// Instead of the action's own.
     pub timeout: Option<Duration>,
     pub retries: i64,
-    pub created_at: DateTime<Utc>,
     pub run_at: DateTime<Utc>,
+    /// When it was claimed.
+    pub started_at: DateTime<Utc>,
     /// What its spans belong to.
     pub trace: Option<TraceContext>,
 }
@@ -114,10 +119,11 @@ fn milliseconds(duration: Option<Duration>) -> Option<i64> {
 
 /// The statement that claims. For each requirement that the worker satisfies it takes the first few, by an index, and of those
 /// the first: it does not matter how many executions wait, nor what the others need. One whose deadline has passed is
-/// not started. `$picked` says how `possible` ones are chosen, `$ahead` how many of each requirement are looked at for each that
-/// is wanted.
+/// not started. One that was not told to wait does not, even if the clock has been set back since.
+///
+/// `$first` and `$them` join the first of a requirement, `$ahead` times as many as are wanted; `$picked` chooses among the `possible`.
 macro_rules! claim {
-    ($picked:literal, $ahead:literal) => {
+    ($first:literal, $ahead:literal, $them:literal, $picked:literal) => {
         concat!(
             "with waiting as (
                  select execution.id, execution.rank, requirement.id as requirement, requirement.pack,
@@ -125,13 +131,18 @@ macro_rules! claim {
                      row_number() over (partition by requirement.id order by execution.rank, execution.id) as place
                  from worker_requirement
                  join requirement on requirement.id = worker_requirement.requirement
-                 join execution on execution.id in (
-                     select first.id from execution as first
-                     where first.requirement = worker_requirement.requirement and first.status = 'queued'
-                         and first.run_at <= $2 and (first.deadline_at is null or first.deadline_at > $2)
-                     order by first.rank, first.id limit $3 * ",
+                 ",
+            $first,
+            "(
+                     select queued.id from execution as queued
+                     where queued.requirement = worker_requirement.requirement and queued.status = 'queued'
+                         and (queued.run_at <= queued.created_at or queued.run_at <= coalesce($2, current_timestamp))
+                         and (queued.deadline_at is null or queued.deadline_at > coalesce($2, current_timestamp))
+                     order by queued.rank, queued.id limit $3 * ",
             $ahead,
-            ")
+            ") ",
+            $them,
+            "
                  where worker_requirement.worker = $1 and worker_requirement.satisfied
                      and execution.status = 'queued'),
              served as (
@@ -154,9 +165,10 @@ macro_rules! claim {
             ")
              update execution set
                  status = 'running', attempt = attempt + 1, reason = null, worker = $1, lease_owner = $4,
-                 lease_expires_at = $5, started_at = $2, finished_at = null
+                 lease_expires_at = coalesce($5, current_timestamp + cast($6 as interval)),
+                 started_at = coalesce($2, current_timestamp), finished_at = null
              where id in (select id from picked) and status = 'queued'
-             returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, created_at, run_at, rank,
+             returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, run_at, started_at, rank,
                  trace_context"
         )
     };
@@ -186,7 +198,7 @@ impl Store {
             .bind(new.priority)
             .bind(rank(new.run_at, new.priority))
             .bind(new.run_at)
-            .bind(now())
+            .bind(new.created_at)
             .bind(new.deadline)
             .bind(milliseconds(new.timeout))
             .bind(new.constraint)
@@ -219,26 +231,35 @@ impl Store {
     /// one that had to wait longest for a start: a pack that asks for much keeps none of the others waiting.
     pub async fn claim(&self, lessee: Lessee, free: usize, lease: Duration) -> Result<Vec<Claimed>> {
         let mut transaction = self.begin(Durability::Disk).await?;
-        let time = now();
+        let clock = self.clock();
         if self.engine() == Engine::Postgres {
-            lock_limits(&mut transaction, lessee.worker, time).await?;
+            lock_limits(&mut transaction, lessee.worker).await?;
         }
         let mut rows = transaction
             .query(match self.engine() {
-                Engine::Sqlite => claim!("select id from possible order by turn, started_at nulls first, rank, id limit $3", 1),
-                // What another is about to claim is passed over, so there has to be more to choose from.
+                Engine::Sqlite => claim!(
+                    "join execution on execution.id in",
+                    1,
+                    "",
+                    "select id from possible order by turn, started_at nulls first, rank, id limit $3"
+                ),
+                // It would look for the first once for each of all that wait. What another is about to claim is passed
+                // over, so there has to be more to choose from.
                 Engine::Postgres => claim!(
+                    "cross join lateral",
+                    4,
+                    "as first join execution on execution.id = first.id",
                     "select execution.id from possible join execution on execution.id = possible.id
                      order by possible.turn, possible.started_at nulls first, possible.rank, possible.id limit $3
-                     for update of execution skip locked",
-                    4
+                     for update of execution skip locked"
                 ),
             })
             .bind(lessee.worker.0)
-            .bind(time)
+            .bind(clock)
             .bind(i64::try_from(free).unwrap_or(i64::MAX / 4))
             .bind(lessee.incarnation)
-            .bind(time + lease)
+            .bind(clock.map(|time| time + lease))
+            .bind(interval(lease))
             .fetch_all()
             .await?
             .iter()
@@ -274,10 +295,11 @@ impl Store {
             .database
             .durable(
                 "update execution set status = 'timed_out', reason = 'deadline', error_class = 'deadline',
-                 error_message = 'it was not started before its deadline', finished_at = $1
-             where status = 'queued' and deadline_at < $1 returning id",
+                 error_message = 'it was not started before its deadline',
+                 finished_at = coalesce($1, current_timestamp)
+             where status = 'queued' and deadline_at < coalesce($1, current_timestamp) returning id",
             )
-            .bind(now())
+            .bind(self.clock())
             .fetch_all()
             .await?;
         Ok(rows.len())
@@ -289,11 +311,12 @@ impl Store {
             .database
             .durable(
                 "update execution set status = 'cancelled', reason = 'cancelled', error_class = 'cancelled',
-                 error_message = 'it was cancelled before it was started', finished_at = $2
+                 error_message = 'it was cancelled before it was started',
+                 finished_at = coalesce($2, current_timestamp)
              where id = $1 and status = 'queued' returning id",
             )
             .bind(id.0)
-            .bind(now())
+            .bind(self.clock())
             .fetch_all()
             .await?;
         if !waiting.is_empty() {
@@ -302,11 +325,11 @@ impl Store {
         let running = self
             .database
             .durable(
-                "update execution set cancel_requested_at = coalesce(cancel_requested_at, $2)
+                "update execution set cancel_requested_at = coalesce(cancel_requested_at, $2, current_timestamp)
              where id = $1 and status = 'running' and lease_owner is not null returning id",
             )
             .bind(id.0)
-            .bind(now())
+            .bind(self.clock())
             .fetch_all()
             .await?;
         if !running.is_empty() {
@@ -330,7 +353,7 @@ impl Store {
     /// Puts an execution that has ended back into the queue, with the same parameters. Whether it was one that came
     /// from the queue and has ended.
     pub async fn retry_execution(&self, id: ExecutionId) -> Result<bool> {
-        let time = now();
+        let time = self.time().await?;
         let rows = self
             .database
             .durable(
@@ -362,6 +385,7 @@ impl Store {
             )
             .fetch_all()
             .await?;
+        let time = self.time().await?;
         rows.iter()
             .map(|row| {
                 let (waiting, oldest): (i64, DateTime<Utc>) =
@@ -370,7 +394,7 @@ impl Store {
                     runtime: row.try_get("runtime")?,
                     constraint: row.try_get("constraint_text")?,
                     waiting: usize::try_from(waiting).unwrap_or_default(),
-                    oldest: (now() - oldest).to_std().unwrap_or_default(),
+                    oldest: (time - oldest).to_std().unwrap_or_default(),
                 })
             })
             .collect()
@@ -392,24 +416,24 @@ impl Store {
 
 /// On a server: has others wait who would claim what counts against the same limits, until this transaction ends. In order,
 /// so that no two wait for each other.
-async fn lock_limits(transaction: &mut Transaction, worker: WorkerId, time: DateTime<Utc>) -> Result<()> {
+async fn lock_limits(transaction: &mut Transaction, worker: WorkerId) -> Result<()> {
     for limits in [
         "select requirement.id from worker_requirement
          join requirement on requirement.id = worker_requirement.requirement
          where worker_requirement.worker = $1 and worker_requirement.satisfied
              and requirement.concurrency_limit is not null
              and exists (select 1 from execution where execution.requirement = requirement.id
-                 and execution.status = 'queued' and execution.run_at <= $2)
+                 and execution.status = 'queued' and execution.run_at <= current_timestamp)
          order by requirement.id for update of requirement",
         "select pack.id from pack where pack.concurrency is not null and exists (
              select 1 from worker_requirement
              join requirement on requirement.id = worker_requirement.requirement
              join execution on execution.requirement = requirement.id
              where worker_requirement.worker = $1 and worker_requirement.satisfied and requirement.pack = pack.ref
-                 and execution.status = 'queued' and execution.run_at <= $2)
+                 and execution.status = 'queued' and execution.run_at <= current_timestamp)
          order by pack.id for no key update of pack",
     ] {
-        transaction.query(limits).bind(worker.0).bind(time).fetch_all().await?;
+        transaction.query(limits).bind(worker.0).fetch_all().await?;
     }
     Ok(())
 }
@@ -423,9 +447,9 @@ fn claimed_row(row: &Row) -> Result<Claimed> {
         constraint: row.try_get("constraint_override")?,
         timeout: timeout.map(|timeout| Duration::from_millis(timeout.unsigned_abs())),
         retries: row.try_get("retries")?,
-        created_at: row.try_get("created_at")?,
         run_at: row.try_get("run_at")?,
         trace: trace_context(row)?,
+        started_at: row.try_get("started_at")?,
     })
 }
 

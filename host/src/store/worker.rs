@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::installation::roll_up;
-use super::{Durability, Result, Store, now};
+use super::installation::{lock_versions, roll_up};
+use super::{Durability, Result, Store};
 
 /// A worker's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,7 +49,8 @@ impl Store {
         let mut transaction = self.begin(Durability::Disk).await?;
         let row = transaction.query(
             "insert into worker (id, name, host, labels, status, capacity, version, started_at, heartbeat_at)
-             values ($1, $2, $3, '{}', 'stopped', 0, $4, $5, $5)
+             values ($1, $2, $3, '{}', 'stopped', 0, $4, coalesce($5, current_timestamp),
+                 coalesce($5, current_timestamp))
              on conflict (name) do update set
                  host = excluded.host, version = excluded.version, heartbeat_at = excluded.heartbeat_at
              returning id",
@@ -58,7 +59,7 @@ impl Store {
         .bind(name)
         .bind(host)
         .bind(env!("CARGO_PKG_VERSION"))
-        .bind(now())
+        .bind(self.clock())
         .fetch_one()
         .await?;
         transaction.commit().await?;
@@ -68,9 +69,9 @@ impl Store {
     /// Records that a service of this worker is there.
     pub async fn heartbeat(&self, worker: WorkerId) -> Result<()> {
         self.database
-            .query("update worker set heartbeat_at = $2 where id = $1")
+            .query("update worker set heartbeat_at = coalesce($2, current_timestamp) where id = $1")
             .bind(worker.0)
-            .bind(now())
+            .bind(self.clock())
             .execute()
             .await?;
         Ok(())
@@ -79,12 +80,16 @@ impl Store {
     /// Records what a service of this worker does, and how many executions it runs at a time.
     pub async fn worker_status(&self, worker: WorkerId, status: WorkerStatus, capacity: usize) -> Result<()> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         transaction
-            .query("update worker set status = $2, capacity = $3, heartbeat_at = $4 where id = $1")
+            .query(
+                "update worker set status = $2, capacity = $3, heartbeat_at = coalesce($4, current_timestamp)
+             where id = $1",
+            )
             .bind(worker.0)
             .bind(status.name())
             .bind(i64::try_from(capacity).unwrap_or(i64::MAX))
-            .bind(now())
+            .bind(self.clock())
             .execute()
             .await?;
         roll_up(&mut transaction, None).await?;
@@ -107,6 +112,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let lost = transaction
             .query(
                 "update worker set status = 'lost'

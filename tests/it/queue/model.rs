@@ -1,5 +1,5 @@
-//! The queue against a model of it: random requests, claims, ends, losses, cancellations and late words, on each
-//! engine.
+//! The queue against a model of it: random requests, claims, ends, crashes, losses, deadlines, cancellations and late
+//! words, on each engine.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,6 +31,7 @@ enum Step {
         retries: u32,
         idempotent: bool,
         key: Option<u8>,
+        when: When,
     },
     /// One of the workers takes some.
     Claim {
@@ -48,6 +49,21 @@ enum Step {
         which: Index,
         late: bool,
     },
+    /// The worker that has an attempt gives it back, since it can't begin it; or one that had an earlier attempt does.
+    GiveBack {
+        which: Index,
+        late: bool,
+    },
+    /// A worker is killed, and started again.
+    Crash {
+        worker: usize,
+    },
+    /// A worker does not renew its leases in time, and another one looks.
+    Silence {
+        worker: usize,
+    },
+    /// Somebody ends what waited beyond its deadline.
+    Expire,
     Cancel {
         which: Index,
     },
@@ -56,21 +72,45 @@ enum Step {
     },
 }
 
+/// When an execution may begin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum When {
+    Now,
+    /// In an hour: no test takes so long.
+    Later,
+    /// No later than a moment that has passed already.
+    TooLate,
+    /// No later than in an hour.
+    Soon,
+}
+
 /// Kinds of executions: what they need, and how many may run at a time.
 const KINDS: [(&str, Option<i64>); 3] = [(">=3.12", None), ("<3.12", None), (">=3.12", Some(1))];
 /// Which of the kinds each of the workers satisfies.
 const WORKERS: [&[usize]; 2] = [&[0, 2], &[0, 1]];
 
 fn step() -> impl Strategy<Value = Step> {
-    let ask = (0..KINDS.len(), -2_i64..3, 0_u32..3, any::<bool>(), proptest::option::weighted(0.2, 0_u8..3));
+    let when = prop_oneof![
+        6 => Just(When::Now),
+        1 => Just(When::Later),
+        1 => Just(When::TooLate),
+        1 => Just(When::Soon),
+    ];
+    let key = proptest::option::weighted(0.2, 0_u8..3);
+    let ask = (0..KINDS.len(), -2_i64..3, 0_u32..3, any::<bool>(), key, when);
     prop_oneof![
-        5 => ask.prop_map(|(kind, priority, retries, idempotent, key)| {
-            Step::Ask { kind, priority, retries, idempotent, key }
+        5 => ask.prop_map(|(kind, priority, retries, idempotent, key, when)| {
+            Step::Ask { kind, priority, retries, idempotent, key, when }
         }),
         5 => (0..WORKERS.len(), 1_usize..4).prop_map(|(worker, free)| Step::Claim { worker, free }),
         5 => (any::<Index>(), any::<bool>(), proptest::bool::weighted(0.2))
             .prop_map(|(which, ok, late)| Step::End { which, ok, late }),
         3 => (any::<Index>(), proptest::bool::weighted(0.2)).prop_map(|(which, late)| Step::Lose { which, late }),
+        2 => (any::<Index>(), proptest::bool::weighted(0.2))
+            .prop_map(|(which, late)| Step::GiveBack { which, late }),
+        1 => (0..WORKERS.len()).prop_map(|worker| Step::Crash { worker }),
+        1 => (0..WORKERS.len()).prop_map(|worker| Step::Silence { worker }),
+        1 => Just(Step::Expire),
         2 => any::<Index>().prop_map(|which| Step::Cancel { which }),
         1 => any::<Index>().prop_map(|which| Step::Retry { which }),
     ]
@@ -88,9 +128,24 @@ struct Expected {
     idempotent: bool,
     rescues: u32,
     cancel: bool,
+    when: When,
+    /// The worker that has it, while it runs.
+    holder: usize,
 }
 
 impl Expected {
+    /// What becomes of one whose worker is gone.
+    fn lose(&mut self, begun: bool) {
+        self.status = if self.cancel {
+            Status::Cancelled
+        } else if (self.idempotent || self.retries > 0 || !begun) && self.rescues < RESCUES_MAX {
+            Status::Queued
+        } else {
+            Status::Abandoned
+        };
+        self.rescues += 1;
+    }
+
     fn has_ended(&self) -> bool {
         !matches!(self.status, Status::Queued | Status::Running)
     }
@@ -130,26 +185,43 @@ impl World {
     }
 
     fn some(&self, which: Index) -> Option<ExecutionId> {
-        let ids = self.executions.keys().copied().collect::<Vec<_>>();
+        self.some_of(which, |_| true)
+    }
+
+    /// One of those to which something can happen, if there are any, or else any.
+    fn some_of(&self, which: Index, can: impl Fn(&Expected) -> bool) -> Option<ExecutionId> {
+        let all = self.executions.keys().copied().collect::<Vec<_>>();
+        let can = all.iter().copied().filter(|id| can(&self.executions[id])).collect::<Vec<_>>();
+        let ids = if can.is_empty() { all } else { can };
         (!ids.is_empty()).then(|| *which.get(&ids))
+    }
+
+    /// One that runs, or any for somebody who is late.
+    fn some_running(&self, which: Index, late: bool) -> Option<ExecutionId> {
+        self.some_of(which, |expected| late || expected.status == Status::Running)
     }
 
     async fn take(&mut self, step: &Step) {
         match step {
-            Step::Ask { kind, priority, retries, idempotent, key } => {
-                self.ask(*kind, *priority, *retries, *idempotent, *key).await;
-            }
+            Step::Ask { .. } => self.ask(step).await,
             Step::Claim { worker, free } => self.claim(*worker, *free).await,
             Step::End { which, ok, late } => {
-                let Some(id) = self.some(*which) else { return };
+                let Some(id) = self.some_running(*which, *late) else { return };
                 self.end(id, *ok, *late).await;
             }
             Step::Lose { which, late } => {
-                let Some(id) = self.some(*which) else { return };
+                let Some(id) = self.some_running(*which, *late) else { return };
                 self.lose(id, *late).await;
             }
+            Step::GiveBack { which, late } => {
+                let Some(id) = self.some_running(*which, *late) else { return };
+                self.give_back(id, *late).await;
+            }
+            Step::Crash { worker } => self.crash(*worker).await,
+            Step::Silence { worker } => self.silence(*worker).await,
+            Step::Expire => self.expire().await,
             Step::Cancel { which } => {
-                let Some(id) = self.some(*which) else { return };
+                let Some(id) = self.some_of(*which, |expected| !expected.has_ended()) else { return };
                 self.cancel(id).await;
             }
             Step::Retry { which } => {
@@ -164,6 +236,7 @@ impl World {
                         order: before,
                         rescues: 0,
                         cancel: false,
+                        when: When::Now,
                         ..expected.clone()
                     };
                 }
@@ -171,9 +244,16 @@ impl World {
         }
     }
 
-    async fn ask(&mut self, kind: usize, priority: i64, retries: u32, idempotent: bool, key: Option<u8>) {
+    async fn ask(&mut self, step: &Step) {
+        let Step::Ask { kind, priority, retries, idempotent, key, when } = *step else { return };
         let (constraint, limit) = KINDS[kind];
-        let (id, run_at) = (ExecutionId::new(), self.tick());
+        let (id, tick, hour) = (ExecutionId::new(), self.tick(), TimeDelta::hours(1));
+        let (run_at, deadline) = match when {
+            When::Now => (tick, None),
+            When::Later => (now() + hour, None),
+            When::TooLate => (tick, Some(tick)),
+            When::Soon => (tick, Some(now() + hour)),
+        };
         let key_text = key.map(|key| format!("key {key}"));
         let digest = format!("{kind} {priority}");
         let enqueued = self
@@ -194,8 +274,9 @@ impl World {
                 constraint: None,
                 timeout: None,
                 priority,
+                created_at: now(),
                 run_at,
-                deadline: None,
+                deadline,
                 retries,
                 idempotent,
                 idempotency_key: key_text.as_deref(),
@@ -225,6 +306,8 @@ impl World {
                     idempotent,
                     rescues: 0,
                     cancel: false,
+                    when,
+                    holder: 0,
                 },
             );
         }
@@ -249,6 +332,7 @@ impl World {
             .iter()
             .filter(|(_, expected)| {
                 expected.status == Status::Queued
+                    && matches!(expected.when, When::Now | When::Soon)
                     && WORKERS[worker].iter().any(|kind| KINDS[*kind].0 == KINDS[expected.kind].0)
                     && KINDS[expected.kind].1.is_none_or(|limit| self.running(expected.kind) < limit)
             })
@@ -273,6 +357,7 @@ impl World {
             let expected = self.executions.get_mut(&claimed.attempt.id).expect("one of them");
             expected.status = Status::Running;
             expected.attempt += 1;
+            expected.holder = worker;
             assert_eq!(claimed.attempt.number, expected.attempt);
         }
     }
@@ -314,20 +399,67 @@ impl World {
     async fn lose(&mut self, id: ExecutionId, late: bool) {
         let expected = self.executions.get_mut(&id).expect("one of them");
         let number = expected.attempt - i64::from(late);
-        let lost = self.store.lose(Attempt { id, number }, "it is gone").await.expect("an answer");
+        // Whether it was begun matters to those alone that must not be begun twice.
+        let begun = number % 2 == 1;
+        let lost = self.store.lose(Attempt { id, number }, begun, "it is gone").await.expect("an answer");
         if expected.status != Status::Running || late {
             assert_eq!(lost, None);
             return;
         }
-        expected.status = if expected.cancel {
-            Status::Cancelled
-        } else if (expected.idempotent || expected.retries > 0) && expected.rescues < RESCUES_MAX {
-            Status::Queued
-        } else {
-            Status::Abandoned
-        };
-        expected.rescues += 1;
+        expected.lose(begun);
         assert_eq!(lost, Some(expected.status));
+    }
+
+    async fn give_back(&mut self, id: ExecutionId, late: bool) {
+        let expected = self.executions.get_mut(&id).expect("one of them");
+        let number = expected.attempt - i64::from(late);
+        let given = self.store.give_back(Attempt { id, number }, Duration::ZERO).await.expect("an answer");
+        assert_eq!(given, expected.status == Status::Running && !late);
+        if given {
+            expected.status = if expected.cancel { Status::Cancelled } else { Status::Queued };
+            expected.attempt -= 1;
+        }
+    }
+
+    async fn crash(&mut self, worker: usize) {
+        let before = self.workers[worker];
+        self.workers[worker] = Lessee::new(before.worker);
+        self.rescue(worker, Some(self.workers[worker])).await;
+        let held = self.store.renew(before, Duration::from_mins(1)).await.expect("an answer");
+        assert!(held.is_empty(), "the one before has nothing any more: {held:?}");
+    }
+
+    async fn silence(&mut self, worker: usize) {
+        self.store.renew(self.workers[worker], Duration::ZERO).await.expect("an answer");
+        // Until then it still is the same moment.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.rescue(worker, None).await;
+    }
+
+    /// Takes from a worker what it has, as the services do that find it gone.
+    async fn rescue(&mut self, worker: usize, successor: Option<Lessee>) {
+        let mut found = self.store.leaderless(successor).await.expect("an answer");
+        found.sort_by_key(|attempt| attempt.id);
+        let held = self
+            .executions
+            .iter()
+            .filter(|(_, expected)| expected.status == Status::Running && expected.holder == worker);
+        let held = held.map(|(id, expected)| Attempt { id: *id, number: expected.attempt });
+        assert_eq!(found, held.collect::<Vec<_>>());
+        for attempt in found {
+            let lost = self.store.lose(attempt, true, "it is gone").await.expect("an answer");
+            let expected = self.executions.get_mut(&attempt.id).expect("one of them");
+            expected.lose(true);
+            assert_eq!(lost, Some(expected.status));
+        }
+    }
+
+    async fn expire(&mut self) {
+        let late = self.executions.values_mut();
+        let late =
+            late.filter(|expected| expected.status == Status::Queued && expected.when == When::TooLate);
+        let late = late.map(|expected| expected.status = Status::TimedOut).count();
+        assert_eq!(self.store.expire().await.expect("an answer"), late);
     }
 
     async fn cancel(&mut self, id: ExecutionId) {

@@ -197,6 +197,7 @@ async fn enqueue(
         constraint: given,
         timeout: None,
         priority: 0,
+        created_at: now(),
         run_at: now(),
         deadline: None,
         retries: 0,

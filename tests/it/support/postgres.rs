@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::cli::wait_for;
 
 /// A server to use instead; its user must be allowed to create databases.
 const URL: &str = "ATTUNE_TEST_POSTGRES_URL";
@@ -15,11 +18,10 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 const USER: &str = "postgres";
 /// Runs a program until this shell is asked to end, and takes its folder away.
 const UNTIL_ASKED: &str = r#"folder=$1; shift; "$@" & server=$!; trap 'kill -INT $server' INT; wait $server; wait $server; rm -rf "$folder""#;
-const START_MAX: Duration = Duration::from_mins(1);
 
 /// Whether there is a server to use, or one can be started.
 pub(crate) fn is_there() -> bool {
-    std::env::var_os(URL).is_some() || programs().is_some()
+    std::env::var_os(URL).is_some() || installed().is_some()
 }
 
 /// The URL of an empty database.
@@ -49,52 +51,118 @@ fn create(server: &str, template: &str) -> String {
 }
 
 /// The folder of the newest version's programs.
-fn programs() -> Option<PathBuf> {
-    let mut versions =
-        fs::read_dir(VERSIONS).ok()?.flatten().map(|entry| entry.path().join("bin")).collect::<Vec<_>>();
-    versions.retain(|folder| folder.join("initdb").is_file());
-    versions.sort();
-    versions.pop()
+fn programs() -> PathBuf {
+    installed()
+        .unwrap_or_else(|| panic!("there is no PostgreSQL here: install Debian's `postgresql`, or set {URL}"))
 }
 
+/// The same, if there is one.
+fn installed() -> Option<PathBuf> {
+    let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
+    let folders = versions.map(|entry| entry.path().join("bin"));
+    folders.filter(|folder| folder.join("initdb").is_file()).max()
+}
+
+/// Starts the server that the tests share.
 fn start() -> String {
-    let programs = programs().unwrap_or_else(|| {
-        panic!("there is no PostgreSQL here: install Debian's `postgresql`, or set {URL}")
-    });
     // Not in a folder that is dropped: statics never are. The server's end removes it.
-    let folder = tempfile::Builder::new().prefix("attune-pg-").tempdir_in("/tmp").expect("a folder").keep();
-    let is_root =
-        fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).expect("a user") == 0;
-    if is_root {
-        run(Command::new("chown").arg(USER).arg(&folder));
+    let folder = initialised().keep();
+    let mut server = command(Path::new("/bin/sh"));
+    server.args(["-c", UNTIL_ASKED, "sh"]).arg(&folder).arg(programs().join("postgres"));
+    serves(&mut server, &folder);
+    keep(server);
+    let url = url(&folder);
+    wait_for("the server", || answers(&url));
+    url
+}
+
+/// A server that a test has for itself, to be ended and started.
+pub(crate) struct Server {
+    /// The URL of a database that is empty at first.
+    pub(crate) url: String,
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let folder = initialised();
+        let process = Self::process(folder.path());
+        let mut server = Self { url: url(folder.path()), folder, process };
+        server.wait();
+        server
     }
-    let data = folder.join("data");
-    run(command(is_root, &programs.join("initdb"))
-        .args([
-            "--auth",
-            "trust",
-            "--username",
-            "attune",
-            "--no-sync",
-            "--encoding",
-            "UTF8",
-            "--locale",
-            "C",
-            "-D",
-        ])
-        .arg(&data));
-    let mut server = command(is_root, Path::new("/bin/sh"));
-    server.args(["-c", UNTIL_ASKED, "sh"]).arg(&folder).arg(programs.join("postgres"));
-    server.arg("-D").arg(&data).arg("-k").arg(&folder);
+
+    fn process(folder: &Path) -> Child {
+        let mut server = command(&programs().join("postgres"));
+        serves(&mut server, folder);
+        server.spawn().expect("it starts")
+    }
+
+    /// Ends it and starts it again, as `pg_ctl restart` does: `INT` is its mode `fast`, and `QUIT` is `immediate`.
+    pub(crate) fn restart(&mut self, mode: Signal) {
+        self.end(mode);
+        self.process = Self::process(self.folder.path());
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        wait_for("the server", || {
+            // It can't begin before the last of those that its predecessor started is gone.
+            if self.process.try_wait().expect("it is there").is_some() {
+                self.process = Self::process(self.folder.path());
+            }
+            answers(&self.url)
+        });
+    }
+
+    fn end(&mut self, mode: Signal) {
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, mode).expect("it is there");
+        self.process.wait().expect("it ends");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end(Signal::QUIT);
+    }
+}
+
+/// A folder with the data of a new server.
+fn initialised() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("attune-pg-").tempdir_in("/tmp").expect("a folder");
+    if is_root() {
+        run(Command::new("chown").arg(USER).arg(folder.path()));
+    }
+    let mut initdb = command(&programs().join("initdb"));
+    initdb.args([
+        "--auth",
+        "trust",
+        "--username",
+        "attune",
+        "--no-sync",
+        "--encoding",
+        "UTF8",
+        "--locale",
+        "C",
+    ]);
+    run(initdb.arg("-D").arg(folder.path().join("data")));
+    folder
+}
+
+/// What a server in this folder is told.
+fn serves(server: &mut Command, folder: &Path) {
+    server.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
     for setting in ["listen_addresses=", "fsync=off", "max_connections=200", "shared_buffers=32MB"] {
         server.args(["-c", setting]);
     }
-    let log = fs::File::create(folder.join("log")).expect("a log");
+    let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
     server.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
-    keep(server);
-    let url = format!("postgres://attune@localhost/postgres?host={}", folder.display());
-    wait_for(&url);
-    url
+}
+
+fn url(folder: &Path) -> String {
+    format!("postgres://attune@localhost/postgres?host={}", folder.display())
 }
 
 /// Runs the server for as long as this process lives. The signal is sent when the thread ends that
@@ -104,14 +172,18 @@ fn keep(mut server: Command) {
 }
 
 /// A program as a user that may run a server, which is ended with this process.
-fn command(is_root: bool, program: &Path) -> Command {
+fn command(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "INT"]);
-    if is_root {
+    if is_root() {
         command.args(["--reuid", USER, "--regid", USER, "--init-groups"]);
     }
     command.arg("--").arg(program).current_dir("/");
     command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).expect("a user") == 0
 }
 
 fn run(command: &mut Command) {
@@ -119,14 +191,14 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn wait_for(url: &str) {
-    let begin = Instant::now();
-    loop {
-        let ready = Command::new("psql").args([url, "--quiet", "--command", "select 1"]).output();
-        if ready.is_ok_and(|output| output.status.success()) {
-            return;
-        }
-        assert!(begin.elapsed() < START_MAX, "the server did not start: {url}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+/// What the server answers to a statement.
+pub(crate) fn ask(url: &str, sql: &str) -> String {
+    let output = Command::new("psql").args([url, "-qtA", "--command", sql]).output().expect("psql");
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn answers(url: &str) -> Option<()> {
+    let ready = Command::new("psql").args([url, "--quiet", "--command", "select 1"]).output();
+    ready.is_ok_and(|output| output.status.success()).then_some(())
 }

@@ -1,0 +1,152 @@
+//! A database server that is started anew, or whose answers get lost, while workers use it.
+
+use attune::store::worker::WorkerStatus;
+use attune::store::{Location, Store};
+use sqlx::{Connection, PgConnection};
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::support::postgres::{self, Server};
+
+const SLOTS: &str = "3";
+const EXECUTIONS: usize = 48;
+
+/// Puts one into the queue, whether the server is there at the moment or not.
+fn enqueue_at_last(machine: &Machine, action: &str, key: usize) -> String {
+    wait_for("the server", || {
+        // Whether one whose answer was lost is in the queue, nobody knows: the key makes it one.
+        let output =
+            machine.run(&["execution", "enqueue", action, "--idempotency-key", &format!("key {key}")]);
+        (output.code == 0).then(|| output.stdout.trim().to_owned())
+    })
+}
+
+fn look(machine: &Machine, id: &str) -> Option<Json> {
+    let output = machine.run(&["execution", "show", id, "--json"]);
+    (output.code == 0).then(|| output.json())
+}
+
+#[test]
+fn started_anew_under_load_everything_ends_exactly_once() {
+    if Machine::new().keeps_a_file() {
+        return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
+    }
+    let mut server = Server::start();
+    let machine = Machine::new()
+        .and("ATTUNE_DATABASE", &server.url)
+        .and("ATTUNE_POLL_INTERVAL", "100ms")
+        .and("ATTUNE_HEARTBEAT", "300ms");
+    let place = machine.make("ran").display().to_string();
+    let script = format!("echo x >> {place}/$ATTUNE_EXECUTION_ID; sleep 0.4; echo done");
+    Pack::new("queued").shell("once", "", &script).install(&machine);
+    let begun = || fs::read_dir(&place).expect("a folder").count();
+
+    let machines = ["one", "two", "three"].map(|name| machine.other(name));
+    let services = machines.each_ref().map(|machine| Service::start_with(machine, &["--slots", SLOTS]));
+    let ids = std::thread::scope(|threads| {
+        let ask =
+            || (0..EXECUTIONS).map(|key| enqueue_at_last(&machine, "queued.once", key)).collect::<Vec<_>>();
+        let asking = threads.spawn(ask);
+        for (load, mode) in [(6, Signal::INT), (18, Signal::QUIT), (30, Signal::QUIT)] {
+            wait_for("some load", || (begun() >= load).then_some(()));
+            server.restart(mode);
+        }
+        asking.join().expect("all are asked for")
+    });
+    for id in &ids {
+        let row = wait_for("its end", || look(&machine, id).filter(|row| !row["finished_at"].is_null()));
+        assert_eq!((&row["status"], &row["result"]), (&json!("succeeded"), &json!("done")), "{row}");
+        let ran = fs::read_to_string(machine.at("ran").join(id)).expect("it ran");
+        assert_eq!(ran, "x\n", "it ran once: {row}");
+    }
+    assert_eq!(begun(), EXECUTIONS, "nothing else did");
+    for (service, machine) in services.into_iter().zip(&machines) {
+        assert_eq!(service.stop(), 0);
+        assert_eq!(fs::read_dir(machine.at("data/runs")).expect("a folder").count(), 0);
+    }
+}
+
+/// Makes the commit of each claim wait for whoever holds this lock.
+const CLAIMS_WAIT: &str = "
+create function wait() returns trigger language plpgsql as $$
+begin perform pg_advisory_xact_lock(1); return null; end $$;
+create constraint trigger claims_wait after update on execution deferrable initially deferred
+for each row when (old.status = 'queued' and new.status = 'running') execute function wait()";
+
+#[test]
+fn a_claim_whose_answer_is_lost_is_taken_back_and_run() {
+    let machine = Machine::new().and("ATTUNE_HEARTBEAT", "200ms").and("ATTUNE_POLL_INTERVAL", "100ms");
+    let Some((url, line)) = machine.database_url().and_then(|url| Some((url.clone(), Line::to(&url)?)))
+    else {
+        return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
+    };
+    let script = format!("echo x >> {}/ran; echo done", machine.path.display());
+    Pack::new("queued").shell("once", "", &script).install(&machine);
+    postgres::ask(&url, CLAIMS_WAIT);
+    let runtime = Runtime::new().expect("a runtime");
+    let holder = runtime.block_on(async {
+        let mut holder = PgConnection::connect(&url).await.expect("the database");
+        sqlx::raw_sql("select pg_advisory_lock(1)").execute(&mut holder).await.expect("the lock");
+        holder
+    });
+    let worker = machine.other("far").and("ATTUNE_DATABASE", &line.url);
+    let service = Service::start(&worker);
+    let id = enqueue(&machine, &["queued.once"]);
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
+    wait_for("the commit", || (postgres::ask(&url, waiting) == "1").then_some(()));
+    line.cut();
+    runtime.block_on(holder.close()).expect("closed");
+    let row = becomes(&machine, &id, "running");
+    assert_eq!(row["attempt"], 1, "{row}");
+    line.mend();
+    let row = becomes(&machine, &id, "succeeded");
+    assert_eq!((&row["result"], &row["attempt"]), (&json!("done"), &json!(2)), "{row}");
+    assert_eq!(fs::read_to_string(machine.at("ran")).expect("a file"), "x\n", "it was begun once");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn out_of_reach_of_the_server_a_worker_waits_and_does_not_ask_without_end() {
+    let machine = Machine::new();
+    let Some(line) = machine.database_url().and_then(|url| Line::to(&url)) else {
+        return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
+    };
+    Pack::new("queued").shell("say", "", "echo here").install(&machine);
+    let worker = machine.other("far").and("ATTUNE_DATABASE", &line.url);
+    let service = Service::start(&worker);
+    line.cut();
+    std::thread::sleep(Duration::from_secs(3));
+    line.mend();
+    let id = enqueue(&machine, &["queued.say"]);
+    assert_eq!(becomes(&machine, &id, "succeeded")["result"], "here");
+    let said = fs::read_to_string(worker.at("worker.err")).expect("a log");
+    let asked = said.matches("can't claim executions").count();
+    assert!((1..100).contains(&asked), "{asked} times: {said}");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn workers_that_come_and_go_at_the_same_moment_do_not_stop_each_other() {
+    let machine = Machine::bare();
+    let Some(url) = machine.database_url() else {
+        return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
+    };
+    let location = url.parse::<Location>().expect("a location");
+    std::thread::scope(|threads| {
+        for name in ["one", "two", "three", "four"] {
+            let location = &location;
+            threads.spawn(move || {
+                Runtime::new().expect("a runtime").block_on(async {
+                    let store = Store::open(location).await.expect("a database");
+                    let worker = store.register_worker(name, "here").await.expect("a worker");
+                    for _ in 0..100 {
+                        for status in [WorkerStatus::Active, WorkerStatus::Stopped] {
+                            store.worker_status(worker, status, 1).await.expect("on record");
+                        }
+                    }
+                    store.close().await;
+                });
+            });
+        }
+    });
+}
