@@ -7,12 +7,6 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::environments;
 
-/// The folders of executions that are not over.
-fn run_folders(machine: &Machine) -> Vec<PathBuf> {
-    let folder = fs::read_dir(machine.at("data/runs"));
-    folder.map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
-}
-
 /// Two executions of `queued`, of which only the second may run twice, once their worker was killed and there is another:
 /// the first is given up, the second succeeds at its second attempt.
 #[track_caller]
@@ -23,7 +17,7 @@ fn one_is_given_up_and_one_runs_again(machine: &Machine, [once, twice]: &[String
     let row = becomes(machine, twice, "succeeded");
     assert_eq!((&row["result"], &row["attempt"]), (&json!("done"), &json!(2)));
     assert_eq!(service.stop(), 0);
-    assert_eq!(run_folders(machine), Vec::<PathBuf>::new());
+    assert_eq!(machine.run_folders(), Vec::<PathBuf>::new());
 }
 
 /// A pack whose actions note that they were run.
@@ -58,7 +52,7 @@ fn after_its_claim_and_before_anything_else() {
     for id in &ids {
         becomes(&machine, id, "running");
     }
-    assert_eq!(run_folders(&machine), Vec::<PathBuf>::new(), "nothing was begun");
+    assert_eq!(machine.run_folders(), Vec::<PathBuf>::new(), "nothing was begun");
     service.kill();
     fs::rename(aside, bundle).expect("moved");
     one_is_given_up_and_one_runs_again(&machine, &ids);
@@ -79,7 +73,7 @@ fn while_it_builds_an_environment() {
     for id in &ids {
         becomes(&machine, id, "running");
     }
-    wait_for("their folders", || (run_folders(&machine).len() == 2).then_some(()));
+    wait_for("their folders", || (machine.run_folders().len() == 2).then_some(()));
     service.kill();
     // There may be others, of packs that came with the program.
     let mut built = environments::built(&machine);
@@ -96,7 +90,7 @@ fn while_it_builds_an_environment() {
     assert_eq!((&row["result"], &row["attempt"]), (&json!(half.join("bin/box")), &json!(2)));
     assert_eq!(environments::builds(&machine), 2, "it was built from the beginning");
     assert_eq!(service.stop(), 0);
-    assert_eq!(run_folders(&machine), Vec::<PathBuf>::new());
+    assert_eq!(machine.run_folders(), Vec::<PathBuf>::new());
 }
 
 /// Somebody who keeps all others from changing executions.

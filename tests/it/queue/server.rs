@@ -62,7 +62,7 @@ fn started_anew_under_load_everything_ends_exactly_once() {
     assert_eq!(begun(), EXECUTIONS, "nothing else did");
     for (service, machine) in services.into_iter().zip(&machines) {
         assert_eq!(service.stop(), 0);
-        assert_eq!(fs::read_dir(machine.at("data/runs")).expect("a folder").count(), 0);
+        assert_eq!(machine.run_folders().len(), 0);
     }
 }
 
