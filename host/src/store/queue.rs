@@ -270,7 +270,7 @@ impl Store {
             return Ok(Vec::new());
         }
         transaction.commit().await?;
-        rows.sort_by_key(|(rank, _)| *rank);
+        rows.sort_by_key(|(rank, claimed)| (*rank, claimed.attempt.id));
         Ok(rows.into_iter().map(|(_, claimed)| claimed).collect())
     }
 

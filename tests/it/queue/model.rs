@@ -8,6 +8,7 @@ use attune::execution::{ExecutionId, Status};
 use attune::reference::{ActionRef, RuntimeRef};
 use attune::store::execution::{Attempt, End, Ended};
 use attune::store::lease::Lessee;
+use attune::store::pack::{NewPack, PackDetails};
 use attune::store::queue::{CancelOutcome, Enqueued, NewQueued};
 use attune::store::requirement::NewRequirement;
 use attune::store::{Store, now};
@@ -84,10 +85,18 @@ enum When {
     Soon,
 }
 
-/// Kinds of executions: what they need, and how many may run at a time.
-const KINDS: [(&str, Option<i64>); 3] = [(">=3.12", None), ("<3.12", None), (">=3.12", Some(1))];
-/// Which of the kinds each of the workers satisfies.
-const WORKERS: [&[usize]; 2] = [&[0, 2], &[0, 1]];
+/// Kinds of executions: what they need, how many may run at a time, and which of the packs they are of.
+const KINDS: [(&str, Option<i64>, usize); 5] = [
+    (">=3.12", None, 0),
+    ("<3.12", None, 0),
+    (">=3.12", Some(1), 0),
+    (">=3.12", None, 1),
+    ("<3.12", None, 1),
+];
+/// Packs, and how many of each may run at a time.
+const PACKS: [(&str, Option<u32>); 2] = [("tests", None), ("others", Some(2))];
+/// What each of the workers satisfies.
+const WORKERS: [&[&str]; 2] = [&[">=3.12"], &[">=3.12", "<3.12"]];
 
 fn step() -> impl Strategy<Value = Step> {
     let when = prop_oneof![
@@ -131,6 +140,8 @@ struct Expected {
     when: When,
     /// The worker that has it, while it runs.
     holder: usize,
+    /// Which claim took it last; 0 for none that counts.
+    claim: usize,
 }
 
 impl Expected {
@@ -154,7 +165,9 @@ impl Expected {
 struct World {
     store: Store,
     workers: [Lessee; 2],
-    action: ActionRef,
+    /// One of each pack.
+    actions: [ActionRef; 2],
+    claims: usize,
     runtime: RuntimeRef,
     began: DateTime<Utc>,
     asked: u32,
@@ -166,10 +179,25 @@ impl World {
     async fn new(store: &Store) -> Self {
         let one = store.register_worker("one", "here").await.expect("a worker");
         let two = store.register_worker("two", "here").await.expect("a worker");
+        for (name, concurrency) in PACKS {
+            let details = PackDetails {
+                label: name,
+                description: None,
+                version: &semver::Version::new(1, 0, 0),
+                author: None,
+                config_schema: None,
+                tags: &[],
+                concurrency,
+            };
+            let reference = &name.parse().expect("a reference");
+            let pack = NewPack { reference, details, digest: "", source: "a test" };
+            store.create_pack(&pack).await.expect("a pack");
+        }
         Self {
             store: store.clone(),
             workers: [Lessee::new(one), Lessee::new(two)],
-            action: "tests.act".parse().expect("a reference"),
+            actions: PACKS.map(|(pack, _)| format!("{pack}.act").parse().expect("a reference")),
+            claims: 0,
             runtime: "tests.lang".parse().expect("a reference"),
             began: now() - TimeDelta::hours(10),
             asked: 0,
@@ -246,7 +274,7 @@ impl World {
 
     async fn ask(&mut self, step: &Step) {
         let Step::Ask { kind, priority, retries, idempotent, key, when } = *step else { return };
-        let (constraint, limit) = KINDS[kind];
+        let (constraint, limit, pack) = KINDS[kind];
         let (id, tick, hour) = (ExecutionId::new(), self.tick(), TimeDelta::hours(1));
         let (run_at, deadline) = match when {
             When::Now => (tick, None),
@@ -260,14 +288,14 @@ impl World {
             .store
             .enqueue(&NewQueued {
                 id,
-                action: &self.action,
+                action: &self.actions[pack],
                 pack_digest: "",
                 requirement: NewRequirement {
                     runtime: &self.runtime,
                     constraint,
                     variant: "",
                     fallback: false,
-                    action: &self.action,
+                    action: &self.actions[pack],
                     limit,
                 },
                 parameters: &json!({}),
@@ -308,14 +336,15 @@ impl World {
                     cancel: false,
                     when,
                     holder: 0,
+                    claim: 0,
                 },
             );
         }
         // As services do when something comes that nobody has judged yet.
-        for (worker, kinds) in self.workers.iter().zip(WORKERS) {
+        for (worker, satisfies) in self.workers.iter().zip(WORKERS) {
             let new = self.store.requirements(worker.worker, false).await.expect("requirements");
             let judged = new.iter().map(|row| {
-                let satisfied = kinds.iter().any(|kind| KINDS[*kind].0 == row.constraint);
+                let satisfied = satisfies.contains(&row.constraint.as_str());
                 (row.id, (!satisfied).then(|| "not here".to_owned()), None)
             });
             let judged = judged.collect::<Vec<_>>();
@@ -333,39 +362,49 @@ impl World {
             .filter(|(_, expected)| {
                 expected.status == Status::Queued
                     && matches!(expected.when, When::Now | When::Soon)
-                    && WORKERS[worker].iter().any(|kind| KINDS[*kind].0 == KINDS[expected.kind].0)
-                    && KINDS[expected.kind].1.is_none_or(|limit| self.running(expected.kind) < limit)
+                    && WORKERS[worker].contains(&KINDS[expected.kind].0)
             })
             .map(|(id, expected)| {
                 (expected.order - TimeDelta::minutes(expected.priority), *id, expected.kind)
             })
             .collect::<Vec<_>>();
         waiting.sort_unstable();
-        let mut room = KINDS.map(|(_, limit)| limit.unwrap_or(i64::MAX));
-        for (kind, room) in room.iter_mut().enumerate() {
-            *room = room.saturating_sub(self.running(kind));
-        }
-        let mut expected = Vec::new();
-        for (_, id, kind) in waiting {
-            if room[kind] > 0 && expected.len() < free {
-                room[kind] -= 1;
-                expected.push(id);
+        let (mut running, mut turns, mut served) = ([0; KINDS.len()], [0; PACKS.len()], [0; PACKS.len()]);
+        for expected in self.executions.values() {
+            let pack = KINDS[expected.kind].2;
+            served[pack] = expected.claim.max(served[pack]);
+            if expected.status == Status::Running {
+                running[expected.kind] += 1;
+                turns[pack] += 1;
             }
         }
+        let mut possible = Vec::new();
+        for (order, id, kind) in waiting {
+            let (_, limit, pack) = KINDS[kind];
+            running[kind] += 1;
+            if limit.is_some_and(|limit| running[kind] > limit) {
+                continue;
+            }
+            turns[pack] += 1;
+            if PACKS[pack].1.is_none_or(|limit| turns[pack] <= i64::from(limit)) {
+                possible.push((turns[pack], served[pack], order, id));
+            }
+        }
+        possible.sort_unstable();
+        possible.truncate(free);
+        let mut expected = possible.into_iter().map(|(_, _, order, id)| (order, id)).collect::<Vec<_>>();
+        expected.sort_unstable();
+        let expected = expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>();
         assert_eq!(claimed.iter().map(|claimed| claimed.attempt.id).collect::<Vec<_>>(), expected);
+        self.claims += 1;
         for claimed in claimed {
             let expected = self.executions.get_mut(&claimed.attempt.id).expect("one of them");
             expected.status = Status::Running;
             expected.attempt += 1;
             expected.holder = worker;
+            expected.claim = self.claims;
             assert_eq!(claimed.attempt.number, expected.attempt);
         }
-    }
-
-    fn running(&self, kind: usize) -> i64 {
-        let running = self.executions.values();
-        let running = running.filter(|expected| expected.kind == kind && expected.status == Status::Running);
-        i64::try_from(running.count()).expect("few")
     }
 
     async fn end(&mut self, id: ExecutionId, ok: bool, late: bool) {
@@ -418,6 +457,7 @@ impl World {
         if given {
             expected.status = if expected.cancel { Status::Cancelled } else { Status::Queued };
             expected.attempt -= 1;
+            expected.claim = 0;
         }
     }
 
