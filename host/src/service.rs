@@ -284,6 +284,7 @@ async fn run(
     claimed: Claimed,
     cancel: Cancel,
 ) -> (Attempt, Result<Status, ExecutionError>) {
+    let entry = service.running.enter(claimed.attempt);
     if claimed.trace.is_none()
         && let Some(begun) = trace::below(&Span::current())
         && let Err(error) = service.worker.store.keep_trace(claimed.attempt, &begun).await
@@ -307,7 +308,7 @@ async fn run(
         trace::ended(&Span::current(), Status::Failed.name(), Some(error.class()));
         tracing::warn!("what became of an execution is not on record: {error}");
     }
-    service.running.remove(claimed.attempt);
+    drop(entry);
     (claimed.attempt, outcome)
 }
 

@@ -1,6 +1,6 @@
 //! Finding out what this machine can run, and building what that needs before somebody waits for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -99,15 +99,17 @@ async fn judge_all(service: &Service) -> Result<(), StoreError> {
 /// component hangs holds up no other.
 pub(super) async fn judge_new(service: Rc<Service>) {
     let mut judging = JoinSet::new();
-    let mut busy = BTreeSet::new();
+    let mut busy = BTreeMap::new();
     loop {
         tokio::select! {
-            Some(judged) = judging.join_next() => {
-                if let Ok((runtime, is_known)) = judged {
-                    busy.remove(&runtime);
-                    if is_known {
-                        service.work.notify_one();
-                    }
+            Some(judged) = judging.join_next_with_id() => {
+                let (task, is_known) = judged.unwrap_or_else(|error| {
+                    tracing::error!("can't find out what a runtime satisfies: {error}");
+                    (error.id(), false)
+                });
+                busy.remove(&task);
+                if is_known {
+                    service.work.notify_one();
                 }
                 continue;
             }
@@ -121,13 +123,12 @@ pub(super) async fn judge_new(service: Rc<Service>) {
             }
         };
         for (runtime, requirements) in new {
-            if busy.insert(runtime.clone()) {
-                let worker = Arc::clone(&service.worker);
-                judging.spawn(async move {
-                    let is_known = judge(&worker, &runtime, &requirements).await;
-                    (runtime, is_known)
-                });
+            if busy.values().any(|other| *other == runtime) {
+                continue;
             }
+            let (worker, judged) = (Arc::clone(&service.worker), runtime.clone());
+            let task = judging.spawn(async move { judge(&worker, &judged, &requirements).await });
+            busy.insert(task.id(), runtime);
         }
     }
 }

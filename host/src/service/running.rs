@@ -41,8 +41,13 @@ impl Running {
         cancel
     }
 
+    /// What is to be held for as long as an attempt that was inserted runs.
+    pub(super) fn enter(&self, attempt: Attempt) -> Entry<'_> {
+        Entry { running: self, attempt }
+    }
+
     /// Removes an attempt that has ended, unless a later one has taken its place.
-    pub(super) fn remove(&self, attempt: Attempt) {
+    fn remove(&self, attempt: Attempt) {
         let mut runs = self.runs.borrow_mut();
         if runs.get(&attempt.id).is_some_and(|run| run.attempt == attempt) {
             runs.remove(&attempt.id);
@@ -103,9 +108,50 @@ impl Running {
     }
 }
 
+/// An attempt that runs, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Entry<'r> {
+    running: &'r Running,
+    attempt: Attempt,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        // Nobody recorded its end, and its lease must not be renewed for ever.
+        if std::thread::panicking() {
+            self.running.fail(self.attempt);
+        }
+        self.running.remove(self.attempt);
+    }
+}
+
 impl Run {
     fn end_at_once(&self) {
         self.canceller.ask();
         self.canceller.urge();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn what_panics_runs_no_more_and_has_no_end_on_record() {
+        let running = Running::default();
+        let ends = |panics: bool| {
+            let attempt = Attempt { id: ExecutionId::new(), number: 1 };
+            drop(running.insert(attempt, Span::none()));
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                let _entry = running.enter(attempt);
+                assert!(!panics, "as it is to be");
+            }));
+            assert_eq!((ended.is_err(), running.len()), (panics, 0));
+            running.has_failed(attempt)
+        };
+        assert!(!ends(false));
+        assert!(ends(true));
     }
 }
