@@ -12,8 +12,9 @@ const PREFIX: &str = "ATTUNE_";
 const READ: [&str; 3] = ["ATTUNE_CONFIG", "ATTUNE_LOG", "ATTUNE_LOG_FORMAT"];
 
 /// Variables that an action is given, and hands on if it starts the program itself.
-const GIVEN: [&str; 7] = [
+const GIVEN: [&str; 8] = [
     "ATTUNE_ACTION",
+    "ATTUNE_ATTEMPT",
     "ATTUNE_EXECUTION_ID",
     "ATTUNE_PACK",
     "ATTUNE_PACK_DIR",

@@ -149,3 +149,11 @@ fn the_run_folder_is_gone_afterwards() {
         assert!(below && !std::path::Path::new(place).exists(), "{place}");
     }
 }
+
+#[test]
+fn an_action_that_starts_the_program_is_not_told_that_its_own_variables_set_nothing() {
+    let machine = Machine::new();
+    let script = format!("cat > /dev/null; '{}' config show 2>&1 > /dev/null", env!("CARGO_BIN_EXE_attune"));
+    Pack::new("given").shell("again", "parameter_delivery: file", &script).install(&machine);
+    assert_eq!(machine.json(&["run", "given.again"])["result"], "");
+}
