@@ -128,8 +128,9 @@ pub(crate) async fn run_claimed(
         Err(error) if is_elsewhere(&error) => return Err(not_begun(error.into())),
         Err(error) => return record::refuse(worker, claimed, error).await,
     };
-    let folder =
-        RunFolder::create(&worker.settings.runs_dir(), attempt).map_err(ExecutionError::RunFolder)?;
+    // A disk that is full, or another fault of this machine's.
+    let folder = RunFolder::create(&worker.settings.runs_dir(), attempt)
+        .map_err(|error| not_begun(ExecutionError::RunFolder(error)))?;
     let record = Record::claimed(&asked, claimed);
     timings.end("ask");
     Ok(Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await?.status)

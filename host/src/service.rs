@@ -296,7 +296,8 @@ async fn run(
         trace::ended(&Span::current(), Status::Queued.name(), Some(source.class()));
         tracing::warn!("gives an execution back: {source}");
         let poll = service.worker.settings.poll_interval;
-        while let Err(error) = service.worker.store.give_back(claimed.attempt, poll).await {
+        while let Err(error) = service.worker.store.give_back(claimed.attempt, claimed.started_at, poll).await
+        {
             tracing::debug!("can't give an execution back: {error}");
             sleep(poll).await;
         }

@@ -22,6 +22,7 @@ where requirement in (select id from requirement where scope = '');
 
 delete from requirement where scope = '';
 
--- How many of a pack run, and when one of it was started last.
+-- How many of a pack or an action run, and when one of it was started last.
+create index execution_running_of_action on execution (action) where status = 'running';
 create index execution_running_of_pack on execution (pack) where status = 'running';
 create index execution_started on execution (pack, started_at) where started_at is not null;

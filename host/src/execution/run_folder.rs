@@ -88,7 +88,11 @@ impl RunFolder {
         for spare in spares(runs) {
             match fs::rename(&self.path, spare) {
                 // A folder with something in it is replaced by none.
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                    ) => {}
                 outcome => return outcome.map(|()| true),
             }
         }
@@ -153,7 +157,7 @@ pub(crate) fn lock_abandoned(folder: &Path) -> io::Result<Option<File>> {
         Err(error) => return Err(error),
     };
     match lock.try_lock() {
-        Ok(()) => Ok(is_linked(&lock)?.then_some(lock)),
+        Ok(()) => Ok(is_at(&lock, folder)?.then_some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -212,12 +216,17 @@ fn locked(path: &Path) -> io::Result<File> {
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path.join(LOCK_FILE))?;
     lock.lock()?;
     // Whoever held the lock a moment ago may have removed the file that is locked now.
-    if is_linked(&lock)? { Ok(lock) } else { Err(io::ErrorKind::NotFound.into()) }
+    if is_at(&lock, path)? { Ok(lock) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Whether the file still has a name.
-fn is_linked(file: &File) -> io::Result<bool> {
-    Ok(file.metadata()?.nlink() > 0)
+/// Whether the lock is that of the folder: the folder may have been removed, or given to another execution.
+fn is_at(lock: &File, folder: &Path) -> io::Result<bool> {
+    let lock = lock.metadata()?;
+    match fs::metadata(folder.join(LOCK_FILE)) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (lock.dev(), lock.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -276,6 +285,9 @@ mod tests {
         assert_eq!(inode(&again), number);
         assert_eq!(fs::read(again.path.join(RECORD_FILE)).expect("read"), b"", "of no process yet");
         assert!(lock_abandoned(&again.path).expect("looked").is_none(), "it is in use");
+        // Who opened the lock a moment before the folder was given back has that of nobody's folder.
+        let late = File::open(again.path.join(LOCK_FILE)).expect("opened");
+        assert!(is_at(&late, &again.path).expect("looked"));
 
         // What is not as it was made is removed, whatever it is.
         let breaks: [fn(&RunFolder) -> io::Result<()>; 5] = [
@@ -285,7 +297,11 @@ mod tests {
             |folder| fs::remove_dir(folder.home()),
             |folder| fs::set_permissions(folder.home(), fs::Permissions::from_mode(0o755)),
         ];
+        let path = again.path.clone();
         again.remove();
+        late.try_lock().expect("nobody holds it");
+        assert!(!is_at(&late, &path).expect("looked"));
+        drop(late);
         for spoil in breaks {
             let folder = create();
             spoil(&folder).expect("spoiled");
@@ -318,7 +334,7 @@ mod tests {
         discard(&path);
         drop(first);
         late.try_lock().expect("nobody holds it");
-        assert!(!is_linked(&late).expect("looked"));
+        assert!(!is_at(&late, &path).expect("looked"));
         assert_eq!(fs::read_dir(runs.path()).expect("a folder").count(), 0);
     }
 }

@@ -43,14 +43,16 @@ impl Running {
 
     /// What is to be held for as long as an attempt that was inserted runs.
     pub(super) fn enter(&self, attempt: Attempt) -> Entry<'_> {
-        Entry { running: self, attempt }
+        let since = self.runs.borrow().get(&attempt.id).map(|run| run.since);
+        Entry { running: self, attempt, since }
     }
 
-    /// Removes an attempt that has ended, unless a later one has taken its place.
-    fn remove(&self, attempt: Attempt) {
+    /// Removes an attempt that has ended, unless a later one has taken its place, be it of the same number.
+    fn remove(&self, entry: &Entry<'_>) {
         let mut runs = self.runs.borrow_mut();
-        if runs.get(&attempt.id).is_some_and(|run| run.attempt == attempt) {
-            runs.remove(&attempt.id);
+        let id = entry.attempt.id;
+        if runs.get(&id).is_some_and(|run| (run.attempt, Some(run.since)) == (entry.attempt, entry.since)) {
+            runs.remove(&id);
         }
     }
 
@@ -113,6 +115,7 @@ impl Running {
 pub(super) struct Entry<'r> {
     running: &'r Running,
     attempt: Attempt,
+    since: Option<Instant>,
 }
 
 impl Drop for Entry<'_> {
@@ -121,7 +124,7 @@ impl Drop for Entry<'_> {
         if std::thread::panicking() {
             self.running.fail(self.attempt);
         }
-        self.running.remove(self.attempt);
+        self.running.remove(self);
     }
 }
 
@@ -153,5 +156,13 @@ mod tests {
         };
         assert!(!ends(false));
         assert!(ends(true));
+
+        // One that was given back and is here again, with the same number.
+        let attempt = Attempt { id: ExecutionId::new(), number: 1 };
+        drop(running.insert(attempt, Span::none()));
+        let first = running.enter(attempt);
+        drop(running.insert(attempt, Span::none()));
+        drop(first);
+        assert_eq!(running.len(), 1);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use uuid::Uuid;
 
 use super::clock::interval;
@@ -110,8 +112,14 @@ impl Store {
     }
 
     /// Puts an attempt back for which nothing was started, to be started by anybody after a while, unless somebody has
-    /// asked for its end; it does not count. Whether it still was this one that ran.
-    pub async fn give_back(&self, attempt: Attempt, delay: Duration) -> Result<bool> {
+    /// asked for its end; it does not count, so the next has its number. `started_at`, when it was claimed, tells it from
+    /// that one. Whether it still was this one that ran.
+    pub async fn give_back(
+        &self,
+        attempt: Attempt,
+        started_at: DateTime<Utc>,
+        delay: Duration,
+    ) -> Result<bool> {
         let rows = self
             .database
             .durable(
@@ -124,12 +132,13 @@ impl Store {
                  error_message = case when cancel_requested_at is null then error_message
                      else 'it was cancelled before it was started' end,
                  attempt = attempt - 1, started_at = null, lease_owner = null, lease_expires_at = null, run_at = $3
-             where id = $1 and attempt = $2 and status = 'running' returning id",
+             where id = $1 and attempt = $2 and started_at = $5 and status = 'running' returning id",
             )
             .bind(attempt.id.0)
             .bind(attempt.number)
             .bind(self.time().await? + delay)
             .bind(self.clock())
+            .bind(started_at)
             .fetch_all()
             .await?;
         Ok(!rows.is_empty())

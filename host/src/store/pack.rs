@@ -243,6 +243,7 @@ impl Store {
         expected: Option<Revision>,
     ) -> Result<(), ChangeError> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let locked = Kind::Pack.lock_for_change(&mut transaction, reference.as_str(), expected).await?;
         // Whoever is about to use one of its runtimes locks that.
         transaction

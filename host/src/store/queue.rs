@@ -121,14 +121,15 @@ fn milliseconds(duration: Option<Duration>) -> Option<i64> {
 /// the first: it does not matter how many executions wait, nor what the others need. One whose deadline has passed is
 /// not started. One that was not told to wait does not, even if the clock has been set back since.
 ///
-/// `$first` and `$them` join the first of a requirement, `$ahead` times as many as are wanted; `$picked` chooses among the `possible`.
+/// `$first` and `$them` join the first of a requirement, `$ahead` times as many as are wanted; `$limited` leaves out what is
+/// limited and not locked; `$picked` chooses among the `possible`.
 macro_rules! claim {
-    ($first:literal, $ahead:literal, $them:literal, $picked:literal) => {
+    ($first:literal, $ahead:literal, $them:literal, $limited:literal, $picked:literal) => {
         concat!(
             "with waiting as (
-                 select execution.id, execution.rank, requirement.id as requirement, requirement.pack,
+                 select execution.id, execution.rank, requirement.scope, requirement.pack,
                      requirement.concurrency_limit as allowed,
-                     row_number() over (partition by requirement.id order by execution.rank, execution.id) as place
+                     row_number() over (partition by requirement.scope order by execution.rank, execution.id) as place
                  from worker_requirement
                  join requirement on requirement.id = worker_requirement.requirement
                  ",
@@ -144,10 +145,13 @@ macro_rules! claim {
             $them,
             "
                  where worker_requirement.worker = $1 and worker_requirement.satisfied
-                     and execution.status = 'queued'),
+                     and execution.status = 'queued' ",
+            $limited,
+            "),
              served as (
                  select asking.pack, pack.concurrency as allowed,
-                     (select count(*) from execution where execution.pack = asking.pack and status = 'running') as running,
+                     (select count(*) from execution
+                      where execution.pack = asking.pack and status = 'running' and lease_owner is not null) as running,
                      (select max(started_at) from execution
                       where execution.pack = asking.pack and started_at is not null) as started_at
                  from (select distinct pack from waiting) as asking
@@ -158,7 +162,7 @@ macro_rules! claim {
                  from waiting join served on served.pack = waiting.pack
                  where waiting.allowed is null or waiting.allowed >= waiting.place + (
                      select count(*) from execution
-                     where execution.requirement = waiting.requirement and status = 'running')),
+                     where execution.action = waiting.scope and status = 'running' and lease_owner is not null)),
              possible as (select * from startable where allowed is null or turn <= allowed),
              picked as (",
             $picked,
@@ -232,14 +236,17 @@ impl Store {
     pub async fn claim(&self, lessee: Lessee, free: usize, lease: Duration) -> Result<Vec<Claimed>> {
         let mut transaction = self.begin(Durability::Disk).await?;
         let clock = self.clock();
-        if self.engine() == Engine::Postgres {
-            lock_limits(&mut transaction, lessee.worker).await?;
-        }
-        let mut rows = transaction
+        let locked = match self.engine() {
+            // Nobody else claims meanwhile.
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(lock_limits(&mut transaction, lessee.worker).await?),
+        };
+        let claim = transaction
             .query(match self.engine() {
                 Engine::Sqlite => claim!(
                     "join execution on execution.id in",
                     1,
+                    "",
                     "",
                     "select id from possible order by turn, started_at nulls first, rank, id limit $3"
                 ),
@@ -249,6 +256,10 @@ impl Store {
                     "cross join lateral",
                     4,
                     "as first join execution on execution.id = first.id",
+                    "and (requirement.concurrency_limit is null or requirement.scope in
+                         (select json_array_elements_text(cast($7 as json))))
+                     and (requirement.pack in (select json_array_elements_text(cast($7 as json)))
+                         or not exists (select 1 from pack where ref = requirement.pack and concurrency is not null))",
                     "select execution.id from possible join execution on execution.id = possible.id
                      order by possible.turn, possible.started_at nulls first, possible.rank, possible.id limit $3
                      for update of execution skip locked"
@@ -259,7 +270,12 @@ impl Store {
             .bind(i64::try_from(free).unwrap_or(i64::MAX / 4))
             .bind(lessee.incarnation)
             .bind(clock.map(|time| time + lease))
-            .bind(interval(lease))
+            .bind(interval(lease));
+        let claim = match locked {
+            None => claim,
+            Some(locked) => claim.bind(to_json(&locked)),
+        };
+        let mut rows = claim
             .fetch_all()
             .await?
             .iter()
@@ -414,28 +430,34 @@ impl Store {
     }
 }
 
-/// On a server: has others wait who would claim what counts against the same limits, until this transaction ends. In order,
-/// so that no two wait for each other.
-async fn lock_limits(transaction: &mut Transaction, worker: WorkerId) -> Result<()> {
+/// On a server: has others wait who would claim what counts against the same limits, until this transaction ends. The packs and
+/// actions whose limits these are: what comes into the queue only now is left to the next claim. Packs first and all in
+/// order, as whoever changes them, so that no two wait for each other.
+async fn lock_limits(transaction: &mut Transaction, worker: WorkerId) -> Result<Vec<String>> {
+    let mut locked = Vec::new();
     for limits in [
-        "select requirement.id from worker_requirement
-         join requirement on requirement.id = worker_requirement.requirement
-         where worker_requirement.worker = $1 and worker_requirement.satisfied
-             and requirement.concurrency_limit is not null
-             and exists (select 1 from execution where execution.requirement = requirement.id
-                 and execution.status = 'queued' and execution.run_at <= current_timestamp)
-         order by requirement.id for update of requirement",
-        "select pack.id from pack where pack.concurrency is not null and exists (
+        "select pack.ref as limited from pack where pack.concurrency is not null and exists (
              select 1 from worker_requirement
              join requirement on requirement.id = worker_requirement.requirement
              join execution on execution.requirement = requirement.id
              where worker_requirement.worker = $1 and worker_requirement.satisfied and requirement.pack = pack.ref
-                 and execution.status = 'queued' and execution.run_at <= current_timestamp)
+                 and execution.status = 'queued')
          order by pack.id for no key update of pack",
+        // Those who may run an action may be others at each of its constraints.
+        "select requirement.scope as limited from requirement
+         where requirement.concurrency_limit is not null and requirement.scope in (
+             select asked.scope from worker_requirement
+             join requirement as asked on asked.id = worker_requirement.requirement
+             where worker_requirement.worker = $1 and worker_requirement.satisfied
+                 and exists (select 1 from execution where execution.requirement = asked.id
+                     and execution.status = 'queued'))
+         order by requirement.id for update of requirement",
     ] {
-        transaction.query(limits).bind(worker.0).fetch_all().await?;
+        for row in transaction.query(limits).bind(worker.0).fetch_all().await? {
+            locked.push(row.try_get("limited")?);
+        }
     }
-    Ok(())
+    Ok(locked)
 }
 
 fn claimed_row(row: &Row) -> Result<Claimed> {

@@ -2,6 +2,7 @@
 
 use super::change::{ChangeError, Kind, Revision, lock_for_new};
 use super::database::{Row, Transaction};
+use super::installation::lock_versions;
 use super::pack::RuntimeInstall;
 use super::program::users;
 use super::row::{json, optional_json, parsed, to_json};
@@ -185,6 +186,7 @@ impl Store {
     ) -> Result<Revision, ChangeError> {
         let (reference, pack) = (runtime.reference.to_string(), runtime.reference.pack());
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let pack = lock_for_new(&mut transaction, Kind::Runtime, pack.as_str(), &reference).await?;
         check_component(&mut transaction, &reference, served).await?;
         let (id, revision) = put_runtime(&mut transaction, pack, runtime, true).await?;
@@ -206,6 +208,7 @@ impl Store {
     ) -> Result<Revision, ChangeError> {
         let reference = runtime.reference.to_string();
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let locked = Kind::Runtime.lock_for_change(&mut transaction, &reference, expected).await?;
         let mut users = self::users(&mut transaction, |meant| *meant == runtime.reference).await?;
         let (id, revision) = put_runtime(&mut transaction, locked.pack, runtime, locked.ad_hoc).await?;
@@ -230,6 +233,7 @@ impl Store {
         expected: Option<Revision>,
     ) -> Result<(), ChangeError> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let name = reference.to_string();
         let locked = Kind::Runtime.lock_for_change(&mut transaction, &name, expected).await?;
         let users = users(&mut transaction, |meant| meant == reference).await?;

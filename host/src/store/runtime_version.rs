@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::change::{ChangeError, Kind, Locked, Revision};
 use super::database::{Row, Transaction};
+use super::installation::lock_versions;
 use super::row::{json, parsed, to_json};
 use super::{Durability, Result, Store};
 use crate::pack::{DeclaredVersion, Runtime};
@@ -105,6 +106,7 @@ impl Store {
     ) -> Result<Revision, ChangeError> {
         let series = version.version.parse::<Series>()?;
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let Some(locked) = Kind::Runtime.lock(&mut transaction, &runtime.to_string()).await? else {
             let (name, needed) = (version.version.clone(), runtime.to_string());
             return Err(ChangeError::Unknown { name, kind: Kind::Runtime, needed });
@@ -133,6 +135,7 @@ impl Store {
     ) -> Result<Revision, ChangeError> {
         version.version.parse::<Series>()?;
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let (_, place) = lock_version(&mut transaction, runtime, &version.version, expected).await?;
         let revision = put_only_default(&mut transaction, place, runtime, version).await?;
         transaction.commit().await?;
@@ -148,6 +151,7 @@ impl Store {
         expected: Option<Revision>,
     ) -> Result<(), ChangeError> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let (id, place) = lock_version(&mut transaction, runtime, version, expected).await?;
         transaction.query("delete from runtime_version where id = $1").bind(id).execute().await?;
         forget_scans(&mut transaction, place.runtime).await?;
@@ -158,6 +162,7 @@ impl Store {
     /// Deletes all versions of a runtime, as [`Store::delete_runtime_version`] does. How many those were.
     pub async fn delete_runtime_versions(&self, runtime: &RuntimeRef) -> Result<u64, ChangeError> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let locked = lock_runtime(&mut transaction, runtime).await?;
         let deleted = transaction
             .query("delete from runtime_version where runtime = $1")
@@ -177,6 +182,7 @@ impl Store {
         expected: Option<Revision>,
     ) -> Result<Revision, ChangeError> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let (id, place) = lock_version(&mut transaction, runtime, version, expected).await?;
         clear_default(&mut transaction, place.runtime).await?;
         let revision = Revision::new();
@@ -193,6 +199,7 @@ impl Store {
     /// Leaves a runtime without a default version. Whether it had one.
     pub async fn clear_default_version(&self, runtime: &RuntimeRef) -> Result<bool, ChangeError> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let locked = lock_runtime(&mut transaction, runtime).await?;
         let cleared = clear_default(&mut transaction, locked.id).await?;
         transaction.commit().await?;
@@ -210,6 +217,7 @@ impl Store {
         verified_at: Option<DateTime<Utc>>,
     ) -> Result<(), ChangeError> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
         let (id, _) = lock_version(&mut transaction, runtime, version, None).await?;
         transaction
             .query(

@@ -137,3 +137,23 @@ fn a_disk_that_is_full_while_an_action_prints_ends_in_a_record() {
     );
     assert_eq!(service.stop(), 0);
 }
+
+#[test]
+fn a_worker_that_can_begin_nothing_gives_back_what_it_claims() {
+    let machine = Machine::new().and("ATTUNE_POLL_INTERVAL", "100ms");
+    Pack::new("queued").shell("say", "", "echo here").install(&machine);
+    let service = Service::start(&machine);
+    let (runs, aside) = (machine.at("data/runs"), machine.at("aside"));
+    let id = enqueue(&machine, &["queued.say", "--delay", "1s"]);
+    fs::rename(&runs, &aside).expect("moved");
+    fs::write(&runs, "").expect("a file where the folder was");
+    wait_for("the fault", || {
+        let said = fs::read_to_string(machine.at("worker.err")).ok()?;
+        said.contains("gives an execution back").then_some(())
+    });
+    fs::remove_file(&runs).expect("removed");
+    fs::rename(&aside, &runs).expect("moved");
+    let row = becomes(&machine, &id, "succeeded");
+    assert_eq!(row["attempt"], 1, "what was never begun does not count: {row}");
+    assert_eq!(service.stop(), 0);
+}

@@ -85,14 +85,12 @@ enum When {
     Soon,
 }
 
-/// Kinds of executions: what they need, how many may run at a time, and which of the packs they are of.
-const KINDS: [(&str, Option<i64>, usize); 5] = [
-    (">=3.12", None, 0),
-    ("<3.12", None, 0),
-    (">=3.12", Some(1), 0),
-    (">=3.12", None, 1),
-    ("<3.12", None, 1),
-];
+/// Kinds of executions: what they need, and of which of the actions they are.
+const KINDS: [(&str, usize); 6] =
+    [(">=3.12", 0), ("<3.12", 0), (">=3.12", 1), ("<3.12", 1), (">=3.12", 2), ("<3.12", 2)];
+/// Actions, how many of each may run at a time, and which of the packs each is of.
+const ACTIONS: [(&str, Option<i64>, usize); 3] =
+    [("tests.act", None, 0), ("tests.narrow", Some(1), 0), ("others.act", None, 1)];
 /// Packs, and how many of each may run at a time.
 const PACKS: [(&str, Option<u32>); 2] = [("tests", None), ("others", Some(2))];
 /// What each of the workers satisfies.
@@ -165,8 +163,9 @@ impl Expected {
 struct World {
     store: Store,
     workers: [Lessee; 2],
-    /// One of each pack.
-    actions: [ActionRef; 2],
+    actions: [ActionRef; ACTIONS.len()],
+    /// When each was claimed last.
+    started: BTreeMap<ExecutionId, DateTime<Utc>>,
     claims: usize,
     runtime: RuntimeRef,
     began: DateTime<Utc>,
@@ -196,7 +195,8 @@ impl World {
         Self {
             store: store.clone(),
             workers: [Lessee::new(one), Lessee::new(two)],
-            actions: PACKS.map(|(pack, _)| format!("{pack}.act").parse().expect("a reference")),
+            actions: ACTIONS.map(|(action, ..)| action.parse().expect("a reference")),
+            started: BTreeMap::new(),
             claims: 0,
             runtime: "tests.lang".parse().expect("a reference"),
             began: now() - TimeDelta::hours(10),
@@ -274,7 +274,8 @@ impl World {
 
     async fn ask(&mut self, step: &Step) {
         let Step::Ask { kind, priority, retries, idempotent, key, when } = *step else { return };
-        let (constraint, limit, pack) = KINDS[kind];
+        let (constraint, action) = KINDS[kind];
+        let limit = ACTIONS[action].1;
         let (id, tick, hour) = (ExecutionId::new(), self.tick(), TimeDelta::hours(1));
         let (run_at, deadline) = match when {
             When::Now => (tick, None),
@@ -288,14 +289,14 @@ impl World {
             .store
             .enqueue(&NewQueued {
                 id,
-                action: &self.actions[pack],
+                action: &self.actions[action],
                 pack_digest: "",
                 requirement: NewRequirement {
                     runtime: &self.runtime,
                     constraint,
                     variant: "",
                     fallback: false,
-                    action: &self.actions[pack],
+                    action: &self.actions[action],
                     limit,
                 },
                 parameters: &json!({}),
@@ -369,20 +370,22 @@ impl World {
             })
             .collect::<Vec<_>>();
         waiting.sort_unstable();
-        let (mut running, mut turns, mut served) = ([0; KINDS.len()], [0; PACKS.len()], [0; PACKS.len()]);
+        let (mut running, mut turns, mut served) = ([0; ACTIONS.len()], [0; PACKS.len()], [0; PACKS.len()]);
         for expected in self.executions.values() {
-            let pack = KINDS[expected.kind].2;
+            let action = KINDS[expected.kind].1;
+            let pack = ACTIONS[action].2;
             served[pack] = expected.claim.max(served[pack]);
             if expected.status == Status::Running {
-                running[expected.kind] += 1;
+                running[action] += 1;
                 turns[pack] += 1;
             }
         }
         let mut possible = Vec::new();
         for (order, id, kind) in waiting {
-            let (_, limit, pack) = KINDS[kind];
-            running[kind] += 1;
-            if limit.is_some_and(|limit| running[kind] > limit) {
+            let action = KINDS[kind].1;
+            let (_, limit, pack) = ACTIONS[action];
+            running[action] += 1;
+            if limit.is_some_and(|limit| running[action] > limit) {
                 continue;
             }
             turns[pack] += 1;
@@ -403,6 +406,7 @@ impl World {
             expected.attempt += 1;
             expected.holder = worker;
             expected.claim = self.claims;
+            self.started.insert(claimed.attempt.id, claimed.started_at);
             assert_eq!(claimed.attempt.number, expected.attempt);
         }
     }
@@ -452,7 +456,9 @@ impl World {
     async fn give_back(&mut self, id: ExecutionId, late: bool) {
         let expected = self.executions.get_mut(&id).expect("one of them");
         let number = expected.attempt - i64::from(late);
-        let given = self.store.give_back(Attempt { id, number }, Duration::ZERO).await.expect("an answer");
+        let started_at = self.started.get(&id).copied().unwrap_or_else(now);
+        let given = self.store.give_back(Attempt { id, number }, started_at, Duration::ZERO);
+        let given = given.await.expect("an answer");
         assert_eq!(given, expected.status == Status::Running && !late);
         if given {
             expected.status = if expected.cancel { Status::Cancelled } else { Status::Queued };

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Service, enqueue, show};
+use super::{Service, enqueue, gated, process, show};
 use crate::support::cli::{Machine, wait_for};
 use crate::support::fixture::Pack;
 
@@ -53,4 +53,21 @@ fn a_pack_that_asks_for_much_keeps_no_other_waiting() {
     run(&machine, "1", &ids);
     let order = fs::read_to_string(order).expect("a file");
     assert_eq!(order.lines().collect::<Vec<_>>(), ["many", "few", "many", "few", "many", "many", "many"]);
+}
+
+#[test]
+fn what_somebody_runs_himself_takes_no_place_in_the_queue() {
+    let machine = Machine::new();
+    machine.write("gate", "");
+    Pack::new("narrow")
+        .file("pack.yaml", "ref: narrow\nversion: \"1.0.0\"\nconcurrency: 1\n")
+        .shell("slow", "", &gated(&machine, "slow"))
+        .shell("say", "concurrency: 1", "echo here")
+        .install(&machine);
+    let mut direct = machine.start(&["run", "narrow.slow"]);
+    process(&machine, "slow");
+    let ids = [enqueue(&machine, &["narrow.say"]), enqueue(&machine, &["narrow.say"])];
+    run(&machine, "2", &ids);
+    fs::remove_file(machine.at("gate")).expect("removed");
+    assert!(direct.wait().expect("it ends").success());
 }
