@@ -25,6 +25,7 @@ use tracing::{Instrument, Span};
 use crate::environment::prepare::{self, Need, Planned, Prepared};
 use crate::process::{Cancel, Stream};
 use crate::reference::ActionRef;
+use crate::selection::SelectionView;
 use crate::store;
 use crate::store::execution::Attempt;
 use crate::store::queue::Claimed;
@@ -36,7 +37,7 @@ pub use asked::{AskError, Asked, Given};
 pub use outcome::{Ending, ExecutionError, Outcome};
 pub use state::{ExecutionId, Status, UnknownStatus};
 
-use choice::{Choice, choose};
+use choice::{Choice, ChoiceError, choose};
 use launch::Launch;
 use record::Record;
 use run_folder::RunFolder;
@@ -144,6 +145,22 @@ fn is_elsewhere(error: &(dyn std::error::Error + 'static)) -> bool {
             .any(<dyn std::error::Error>::is::<FilesError>)
 }
 
+/// Whether this worker claimed it by a judgement that no longer holds, such as of an interpreter that is gone.
+fn is_misjudged(error: &ExecutionError) -> bool {
+    matches!(error, ExecutionError::Choice(ChoiceError::NoMatch { .. }))
+}
+
+/// Has the execution wait for a worker that can run it, this one once it can again.
+async fn withdraw_judgement(worker: &Worker, attempt: Attempt, error: &ExecutionError) {
+    let ExecutionError::Choice(ChoiceError::NoMatch { selection, .. }) = error else { return };
+    let selection = serde_json::to_value(SelectionView::from(&**selection)).ok();
+    let reason = error.to_string();
+    let withdrawn = worker.store.withdraw_judgement(worker.id, attempt.id, &reason, selection.as_ref()).await;
+    if let Err(error) = withdrawn {
+        tracing::debug!("can't withdraw a judgement: {error}");
+    }
+}
+
 fn not_begun(source: ExecutionError) -> ExecutionError {
     ExecutionError::NotBegun { source: Box::new(source) }
 }
@@ -190,8 +207,9 @@ async fn run_recorded(
     trace::describe(&span, [("pack.ref", pack), ("runtime.ref", runtime), ("worker.name", worker_name)]);
     let mut ending = carry_out(worker, asked, (&folder, &mut record, &mut timings), observe, cancel).await;
     if record.can_begin_again()
-        && let Some(error) = ending.cause.take_if(|error| is_elsewhere(error))
+        && let Some(error) = ending.cause.take_if(|error| is_elsewhere(error) || is_misjudged(error))
     {
+        withdraw_judgement(worker, asked.attempt, &error).await;
         folder.remove();
         return Err(not_begun(error));
     }

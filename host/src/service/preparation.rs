@@ -36,10 +36,18 @@ pub(super) async fn prepare(service: Rc<Service>) {
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut packs = None;
     let mut looked_at = None::<Instant>;
+    // Beside the rest: a build that hangs keeps nothing from being judged.
+    let mut building = JoinSet::new();
+    let mut is_to_build = false;
     loop {
+        if is_to_build && building.is_empty() {
+            is_to_build = false;
+            building.spawn_local(build(Arc::clone(&service.worker)));
+        }
         tokio::select! {
             _ = look.tick() => {}
             () = service.packs.notified() => {}
+            Some(_) = building.join_next() => continue,
         }
         let installed = match service.worker.store.pack_sources().await {
             Ok(installed) => Some(installed),
@@ -59,9 +67,13 @@ pub(super) async fn prepare(service: Rc<Service>) {
         if let Err(error) = judge_all(&service).await {
             tracing::warn!("can't find out what this worker can run: {error}");
         }
-        if let Err(error) = Box::pin(build_all(&service.worker)).await {
-            tracing::warn!("can't prepare environments: {error}");
-        }
+        is_to_build = true;
+    }
+}
+
+async fn build(worker: Arc<Worker>) {
+    if let Err(error) = Box::pin(build_all(&worker)).await {
+        tracing::warn!("can't prepare environments: {error}");
     }
 }
 

@@ -133,6 +133,30 @@ impl Store {
         transaction.commit().await
     }
 
+    /// Records that a worker does not satisfy what an execution needs, though it judged otherwise before: why not, and what
+    /// was considered.
+    pub async fn withdraw_judgement(
+        &self,
+        worker: WorkerId,
+        id: ExecutionId,
+        reason: &str,
+        selection: Option<&Json>,
+    ) -> Result<()> {
+        self.database
+            .query(
+                "update worker_requirement set satisfied = false, reason = $3, selection = $4, judged_at = $5
+             where worker = $1 and requirement = (select requirement from execution where id = $2)",
+            )
+            .bind(worker.0)
+            .bind(id.0)
+            .bind(reason)
+            .bind(selection.map(to_json))
+            .bind(now())
+            .execute()
+            .await?;
+        Ok(())
+    }
+
     /// What every live worker made of the requirement of an execution.
     pub async fn judgements(
         &self,
