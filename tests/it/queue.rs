@@ -249,26 +249,6 @@ fn what_nothing_satisfies_waits_with_reasons_and_starts_by_itself() {
 }
 
 #[test]
-fn an_interpreter_that_is_gone_fails_nothing_that_waits() {
-    let machine = Machine::bare().and("ATTUNE_RECHECK_INTERVAL", "1h");
-    let interpreter = tool(&machine, "3.12.1");
-    tools().action("say.sh", "runtime: tool\nruntime_version: \">=3.12\"", "echo here").install(&machine);
-    let service = Service::start(&machine);
-    becomes(&machine, &enqueue(&machine, &["tools.say"]), "succeeded");
-    fs::remove_file(&interpreter).expect("removed");
-    let id = enqueue(&machine, &["tools.say"]);
-    let row = wait_for("the reason", || {
-        Some(show(&machine, &id)).filter(|row| row["waiting"]["workers"][0]["satisfied"] == false)
-    });
-    assert_eq!((&row["status"], &row["attempt"]), (&json!("queued"), &json!(0)), "{row}");
-    assert_eq!(service.stop(), 0);
-    tool(&machine, "3.12.1");
-    let service = Service::start(&machine);
-    assert_eq!(becomes(&machine, &id, "succeeded")["attempt"], 1);
-    assert_eq!(service.stop(), 0);
-}
-
-#[test]
 fn each_goes_to_a_worker_that_has_its_version_and_a_lost_worker_has_none() {
     let machine = Machine::bare()
         .and("ATTUNE_WORKER_NAME", "old")
