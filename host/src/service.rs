@@ -114,6 +114,8 @@ pub enum ServiceError {
 #[derive(Debug)]
 struct Service {
     worker: Arc<Worker>,
+    /// The same, to claim and run executions with: what they have in common is read once.
+    runner: Arc<Worker>,
     lessee: Lessee,
     running: Running,
     vitals: Arc<Vitals>,
@@ -149,6 +151,7 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
         asked: Notify::new(),
         packs: Notify::new(),
         unjudged: Notify::new(),
+        runner: Arc::new(Worker { store: worker.store.caching(), ..worker.clone() }),
         worker: Arc::new(worker),
     });
     lease::take_back(&service, Some(lessee)).await?;
@@ -233,7 +236,7 @@ async fn fill(
         }
         let lease = service.worker.settings.lease;
         let (asked_at, asked_at_time) = (Instant::now(), now());
-        let claimed = match service.worker.store.claim(service.lessee, free, lease).await {
+        let claimed = match service.runner.store.claim(service.lessee, free, lease).await {
             Ok(claimed) => {
                 metrics::claim(asked_at.elapsed());
                 claimed
@@ -291,7 +294,7 @@ async fn run(
     {
         tracing::debug!("can't keep the trace: {error}");
     }
-    let outcome = execution::run_claimed(&service.worker, &claimed, &|_| {}, cancel).await;
+    let outcome = carry_out(&service.runner, &claimed, cancel).await;
     if let Err(ExecutionError::NotBegun { source }) = &outcome {
         trace::ended(&Span::current(), Status::Queued.name(), Some(source.class()));
         tracing::warn!("gives an execution back: {source}");
@@ -311,6 +314,24 @@ async fn run(
     }
     drop(entry);
     (claimed.attempt, outcome)
+}
+
+/// Away from the service's own thread, so that executions don't wait for each other where they compute or start a process.
+/// Dropping it ends it.
+async fn carry_out(
+    runner: &Arc<Worker>,
+    claimed: &Claimed,
+    cancel: Cancel,
+) -> Result<Status, ExecutionError> {
+    let (runner, claimed) = (Arc::clone(runner), claimed.clone());
+    let running = async move { execution::run_claimed(&runner, &claimed, &|_| {}, cancel).await };
+    let mut task = JoinSet::new();
+    task.spawn(running.in_current_span());
+    match task.join_next().await {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Some(Err(_)) | None => unreachable!("nobody else can end it"),
+    }
 }
 
 fn report(

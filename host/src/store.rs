@@ -21,6 +21,7 @@ pub mod runtime_version;
 pub mod sensor;
 pub mod worker;
 
+mod cache;
 mod clock;
 mod database;
 mod group;
@@ -41,8 +42,9 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 
+use cache::Cache;
 use database::{Database, Transaction};
-use execution::Ends;
+use execution::Milestones;
 
 pub use location::{InvalidLocation, Location};
 
@@ -114,7 +116,9 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub struct Store {
     database: Database,
     location: Location,
-    ends: Arc<Ends>,
+    milestones: Arc<Milestones>,
+    /// For whoever [asked for one](Store::caching).
+    cache: Option<Arc<Cache>>,
 }
 
 /// What a commit survives when it returns.
@@ -135,7 +139,7 @@ impl Store {
             Location::Server(url) => Database::Postgres(connect(url, location).await?),
         };
         migration::migrate(&database, location).await?;
-        Ok(Self { database, location: location.clone(), ends: Arc::default() })
+        Ok(Self { database, location: location.clone(), milestones: Arc::default(), cache: None })
     }
 
     fn engine(&self) -> database::Engine {

@@ -37,7 +37,7 @@ pub(crate) use files::keep_component;
 pub use files::{FilesError, MissingFiles};
 
 /// A process that runs executions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Worker {
     pub id: WorkerId,
     pub settings: Settings,

@@ -316,11 +316,11 @@ impl<'a> Question<'a> {
         };
         // A plan with steps is asked for once, and its outcome is kept as an environment.
         let is_empty = |plan: &Plan| plan.steps.is_empty();
-        let ask = async |plugin: RuntimePlugin| -> Result<Kept<Plan>, PrepareError> {
+        let ask = |plugin: RuntimePlugin| async move {
             if !plugin.plugin().exports(Function::Plan) {
                 return Ok(Kept::of(Plan::default()));
             }
-            Ok(plugin.plan(request).await?.into())
+            Ok::<_, PrepareError>(plugin.plan(request).await?.into())
         };
         self.worker.answer(self.need.runtime, (Function::Plan, &self.asked), is_empty, ask).await
     }
@@ -335,11 +335,11 @@ impl<'a> Question<'a> {
             settings: self.need.runtime.settings().to_vec(),
             thorough,
         };
-        let ask = async |plugin: RuntimePlugin| -> Result<Kept<Health>, PrepareError> {
+        let ask = |plugin: RuntimePlugin| async move {
             if !plugin.plugin().exports(Function::Check) {
                 return Ok(Kept::of(Health::Healthy));
             }
-            Ok(plugin.check(request).await?.into())
+            Ok::<_, PrepareError>(plugin.check(request).await?.into())
         };
         // A thorough check is there to find what a kept answer would miss.
         let worth_keeping = |health: &Health| !thorough && *health == Health::Healthy;

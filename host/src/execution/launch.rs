@@ -116,8 +116,12 @@ pub(crate) async fn interpreted(
     };
     let asked =
         (&installation, &choice.config, runtime.settings(), &request.environment, &request.entry_point);
-    let ask = async |plugin: RuntimePlugin| -> Result<Kept<LaunchCommand>, LaunchError> {
-        Ok(plugin.launch(request.clone()).await?.into())
+    let ask = |plugin: RuntimePlugin| {
+        let request = request.clone();
+        async move {
+            let answer = plugin.launch(request).await?;
+            Ok::<Kept<LaunchCommand>, LaunchError>(answer.into())
+        }
     };
     let answer = worker.answer(runtime, (Function::Launch, &asked), |_| true, ask).await?;
     let LaunchCommand { program: wanted, arguments, variables } = answer.value;

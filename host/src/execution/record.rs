@@ -86,11 +86,6 @@ impl Record {
         }
     }
 
-    /// Whether nothing about it is on the disk yet.
-    fn is_first_commit(&self) -> bool {
-        self.retries.is_none()
-    }
-
     /// Whether nothing was started for it, and the queue can have it back.
     pub(super) fn can_begin_again(&self) -> bool {
         self.retries.is_some() && !self.is_decided
@@ -126,7 +121,7 @@ impl Record {
 
     /// Before the process starts: from here on, what runs with what is on the disk.
     pub(super) async fn decided(&mut self, worker: &Worker) -> Result<(), ExecutionError> {
-        if !worker.store.decide_execution(self.attempt, &self.decided, self.is_first_commit()).await? {
+        if !worker.store.decide_execution(self.attempt, &self.decided).await? {
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
         self.is_decided = true;
@@ -151,7 +146,7 @@ impl Record {
     ) -> Result<Outcome, ExecutionError> {
         if ending.status == Status::Cancelled && self.was_forfeited(worker).await? {
             let reason = "the worker could not renew its lease, and ended it";
-            patiently(worker.settings.lease, async || worker.give_up(self.attempt, reason).await).await?;
+            patiently(worker.settings.lease, || worker.give_up(self.attempt, reason)).await?;
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
         self.decided.warnings.extend(ending.warnings);
@@ -170,10 +165,10 @@ impl Record {
         };
         let (sequence, rest) = std::mem::take(&mut self.rest);
         let end = End { attempt: self.attempt, ended, sequence, rest };
-        let record = async || {
+        let record = || async {
             if !self.is_decided {
                 // It ended before there was a process: what was decided so far is not on record yet.
-                worker.store.decide_execution(self.attempt, &self.decided, self.is_first_commit()).await?;
+                worker.store.decide_execution(self.attempt, &self.decided).await?;
             }
             worker.store.finish_execution(&end).await
         };
@@ -204,8 +199,7 @@ impl Record {
         if self.retries.is_none() {
             return Ok(false);
         }
-        let row =
-            patiently(worker.settings.lease, async || worker.store.execution(self.attempt.id).await).await?;
+        let row = patiently(worker.settings.lease, || worker.store.execution(self.attempt.id)).await?;
         Ok(row.is_some_and(|row| !row.cancel_requested))
     }
 
@@ -215,17 +209,17 @@ impl Record {
         if !failed || self.retries.is_none_or(|retries| self.attempt.number > retries) {
             return Ok(None);
         }
-        let time = patiently(worker.settings.lease, async || worker.store.time().await).await?;
+        let time = patiently(worker.settings.lease, || worker.store.time()).await?;
         Ok(Some(time + backoff(self.attempt.number)))
     }
 }
 
 /// Does what the database has to do, again and again for as long as it fails, until it takes too long: what has
 /// ended can't be done again, and a server that is started anew is back after some seconds.
-async fn patiently<T>(
-    limit: Duration,
-    attempt: impl AsyncFn() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+async fn patiently<T, F>(limit: Duration, attempt: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     let until = Instant::now() + limit;
     loop {
         match attempt().await {

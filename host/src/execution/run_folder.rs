@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::process::ProcessRecord;
 use crate::store::execution::Attempt;
@@ -43,7 +44,7 @@ impl RunFolder {
         let path = runs.join(format!("{}.{}", attempt.id, attempt.number));
         let aside = aside(&path, NEW);
         let lock = loop {
-            let is_spare = spares(runs).any(|spare| fs::rename(spare, &aside).is_ok());
+            let is_spare = take_spare(runs, &aside);
             match locked(&aside) {
                 // Somebody who outlived his execution has put something into it.
                 Ok(_) if is_spare && !is_clean(&aside)? => discard(&aside),
@@ -84,19 +85,7 @@ impl RunFolder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(_) | Err(_) => {}
         }
-        let runs = self.path.parent().unwrap_or(&self.path);
-        for spare in spares(runs) {
-            match fs::rename(&self.path, spare) {
-                // A folder with something in it is replaced by none.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-                    ) => {}
-                outcome => return outcome.map(|()| true),
-            }
-        }
-        Ok(false)
+        put_spare(&self.path)
     }
 
     /// `HOME` of the process.
@@ -182,9 +171,42 @@ fn aside(folder: &Path, kind: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Where folders are that are nobody's, if there are any.
-fn spares(runs: &Path) -> impl Iterator<Item = PathBuf> {
-    (0..SPARES_MAX).map(move |number| runs.join(format!("{SPARE}.{number}")))
+/// Where to look first for a folder that is nobody's is before this place, and for a place for one, at it. Other processes
+/// put and take them too, so it is no more than a hint.
+static SPARES: AtomicUsize = AtomicUsize::new(0);
+
+fn spare(runs: &Path, place: usize) -> PathBuf {
+    runs.join(format!("{SPARE}.{place}"))
+}
+
+/// Gives a folder that is nobody's another name, if there is one.
+fn take_spare(runs: &Path, name: &Path) -> bool {
+    let first = SPARES.load(Ordering::Relaxed);
+    let taken =
+        (0..first).rev().chain(first..SPARES_MAX).find(|place| fs::rename(spare(runs, *place), name).is_ok());
+    SPARES.store(taken.unwrap_or(0), Ordering::Relaxed);
+    taken.is_some()
+}
+
+/// Makes a folder one that is nobody's, unless there are enough of them.
+fn put_spare(folder: &Path) -> io::Result<bool> {
+    let runs = folder.parent().unwrap_or(folder);
+    let first = SPARES.load(Ordering::Relaxed);
+    for place in (first..SPARES_MAX).chain(0..first) {
+        match fs::rename(folder, spare(runs, place)) {
+            // A folder with something in it is replaced by none.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) => {}
+            outcome => {
+                SPARES.store(place + 1, Ordering::Relaxed);
+                return outcome.map(|()| true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Whether a folder has in it what it was made with, its process's record, and nothing else.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cache::Key;
 use super::change::{ChangeError, Kind, Revision, lock_for_new};
 use super::database::{Row, Transaction};
 use super::program::{ProgramFilter, lock_runtime, meant_runtime, name, named, program_row};
@@ -34,13 +35,16 @@ macro_rules! select_action {
 impl Store {
     /// The action with this reference.
     pub async fn action(&self, reference: &ActionRef) -> Result<Option<ActionRow>> {
-        let row = self
-            .database
-            .query(select_action!("where action.ref = $1"))
-            .bind(reference.to_string())
-            .fetch_optional()
-            .await?;
-        row.as_ref().map(action_row).transpose()
+        let read = async {
+            let row = self
+                .database
+                .query(select_action!("where action.ref = $1"))
+                .bind(reference.to_string())
+                .fetch_optional()
+                .await?;
+            row.as_ref().map(action_row).transpose()
+        };
+        self.cached(|| Key::Action(reference.to_string()), read).await
     }
 
     /// All actions, or those of one pack, by reference.

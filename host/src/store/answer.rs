@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cache::Key;
 use super::row::{json, to_json};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store, now};
@@ -22,25 +23,29 @@ pub struct AnswerKey<'a> {
 
 impl Store {
     /// What a component answered to the same question before.
-    pub async fn answer<T: DeserializeOwned>(
+    pub async fn answer<T: DeserializeOwned + Clone + Send + Sync + 'static>(
         &self,
         worker: WorkerId,
         key: AnswerKey<'_>,
     ) -> Result<Option<T>> {
-        let row = self
-            .database
-            .query(
-                "select answer from plugin_answer
+        let read = async {
+            let row = self
+                .database
+                .query(
+                    "select answer from plugin_answer
              where worker = $1 and plugin = $2 and function = $3 and asked = $4",
-            )
-            .bind(worker.0)
-            .bind(key.plugin)
-            .bind(key.function)
-            .bind(key.asked)
-            .fetch_optional()
-            .await?;
-        // One that an older Attune wrote in another form is as good as none.
-        Ok(row.and_then(|row| json(&row, "answer").ok()))
+                )
+                .bind(worker.0)
+                .bind(key.plugin)
+                .bind(key.function)
+                .bind(key.asked)
+                .fetch_optional()
+                .await?;
+            // One that an older Attune wrote in another form is as good as none.
+            Ok(row.and_then(|row| json(&row, "answer").ok()))
+        };
+        let parts = || [key.plugin, key.function, key.asked].map(str::to_owned);
+        self.cached(|| Key::Answer(worker, parts()), read).await
     }
 
     /// Keeps an answer, and lets go of old ones. Losing it in a power cut does no harm.
@@ -73,6 +78,7 @@ impl Store {
             .execute()
             .await?;
         transaction.commit().await?;
+        self.has_changed();
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::cache::Key;
 use super::database::Row;
 use super::row::{optional_json, to_json};
 use super::worker::WorkerId;
@@ -51,14 +52,17 @@ impl Store {
 
     /// The environment at a stable path.
     pub async fn environment(&self, worker: WorkerId, path: &str) -> Result<Option<EnvironmentRow>> {
-        let row = self
-            .database
-            .query("select * from environment where worker = $1 and path = $2")
-            .bind(worker.0)
-            .bind(path)
-            .fetch_optional()
-            .await?;
-        row.as_ref().map(environment_row).transpose()
+        let read = async {
+            let row = self
+                .database
+                .query("select * from environment where worker = $1 and path = $2")
+                .bind(worker.0)
+                .bind(path)
+                .fetch_optional()
+                .await?;
+            row.as_ref().map(environment_row).transpose()
+        };
+        self.cached(|| Key::Environment(worker, path.to_owned()), read).await
     }
 
     /// Records what became of an environment.
@@ -94,6 +98,7 @@ impl Store {
         .execute()
         .await?;
         transaction.commit().await?;
+        self.has_changed();
         Ok(())
     }
 
@@ -107,6 +112,7 @@ impl Store {
             .execute()
             .await?;
         transaction.commit().await?;
+        self.has_changed();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Executions, their logs and their results.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -77,8 +78,16 @@ pub struct End {
     pub rest: Vec<LogChunk>,
 }
 
-/// Ends that wait to be written.
-pub(super) type Ends = Group<End, bool>;
+/// What of an execution has to be on the disk before anything else happens; for each is answered whether it still was the
+/// attempt that runs.
+#[derive(Clone, Debug)]
+pub(super) enum Milestone {
+    Decided(Attempt, Box<Decided>),
+    Ended(End),
+}
+
+/// Milestones that wait to be written.
+pub(super) type Milestones = Group<Arc<Milestone>, bool>;
 
 /// One of the times that an execution is run: whoever has an older one changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,36 +230,9 @@ impl Store {
     }
 
     /// Records what an execution is going to run with, before it starts. Whether it still is this attempt that runs.
-    /// One that was claimed is on the disk as running already; with another, `is_first`, this is what takes it there.
-    pub async fn decide_execution(
-        &self,
-        Attempt { id, number }: Attempt,
-        decided: &Decided,
-        is_first: bool,
-    ) -> Result<bool> {
-        const DECIDE: &str = "update execution set
-                 runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
-                 installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
-                 plugin_digest = $10, sandbox = $11, warnings = $12
-             where id = $1 and attempt = $13 and status = 'running' returning id";
-        let statement = if is_first { self.database.durable(DECIDE) } else { self.database.query(DECIDE) };
-        let decided = statement
-            .bind(id.0)
-            .bind(&decided.runtime)
-            .bind(&decided.selected_version)
-            .bind(&decided.runtime_version)
-            .bind(decided.installation_path.as_ref().map(|path| path.to_string_lossy()))
-            .bind(decided.installation_identity.as_ref().map(to_json))
-            .bind(decided.selection.as_ref().map(to_json))
-            .bind(&decided.environment_key)
-            .bind(decided.environment_path.as_ref().map(|path| path.to_string_lossy()))
-            .bind(&decided.plugin_digest)
-            .bind(&decided.sandbox)
-            .bind(to_json(&decided.warnings))
-            .bind(number)
-            .fetch_all()
-            .await?;
-        Ok(!decided.is_empty())
+    /// On a file, this is what takes its beginning to the disk, also if it was claimed.
+    pub async fn decide_execution(&self, attempt: Attempt, decided: &Decided) -> Result<bool> {
+        self.keep(Milestone::Decided(attempt, Box::new(decided.clone()))).await
     }
 
     /// Appends to the log of a running execution, numbered from `sequence` on.
@@ -263,33 +245,39 @@ impl Store {
 
     /// Ends a running attempt. Whether it still was the one that runs.
     pub async fn finish_execution(&self, end: &End) -> Result<bool> {
+        self.keep(Milestone::Ended(end.clone())).await
+    }
+
+    async fn keep(&self, milestone: Milestone) -> Result<bool> {
+        let milestone = Arc::new(milestone);
         match self.engine() {
             // It has one connection, so those who wait for it share a transaction.
-            Engine::Sqlite => self.ends.write(end, async |ends| self.write_ends(ends).await).await,
-            Engine::Postgres => Ok(self.write_ends(std::slice::from_ref(end)).await?.contains(&true)),
+            Engine::Sqlite => {
+                self.milestones.write(&milestone, |all| async move { self.keep_all(&all).await }).await
+            }
+            Engine::Postgres => Ok(self.keep_all(&[milestone]).await?.contains(&true)),
         }
     }
 
-    /// For each, whether it still was the attempt that runs.
-    async fn write_ends(&self, ends: &[End]) -> Result<Vec<bool>> {
-        if let [end] = ends
-            && end.rest.is_empty()
+    async fn keep_all(&self, milestones: &[Arc<Milestone>]) -> Result<Vec<bool>> {
+        if let [milestone] = milestones
+            && milestone.log().is_none()
         {
-            let finished = finish(self.database.durable(FINISH), end, self.clock()).fetch_all().await?;
-            return Ok(vec![!finished.is_empty()]);
+            let statement = self.database.durable(milestone.statement());
+            return Ok(vec![!milestone.bind(statement, self.clock()).fetch_all().await?.is_empty()]);
         }
         let mut transaction = self.begin(Durability::Disk).await?;
-        let mut were_running = Vec::with_capacity(ends.len());
-        for end in ends {
-            let was_running =
-                !finish(transaction.query(FINISH), end, self.clock()).fetch_all().await?.is_empty();
-            if was_running {
+        let mut answers = Vec::with_capacity(milestones.len());
+        for milestone in milestones {
+            let statement = transaction.query(milestone.statement());
+            let was_running = !milestone.bind(statement, self.clock()).fetch_all().await?.is_empty();
+            if was_running && let Some(end) = milestone.log() {
                 insert_log(&mut transaction, end.attempt, end.sequence, &end.rest).await?;
             }
-            were_running.push(was_running);
+            answers.push(was_running);
         }
         transaction.commit().await?;
-        Ok(were_running)
+        Ok(answers)
     }
 
     /// The newest executions, newest first.
@@ -369,6 +357,54 @@ impl Store {
             })
             .collect()
     }
+}
+
+impl Milestone {
+    fn statement(&self) -> &'static str {
+        match self {
+            Self::Decided(..) => DECIDE,
+            Self::Ended(_) => FINISH,
+        }
+    }
+
+    fn bind<'e>(&self, statement: Query<'e>, clock: Option<DateTime<Utc>>) -> Query<'e> {
+        match self {
+            Self::Decided(attempt, decided) => decide(statement, *attempt, decided),
+            Self::Ended(end) => finish(statement, end, clock),
+        }
+    }
+
+    /// The end, if there is something to log with it.
+    fn log(&self) -> Option<&End> {
+        match self {
+            Self::Ended(end) if !end.rest.is_empty() => Some(end),
+            Self::Decided(..) | Self::Ended(_) => None,
+        }
+    }
+}
+
+/// Records what an attempt that is running runs with.
+const DECIDE: &str = "update execution set
+         runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
+         installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
+         plugin_digest = $10, sandbox = $11, warnings = $12
+     where id = $1 and attempt = $13 and status = 'running' returning id";
+
+fn decide<'e>(statement: Query<'e>, Attempt { id, number }: Attempt, decided: &Decided) -> Query<'e> {
+    statement
+        .bind(id.0)
+        .bind(&decided.runtime)
+        .bind(&decided.selected_version)
+        .bind(&decided.runtime_version)
+        .bind(decided.installation_path.as_ref().map(|path| path.to_string_lossy()))
+        .bind(decided.installation_identity.as_ref().map(to_json))
+        .bind(decided.selection.as_ref().map(to_json))
+        .bind(&decided.environment_key)
+        .bind(decided.environment_path.as_ref().map(|path| path.to_string_lossy()))
+        .bind(&decided.plugin_digest)
+        .bind(&decided.sandbox)
+        .bind(to_json(&decided.warnings))
+        .bind(number)
 }
 
 /// Ends an attempt that is running; with a time at which to try again, it goes back into the queue.

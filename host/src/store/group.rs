@@ -23,7 +23,10 @@ impl<T, R> Default for Group<T, R> {
 impl<T: Clone, R> Group<T, R> {
     /// Has `item` written, alone or with others: `write` answers for each of its items, in their order. If it fails for
     /// all, each of them tries again.
-    pub(super) async fn write(&self, item: &T, write: impl AsyncFn(&[T]) -> Result<Vec<R>>) -> Result<R> {
+    pub(super) async fn write<F>(&self, item: &T, write: impl Fn(Vec<T>) -> F) -> Result<R>
+    where
+        F: Future<Output = Result<Vec<R>>>,
+    {
         loop {
             let (sender, mut answer) = oneshot::channel();
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((item.clone(), sender));
@@ -36,7 +39,7 @@ impl<T: Clone, R> Group<T, R> {
             }
             let batch = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             let (items, senders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let answers = write(&items).await?;
+            let answers = write(items).await?;
             for (sender, answer) in senders.into_iter().zip(answers) {
                 // Whoever does not wait any more does not need it.
                 let _ = sender.send(answer);
@@ -61,10 +64,13 @@ mod tests {
     async fn those_who_wait_are_written_together_and_each_gets_its_own_answer() {
         let group = Group::<u32, u32>::default();
         let batches = RefCell::new(Vec::new());
-        let write = async |items: &[u32]| {
-            tokio::task::yield_now().await;
-            batches.borrow_mut().push(items.len());
-            Ok(items.iter().map(|item| item * 2).collect::<Vec<_>>())
+        let write = |items: Vec<u32>| {
+            let batches = &batches;
+            async move {
+                tokio::task::yield_now().await;
+                batches.borrow_mut().push(items.len());
+                Ok(items.iter().map(|item| item * 2).collect::<Vec<_>>())
+            }
         };
         let items = (0..10).collect::<Vec<_>>();
         let answers = join_all(items.iter().map(|item| group.write(item, write))).await;
@@ -76,14 +82,10 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_of_the_one_who_wrote_and_the_others_try_again() {
         let group = Group::<u32, u32>::default();
-        let write = async |items: &[u32]| {
+        let write = |items: Vec<u32>| async move {
             tokio::task::yield_now().await;
             // The item 3 spoils whatever it is part of.
-            if items.contains(&3) {
-                Err(StoreError::Query(sqlx::Error::PoolClosed))
-            } else {
-                Ok(items.to_vec())
-            }
+            if items.contains(&3) { Err(StoreError::Query(sqlx::Error::PoolClosed)) } else { Ok(items) }
         };
         let items = [1, 2, 3];
         let answers = join_all(items.iter().map(|item| group.write(item, write))).await;

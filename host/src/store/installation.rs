@@ -1,11 +1,13 @@
 //! What each worker found installed, and which versions are therefore available.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cache::Key;
 use super::database::{Engine, Row, Transaction};
 use super::row::{json, optional_json, to_json};
 use super::runtime::RuntimeRow;
@@ -84,42 +86,48 @@ pub struct ScanRow<T> {
 impl Store {
     /// What a worker found of a runtime, in order of path.
     pub async fn installations(&self, worker: WorkerId, runtime: i64) -> Result<Vec<FoundInstallation>> {
-        let rows = self
-            .database
-            .query(
-                "select runtime_installation.*, runtime_version.version as label from runtime_installation
+        let read = async {
+            let rows = self
+                .database
+                .query(
+                    "select runtime_installation.*, runtime_version.version as label from runtime_installation
              left join runtime_version on runtime_version.id = runtime_installation.runtime_version
              where runtime_installation.worker = $1 and runtime_installation.runtime = $2
              order by runtime_installation.path",
-            )
-            .bind(worker.0)
-            .bind(runtime)
-            .fetch_all()
-            .await?;
-        rows.iter().map(found_installation).collect()
+                )
+                .bind(worker.0)
+                .bind(runtime)
+                .fetch_all()
+                .await?;
+            rows.iter().map(found_installation).collect()
+        };
+        self.cached(|| Key::Installations(worker, runtime), read).await
     }
 
     /// The last detection of a runtime on a worker.
-    pub async fn scan<T: DeserializeOwned>(
+    pub async fn scan<T: DeserializeOwned + Send + Sync + 'static>(
         &self,
         worker: WorkerId,
         runtime: i64,
-    ) -> Result<Option<ScanRow<T>>> {
-        let row = self
-            .database
-            .query("select * from detection_scan where worker = $1 and runtime = $2")
-            .bind(worker.0)
-            .bind(runtime)
-            .fetch_optional()
-            .await?;
-        row.map(|row| {
-            Ok(ScanRow {
-                detected_against: row.try_get("detected_against")?,
-                folders: json(&row, "folders")?,
-                scanned_at: row.try_get("scanned_at")?,
-            })
-        })
-        .transpose()
+    ) -> Result<Option<Arc<ScanRow<T>>>> {
+        let read = async {
+            let row = self
+                .database
+                .query("select * from detection_scan where worker = $1 and runtime = $2")
+                .bind(worker.0)
+                .bind(runtime)
+                .fetch_optional()
+                .await?;
+            let scan = row.map(|row| {
+                Ok(Arc::new(ScanRow {
+                    detected_against: row.try_get("detected_against")?,
+                    folders: json(&row, "folders")?,
+                    scanned_at: row.try_get("scanned_at")?,
+                }))
+            });
+            scan.transpose()
+        };
+        self.cached(|| Key::Scan(worker, runtime), read).await
     }
 
     /// Puts what a detection found in place of what the one before it found, and rolls availability up.
@@ -158,6 +166,7 @@ impl Store {
             .await?;
         roll_up(&mut transaction, Some(runtime.id)).await?;
         transaction.commit().await?;
+        self.has_changed();
         Ok(())
     }
 }

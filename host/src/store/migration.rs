@@ -14,17 +14,19 @@ use super::{Location, Result, StoreError};
 type Source = (i64, &'static str, &'static str);
 
 /// Every migration, oldest first.
-const SQLITE: [Source; 4] = [
+const SQLITE: [Source; 5] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/sqlite/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/sqlite/0003_packs_in_turn.sql")),
     (4, "revisions", include_str!("../../../migrations/sqlite/0004_revisions.sql")),
+    (5, "generation", include_str!("../../../migrations/sqlite/0005_generation.sql")),
 ];
-const POSTGRES: [Source; 4] = [
+const POSTGRES: [Source; 5] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/postgres/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/postgres/0003_packs_in_turn.sql")),
     (4, "revisions", include_str!("../../../migrations/postgres/0004_revisions.sql")),
+    (5, "generation", include_str!("../../../migrations/postgres/0005_generation.sql")),
 ];
 
 /// Applies what is missing; refuses a database that has more than this binary knows.
@@ -119,6 +121,22 @@ mod tests {
         let path = folder.path().join("deep/attune.db");
         Store::open(&Location::File(path.clone())).await.unwrap().close().await;
         Store::open(&Location::File(path.clone())).await.unwrap().close().await;
+    }
+
+    #[test]
+    fn every_file_is_applied() {
+        for (engine, sources) in [("sqlite", &SQLITE), ("postgres", &POSTGRES)] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(engine);
+            let mut files = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|file| file.unwrap().file_name().into_string().unwrap())
+                .collect::<Vec<_>>();
+            files.sort();
+            let named = sources.iter().map(|(version, description, _)| {
+                format!("{version:04}_{}.sql", description.replace(' ', "_"))
+            });
+            assert_eq!(files, named.collect::<Vec<_>>());
+        }
     }
 
     #[tokio::test]

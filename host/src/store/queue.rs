@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
 
 use super::clock::interval;
-use super::database::{Engine, Row, Transaction};
+use super::database::{Engine, Query, Row, Transaction};
 use super::execution::{Attempt, attempt_row, trace_context};
 use super::lease::Lessee;
 use super::requirement::{NewRequirement, keep_requirement};
@@ -173,10 +173,33 @@ macro_rules! claim {
                  started_at = coalesce($2, current_timestamp), finished_at = null
              where id in (select id from picked) and status = 'queued'
              returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, run_at, started_at, rank,
-                 trace_context"
+                 trace_context, (select number from generation) as generation"
         )
     };
 }
+
+const CLAIM_FROM_FILE: &str = claim!(
+    "join execution on execution.id in",
+    1,
+    "",
+    "",
+    "select id from possible order by turn, started_at nulls first, rank, id limit $3"
+);
+
+/// It would look for the first once for each of all that wait. What another is about to claim is passed over, so there has
+/// to be more to choose from.
+const CLAIM_FROM_SERVER: &str = claim!(
+    "cross join lateral",
+    4,
+    "as first join execution on execution.id = first.id",
+    "and (requirement.concurrency_limit is null or requirement.scope in
+         (select json_array_elements_text(cast($7 as json))))
+     and (requirement.pack in (select json_array_elements_text(cast($7 as json)))
+         or not exists (select 1 from pack where ref = requirement.pack and concurrency is not null))",
+    "select execution.id from possible join execution on execution.id = possible.id
+     order by possible.turn, possible.started_at nulls first, possible.rank, possible.id limit $3
+     for update of execution skip locked"
+);
 
 impl Store {
     /// Puts an execution into the queue.
@@ -234,58 +257,29 @@ impl Store {
     /// In a pack, the first in the queue come first. Between packs, the one of which the fewest run comes first, then the
     /// one that had to wait longest for a start: a pack that asks for much keeps none of the others waiting.
     pub async fn claim(&self, lessee: Lessee, free: usize, lease: Duration) -> Result<Vec<Claimed>> {
-        let mut transaction = self.begin(Durability::Disk).await?;
-        let clock = self.clock();
-        let locked = match self.engine() {
-            // Nobody else claims meanwhile.
-            Engine::Sqlite => None,
-            Engine::Postgres => Some(lock_limits(&mut transaction, lessee.worker).await?),
+        let wanted = Wanted { lessee, free, lease, clock: self.clock() };
+        let rows = match self.engine() {
+            // Nobody else claims meanwhile. It reaches the disk with what each execution is decided to run with; when a power
+            // cut comes before that, nothing was started, and nobody is left who claimed it.
+            Engine::Sqlite => wanted.bind(self.database.query(CLAIM_FROM_FILE)).fetch_all().await?,
+            Engine::Postgres => {
+                let mut transaction = self.begin(Durability::Disk).await?;
+                let locked = lock_limits(&mut transaction, lessee.worker).await?;
+                let claim = wanted.bind(transaction.query(CLAIM_FROM_SERVER)).bind(to_json(&locked));
+                let rows = claim.fetch_all().await?;
+                if !rows.is_empty() {
+                    transaction.commit().await?;
+                }
+                rows
+            }
         };
-        let claim = transaction
-            .query(match self.engine() {
-                Engine::Sqlite => claim!(
-                    "join execution on execution.id in",
-                    1,
-                    "",
-                    "",
-                    "select id from possible order by turn, started_at nulls first, rank, id limit $3"
-                ),
-                // It would look for the first once for each of all that wait. What another is about to claim is passed
-                // over, so there has to be more to choose from.
-                Engine::Postgres => claim!(
-                    "cross join lateral",
-                    4,
-                    "as first join execution on execution.id = first.id",
-                    "and (requirement.concurrency_limit is null or requirement.scope in
-                         (select json_array_elements_text(cast($7 as json))))
-                     and (requirement.pack in (select json_array_elements_text(cast($7 as json)))
-                         or not exists (select 1 from pack where ref = requirement.pack and concurrency is not null))",
-                    "select execution.id from possible join execution on execution.id = possible.id
-                     order by possible.turn, possible.started_at nulls first, possible.rank, possible.id limit $3
-                     for update of execution skip locked"
-                ),
-            })
-            .bind(lessee.worker.0)
-            .bind(clock)
-            .bind(i64::try_from(free).unwrap_or(i64::MAX / 4))
-            .bind(lessee.incarnation)
-            .bind(clock.map(|time| time + lease))
-            .bind(interval(lease));
-        let claim = match locked {
-            None => claim,
-            Some(locked) => claim.bind(to_json(&locked)),
-        };
-        let mut rows = claim
-            .fetch_all()
-            .await?
+        if let (Some(cache), Some(row)) = (&self.cache, rows.first()) {
+            cache.look(row.try_get("generation")?);
+        }
+        let mut rows = rows
             .iter()
             .map(|row| Ok((row.try_get::<i64>("rank")?, claimed_row(row)?)))
             .collect::<Result<Vec<_>>>()?;
-        if rows.is_empty() {
-            // Nothing has changed, so nothing has to reach the disk.
-            return Ok(Vec::new());
-        }
-        transaction.commit().await?;
         rows.sort_by_key(|(rank, claimed)| (*rank, claimed.attempt.id));
         Ok(rows.into_iter().map(|(_, claimed)| claimed).collect())
     }
@@ -458,6 +452,26 @@ async fn lock_limits(transaction: &mut Transaction, worker: WorkerId) -> Result<
         }
     }
     Ok(locked)
+}
+
+/// What is bound to a claim on either engine.
+struct Wanted {
+    lessee: Lessee,
+    free: usize,
+    lease: Duration,
+    clock: Option<DateTime<Utc>>,
+}
+
+impl Wanted {
+    fn bind<'e>(&self, claim: Query<'e>) -> Query<'e> {
+        claim
+            .bind(self.lessee.worker.0)
+            .bind(self.clock)
+            .bind(i64::try_from(self.free).unwrap_or(i64::MAX / 4))
+            .bind(self.lessee.incarnation)
+            .bind(self.clock.map(|time| time + self.lease))
+            .bind(interval(self.lease))
+    }
 }
 
 fn claimed_row(row: &Row) -> Result<Claimed> {

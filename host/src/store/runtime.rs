@@ -1,5 +1,6 @@
 //! Runtimes, and who approved what their components may do.
 
+use super::cache::Key;
 use super::change::{ChangeError, Kind, Revision, lock_for_new};
 use super::database::{Row, Transaction};
 use super::installation::lock_versions;
@@ -76,32 +77,38 @@ impl Store {
 
     /// The runtime with this reference.
     pub async fn runtime(&self, reference: &RuntimeRef) -> Result<Option<RuntimeRow>> {
-        let row = self
-            .database
-            .query(select_runtime!("where runtime.ref = $1"))
-            .bind(reference.to_string())
-            .fetch_optional()
-            .await?;
-        match row {
-            Some(row) => Ok(Some(self.complete(&row).await?)),
-            None => Ok(None),
-        }
+        let read = async {
+            let row = self
+                .database
+                .query(select_runtime!("where runtime.ref = $1"))
+                .bind(reference.to_string())
+                .fetch_optional()
+                .await?;
+            match row {
+                Some(row) => Ok(Some(self.complete(&row).await?)),
+                None => Ok(None),
+            }
+        };
+        self.cached(|| Key::Runtime(reference.to_string()), read).await
     }
 
     /// References of the runtimes that a reference, name or alias means.
     pub async fn runtimes_called(&self, text: &str) -> Result<Vec<RuntimeRef>> {
-        let rows = self
-            .database
-            .query(
-                "select ref from runtime
+        let read = async {
+            let rows = self
+                .database
+                .query(
+                    "select ref from runtime
              where ref = $1 or name = $1
                 or exists (select 1 from runtime_alias where runtime = runtime.id and alias = $1)
              order by ref",
-            )
-            .bind(text)
-            .fetch_all()
-            .await?;
-        rows.iter().map(|row| parsed(row, "ref")).collect()
+                )
+                .bind(text)
+                .fetch_all()
+                .await?;
+            rows.iter().map(|row| parsed(row, "ref")).collect()
+        };
+        self.cached(|| Key::RuntimesCalled(text.to_owned()), read).await
     }
 
     /// What every installed runtime can be called: its reference and its aliases.

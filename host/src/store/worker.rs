@@ -8,7 +8,7 @@ use super::installation::{lock_versions, roll_up};
 use super::{Durability, Result, Store};
 
 /// A worker's identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct WorkerId(pub(super) Uuid);
 
 /// What a service does.

@@ -49,16 +49,17 @@ impl<T> From<Answer<T>> for Kept<T> {
 impl Worker {
     /// What the component of `runtime` answers to `asked`. It is only asked, by `ask`, if it has not
     /// answered before or something has changed since; an answer is kept if it is `worth_keeping`.
-    pub async fn answer<T, E>(
+    pub async fn answer<T, E, F>(
         &self,
         runtime: &RuntimeRow,
         (function, asked): (Function, &(impl Serialize + Sync)),
         worth_keeping: impl Fn(&T) -> bool,
-        ask: impl AsyncFnOnce(RuntimePlugin) -> Result<Kept<T>, E>,
+        ask: impl FnOnce(RuntimePlugin) -> F,
     ) -> Result<Kept<T>, E>
     where
-        T: Serialize + DeserializeOwned,
+        T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
         E: From<DetectionError> + From<PluginError>,
+        F: Future<Output = Result<Kept<T>, E>>,
     {
         let Some(used) = &runtime.plugin else {
             return ask(self.runtime_plugin(runtime).await?).await;

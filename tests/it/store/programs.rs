@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
-use attune::execution::ExecutionId;
 use attune::reference::RuntimeRef;
+use attune::store::Store;
 use attune::store::change::{ChangeError, Kind};
-use attune::store::lease::Lessee;
 use attune::store::pack::RuntimeInstall;
 use attune::store::program::ProgramFilter;
-use attune::store::queue::NewQueued;
-use attune::store::requirement::NewRequirement;
-use attune::store::worker::WorkerId;
-use attune::store::{Store, now};
 use serde_json::json;
 
-use crate::support::store::{action, install, on_each_engine, pack, runtime, sensor};
+use crate::support::store::{action, claim, enqueue, install, on_each_engine, pack, runtime, sensor};
 
 /// A pack with a runtime and nothing that uses it.
 async fn prepare(store: &Store) -> RuntimeRef {
@@ -177,52 +172,6 @@ fn of_two_who_change_the_same_state_one_is_refused() {
         }
         other.close().await;
     });
-}
-
-/// Puts an execution into the queue as it is needed now; `given` is a constraint instead of the action's own.
-async fn enqueue(
-    store: &Store,
-    act: &attune::pack::Action,
-    lang: &RuntimeRef,
-    given: Option<&str>,
-) -> ExecutionId {
-    let own = act.program.constraint.as_ref().map(ToString::to_string).unwrap_or_default();
-    let id = ExecutionId::new();
-    let new = NewQueued {
-        id,
-        action: &act.reference,
-        pack_digest: "",
-        requirement: NewRequirement::of(act, lang, given.unwrap_or(&own)),
-        parameters: &json!({}),
-        constraint: given,
-        timeout: None,
-        priority: 0,
-        created_at: now(),
-        run_at: now(),
-        deadline: None,
-        retries: 0,
-        idempotent: false,
-        idempotency_key: None,
-        request_digest: "",
-        trace: None,
-    };
-    store.enqueue(&new).await.expect("an answer");
-    id
-}
-
-/// Judges what a worker has not judged: `can` says which constraints it satisfies. What it then gets.
-async fn claim(store: &Store, worker: WorkerId, can: &[&str]) -> Vec<ExecutionId> {
-    let judged = store.requirements(worker, false).await.expect("an answer");
-    let judged = judged
-        .iter()
-        .map(|row| {
-            let reason = (!can.contains(&row.constraint.as_str())).then(|| "it is not installed".to_owned());
-            (row.id, reason, None)
-        })
-        .collect::<Vec<_>>();
-    store.keep_judgements(worker, &judged).await.expect("an answer");
-    let claimed = store.claim(Lessee::new(worker), 10, Duration::from_mins(1)).await.expect("an answer");
-    claimed.iter().map(|claimed| claimed.attempt.id).collect()
 }
 
 #[test]

@@ -1,13 +1,21 @@
 //! Stores for tests, on each of the engines, and what to put into them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use attune::execution::ExecutionId;
 use attune::pack::{
     Action, DeclaredVersion, Distributions, ExecutionConfig, Output, Pack, Parameters, Program, Runtime,
     Sensor, VersionPolicy,
 };
+use attune::reference::RuntimeRef;
+use attune::store::lease::Lessee;
 use attune::store::pack::PackInstall;
-use attune::store::{Location, Store};
+use attune::store::queue::NewQueued;
+use attune::store::requirement::NewRequirement;
+use attune::store::worker::WorkerId;
+use attune::store::{Location, Store, now};
+use serde_json::json;
 
 use super::cli::skip;
 use super::postgres;
@@ -123,4 +131,50 @@ pub(crate) fn pack(reference: &str) -> Pack {
 pub(crate) async fn install(store: &Store, pack: &Pack) {
     let install = PackInstall { pack, source: "a test", plugins: &[], runtimes: &BTreeMap::new() };
     store.install_pack(&install).await.expect("installed");
+}
+
+/// Puts an execution into the queue as it is needed now; `given` is a constraint instead of the action's own.
+pub(crate) async fn enqueue(
+    store: &Store,
+    act: &Action,
+    lang: &RuntimeRef,
+    given: Option<&str>,
+) -> ExecutionId {
+    let own = act.program.constraint.as_ref().map(ToString::to_string).unwrap_or_default();
+    let id = ExecutionId::new();
+    let new = NewQueued {
+        id,
+        action: &act.reference,
+        pack_digest: "",
+        requirement: NewRequirement::of(act, lang, given.unwrap_or(&own)),
+        parameters: &json!({}),
+        constraint: given,
+        timeout: None,
+        priority: 0,
+        created_at: now(),
+        run_at: now(),
+        deadline: None,
+        retries: 0,
+        idempotent: false,
+        idempotency_key: None,
+        request_digest: "",
+        trace: None,
+    };
+    store.enqueue(&new).await.expect("an answer");
+    id
+}
+
+/// Judges what a worker has not judged: `can` says which constraints it satisfies. What it then gets.
+pub(crate) async fn claim(store: &Store, worker: WorkerId, can: &[&str]) -> Vec<ExecutionId> {
+    let judged = store.requirements(worker, false).await.expect("an answer");
+    let judged = judged
+        .iter()
+        .map(|row| {
+            let reason = (!can.contains(&row.constraint.as_str())).then(|| "it is not installed".to_owned());
+            (row.id, reason, None)
+        })
+        .collect::<Vec<_>>();
+    store.keep_judgements(worker, &judged).await.expect("an answer");
+    let claimed = store.claim(Lessee::new(worker), 10, Duration::from_mins(1)).await.expect("an answer");
+    claimed.iter().map(|claimed| claimed.attempt.id).collect()
 }
