@@ -192,6 +192,9 @@ fn letters(core: &str) -> Option<String> {
     let (version, serial) =
         (version.trim_end_matches(|last: char| last.is_ascii_alphabetic()), &core[version.len()..]);
     let word = &core[version.len()..core.len() - serial.len()];
+    if word.is_empty() {
+        return None;
+    }
     let series = Written::read(version, 0).ok().filter(|written| !written.wildcard)?.series?;
     let name = match word {
         "a" | "alpha" => "alpha",
