@@ -13,7 +13,6 @@ mod options;
 mod output;
 mod pack;
 mod preview;
-mod printable;
 mod printer;
 mod progress;
 mod queued;

@@ -11,6 +11,7 @@ pub mod reference;
 mod digest;
 mod metrics;
 mod nearest;
+mod printable;
 pub mod trace;
 mod variable;
 pub mod version;

@@ -214,7 +214,7 @@ pub struct Grants {
     pub read: Vec<String>,
     /// Variables of the operator's that the component may see, and set for the programs it runs.
     pub variables: Vec<String>,
-    /// Whether steps of environment plans may use the network.
+    /// Whether steps of environment plans may ask for the network. Those that don't ask are not hindered from using it.
     pub network: bool,
 }
 

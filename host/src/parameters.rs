@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 
 pub use assignment::{AssignmentError, parse};
 pub use check::{InvalidSchema, Violation, violations};
+pub(crate) use defaults::fill_in_part;
 pub use encode::{EncodeError, encode};
 
 /// The largest parameters, as JSON.

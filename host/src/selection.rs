@@ -12,7 +12,7 @@ mod view;
 
 use std::cmp::Ordering;
 
-pub use candidate::{Candidate, Declared, InvalidCandidate};
+pub use candidate::{Candidate, Declared, InvalidCandidate, candidates};
 pub use reason::{Reason, Warning};
 pub use report::table;
 pub use view::{CandidateView, FailureView, SelectedView, SelectionView};

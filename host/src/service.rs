@@ -123,8 +123,8 @@ struct Service {
     work: Notify,
     /// Somebody may have asked for the end of something.
     asked: Notify,
-    /// A pack may have been installed or removed.
-    packs: Notify,
+    /// What can be run here may have changed.
+    runnable: Notify,
     /// Something may wait whose need nobody has judged yet.
     unjudged: Notify,
 }
@@ -149,7 +149,7 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
         vitals: Arc::new(Vitals::new(lease::sure(lease))),
         work: Notify::new(),
         asked: Notify::new(),
-        packs: Notify::new(),
+        runnable: Notify::new(),
         unjudged: Notify::new(),
         runner: Arc::new(Worker { store: worker.store.caching(), ..worker.clone() }),
         worker: Arc::new(worker),
@@ -173,8 +173,8 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
                 if heard.queue {
                     service.asked.notify_one();
                 }
-                if heard.packs {
-                    service.packs.notify_one();
+                if heard.runnable {
+                    service.runnable.notify_one();
                 }
                 false
             }

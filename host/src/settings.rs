@@ -35,6 +35,8 @@ pub enum Origin {
         path: PathBuf,
         /// 1-based.
         line: usize,
+        /// 1-based.
+        column: usize,
     },
     /// A variable.
     Variable {
@@ -49,9 +51,19 @@ impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => formatter.write_str("default"),
-            Self::File { path, line } => write!(formatter, "{}:{line}", path.display()),
+            Self::File { path, line, .. } => write!(formatter, "{}:{line}", path.display()),
             Self::Variable { name } => write!(formatter, "${name}"),
             Self::Flag => formatter.write_str("flag"),
+        }
+    }
+}
+
+impl Origin {
+    /// Where a mistake is.
+    fn place(&self) -> String {
+        match self {
+            Self::File { column, .. } => format!("{self}:{column}"),
+            Self::Default | Self::Variable { .. } | Self::Flag => self.to_string(),
         }
     }
 }
@@ -80,7 +92,7 @@ pub enum SettingsError {
         message: String,
     },
     /// Something is set that does not exist.
-    #[error("{origin}: there is no setting `{name}`{}", nearest(name))]
+    #[error("{}: there is no setting `{name}`{}", origin.place(), nearest(name))]
     UnknownKey {
         /// What was read.
         name: String,
@@ -88,7 +100,7 @@ pub enum SettingsError {
         origin: Origin,
     },
     /// A value can't be what it is set to.
-    #[error("{origin}: `{name}` can't be {problem}")]
+    #[error("{}: `{name}` can't be {problem}", origin.place())]
     Value {
         /// The setting.
         name: &'static str,
@@ -122,7 +134,9 @@ pub enum SettingsError {
 
 /// A hint at the setting that was probably meant.
 fn nearest(name: &str) -> String {
-    crate::nearest::nearest(KEYS.iter().map(|key| (key.name, key.name)), name)
+    let mut having = KEYS.iter().map(|key| key.name).filter(|key| key.split('_').any(|part| part == name));
+    let only = having.next().filter(|_| having.next().is_none());
+    only.or_else(|| crate::nearest::nearest(KEYS.iter().map(|key| (key.name, key.name)), name))
         .map_or_else(|| "; `attune config show` lists them all".to_owned(), crate::nearest::did_you_mean)
 }
 
@@ -286,7 +300,7 @@ impl Settings {
             shown: resolver.shown,
             shown_variables: file_variables(sources)
                 .map(|(file, name, entry)| {
-                    let origin = Origin::File { path: file.path.clone(), line: entry.line };
+                    let origin = file.origin(entry);
                     (name.clone(), crate::secret::without_credentials(name, &entry.text), origin)
                 })
                 .collect(),
@@ -324,7 +338,8 @@ impl Resolver<'_> {
         if let Some(file) = &self.sources.file {
             for (name, entry) in &file.entries {
                 if !known(name) {
-                    let origin = Origin::File { path: file.path.clone(), line: entry.line };
+                    let origin =
+                        Origin::File { path: file.path.clone(), line: entry.line, column: entry.column };
                     return Err(SettingsError::UnknownKey { name: name.clone(), origin });
                 }
             }
@@ -345,7 +360,7 @@ impl Resolver<'_> {
         }
         let file = self.sources.file.as_ref()?;
         let entry = file.entries.get(name)?;
-        Some((entry.text.clone(), Origin::File { path: file.path.clone(), line: entry.line }))
+        Some((entry.text.clone(), file.origin(entry)))
     }
 
     fn show(&mut self, name: &'static str, value: String, origin: Origin) {

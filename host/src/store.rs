@@ -27,6 +27,7 @@ mod database;
 mod group;
 mod location;
 mod migration;
+mod refusal;
 mod row;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -47,6 +48,7 @@ use database::{Database, Transaction};
 use execution::Milestones;
 
 pub use location::{InvalidLocation, Location};
+pub use refusal::Refused;
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,6 +78,9 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The server can't be used.
+    #[error(transparent)]
+    Refused(Box<Refused>),
     /// A newer Attune has changed the database.
     #[error(
         "the database `{location}` is of a newer Attune (schema {found}; this one knows up to {known}): use that one, or another database"
@@ -233,12 +238,11 @@ async fn is_free(connection: &mut SqliteConnection) -> bool {
 async fn connect(url: &str, location: &Location) -> Result<PgPool> {
     let failed = |source| StoreError::Open { location: location.clone(), source };
     let options = url.parse::<PgConnectOptions>().map_err(failed)?.application_name("attune");
-    PgPoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
-        .acquire_timeout(BUSY_TIMEOUT)
-        .connect_with(options)
-        .await
-        .map_err(failed)
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(BUSY_TIMEOUT);
+    match pool.connect_with(options.clone()).await {
+        Ok(pool) => Ok(pool),
+        Err(error) => Err(Refused::of(location, &options, error).await),
+    }
 }
 
 /// The time now by this machine's clock, as precise as every database keeps it. What others are to agree on is told by

@@ -131,8 +131,9 @@ fn every_mistake_is_reported_at_once() {
         "runtimes/r.yaml:2:",
         "absent",
         "runtimes/r.yaml:6:",
-        "error: the pack has 10 mistakes",
+        "error: the pack has 10 mistakes in 9 files",
     ]);
+    assert!(!output.stderr.contains("10 problems"), "counted once: {output}");
     let validity = machine.runs(2, &["pack", "validate", &path, "--json"]).json();
     assert_eq!(validity["valid"], false);
     let problems = validity["problems"].as_array().expect("a list");
@@ -170,7 +171,7 @@ fn aliases_that_no_component_knows() {
     let output = machine.runs(2, &["pack", "validate", &folder]);
     output.says(&[
         "actions/installed.yaml:4:18",
-        "`core.node` can't resolve the constraint: `lts/foo` is not an alias of this runtime",
+        "`core.node` can't resolve the constraint: `lts/foo` stands for no version of this runtime",
         "known aliases: ",
         "lts/jod",
         "actions/none.yaml:4:18",
@@ -316,7 +317,11 @@ fn a_new_one_is_ready_to_be_installed() {
     let output = machine.runs(0, &["pack", "new", "mine"]);
     output.says(&["attune pack install"]);
     let folder = machine.at("mine").to_string_lossy().into_owned();
-    machine.runs(0, &["pack", "validate", &folder]).prints(&["mine 0.1.0 is a valid pack"]);
+    let valid = "mine 0.1.0 is a valid pack: 0 runtimes, 1 action, 0 sensors\n";
+    assert_eq!(machine.runs(0, &["pack", "validate", &folder]).stdout, valid);
+    assert!(!output.stderr.contains("warning"), "{output}");
+    let other = machine.runs(0, &["pack", "new", "examples"]);
+    other.says(&["warning: ", "a pack `examples` comes with Attune", "replaces it"]);
     machine.runs(0, &["pack", "install", &folder]);
     assert_eq!(machine.json(&["run", "mine.greet", "-p", "name=it's me"])["result"], "Hello, it's me!");
     machine.runs(2, &["pack", "new", "mine"]).says(&["exists already"]);
@@ -337,6 +342,42 @@ fn those_that_come_with_it() {
         core["components"].as_array().expect("a list").iter().map(|component| component["name"].clone());
     assert_eq!(components.collect::<Vec<_>>(), [json!("declarative"), json!("node"), json!("python")]);
     machine.runs(0, &["pack", "show", "examples"]).prints(&["examples.greet", ">=3.9", "core.python"]);
+}
+
+#[test]
+fn showing_one_says_what_its_actions_run_under_now() {
+    let machine = Machine::bare();
+    tool(&machine, "3.11.4");
+    let new = tool(&machine, "3.12.1");
+    tools()
+        .file("pack.yaml", "ref: tools\nversion: \"1.0.0\"\nconcurrency: 7\n")
+        .action("say.sh", "runtime: tool\nconcurrency: 3", "echo")
+        .action("newer.sh", "runtime: tool\nruntime_version: \">=3.13\"", "echo")
+        .shell("sh", "", "echo")
+        .install(&machine);
+    let shown = machine.json(&["pack", "show", "tools"]);
+    assert_eq!(shown["concurrency"], 7);
+    let runs_under = |name: &str| {
+        let actions = shown["actions"].as_array().expect("a list");
+        let action = actions.iter().find(|action| action["reference"] == format!("tools.{name}"));
+        action.expect("the action")["runs_under"].clone()
+    };
+    assert_eq!(runs_under("say"), json!({"version": "3.12.1", "path": new, "problem": null}));
+    let newer = runs_under("newer");
+    assert_eq!((&newer["version"], &newer["path"]), (&Json::Null, &Json::Null));
+    assert!(newer["problem"].as_str().expect("a sentence").contains(">=3.13"), "{newer}");
+    let text = machine.runs(0, &["pack", "show", "tools"]);
+    text.prints(&["concurrency   7", "3.12.1 at", &new.to_string_lossy(), "CONCURRENCY"]);
+    let line = |name: &str| {
+        let mut lines = text.stdout.lines();
+        lines.find(|line| line.starts_with(&format!("tools.{name} "))).expect("a line").to_owned()
+    };
+    assert!(line("newer").contains("nothing: no installation of `tools.tool`"), "{text}");
+    assert!(line("say").split_whitespace().any(|word| word == "3"), "{text}");
+    // What its actions need can come and go.
+    tool(&machine, "3.13.2");
+    let line = machine.runs(0, &["pack", "show", "tools"]).stdout;
+    assert!(line.contains("3.13.2 at"), "{line}");
 }
 
 #[test]

@@ -94,6 +94,45 @@ fn what_cannot_be_read_is_pointed_at() {
 }
 
 #[test]
+fn mistakes_in_candidates_say_what_would_be_right() {
+    let machine = Machine::fresh();
+    let refused = |candidates: &[&str], words: &[&str]| {
+        machine.runs(2, &among(None, candidates)).says(words);
+    };
+    refused(&["3.13t"], &["`t` follows the number 13", "hint: write a variant as `3.13+name`"]);
+    refused(&["3.13.0rc1"], &["`rc1` follows the number 0", "hint: write `3.13.0-rc.1`"]);
+    refused(&["3.12.1=defalt"], &["hint: flags are `default` and `unavailable`"]);
+    let twice = ["3.12.1", "3.13.1=default", "3.12=default"];
+    refused(
+        &twice,
+        &["`3.12=default` is a second default, after `3.13.1=default`", "hint: a runtime has one"],
+    );
+    machine.runs(0, &among(None, &["3.12.1", "3.13.1=default,unavailable"]));
+    let word = ["resolve", "lts", "--candidate", "3.12"];
+    machine.runs(2, &word).says(&[
+        "only a runtime knows what `lts` stands for",
+        "hint: ",
+        "--runtime RUNTIME",
+    ]);
+}
+
+#[test]
+fn a_long_constraint_is_shown_around_its_mistake() {
+    let machine = Machine::fresh();
+    let long = format!("{} ~=3.13.1", vec![">=3.12"; 25].join(","));
+    let output = machine.runs(2, &among(Some(&long), &["3.12.1"]));
+    output.says(&["column 176: `~=` is not an operator here", "…", "write `~3.13.1`"]);
+    let lines = output.stderr.lines().map(|line| line.chars().collect::<Vec<_>>()).collect::<Vec<_>>();
+    let caret = lines[2].iter().position(|character| *character == '^').expect("a caret");
+    assert_eq!(lines[1][caret..caret + 2], ['~', '='], "{output}");
+    assert!(lines.iter().all(|line| line.len() < 120), "{output}");
+    // What is too long as a whole.
+    let output = machine.runs(2, &among(Some(&"3.12,".repeat(60)), &["3.12.1"]));
+    output.says(&["has 300 characters", "^"]);
+    assert!(output.stderr.lines().all(|line| line.chars().count() < 120), "{output}");
+}
+
+#[test]
 fn of_a_runtime_and_of_an_action() {
     let machine = Machine::bare();
     for version in ["3.11.7", "3.12.1", "3.13.0"] {

@@ -43,6 +43,23 @@ fn mistakes_in_settings_say_where_they_are() {
     machine.runs(2, &["config", "show", "--config", "/nowhere.toml"]).says(&["/nowhere.toml"]);
     let file = machine.write("broken.toml", "a = 1\nkill_grace = \n").display().to_string();
     machine.runs(2, &["config", "show", "--config", &file]).says(&[&format!("{file}:2:")]);
+    for (text, said) in [
+        ("a = 1\n", "bad.toml:1:1: there is no setting `a`; `attune config show` lists them all"),
+        (
+            "# é\n  kil_grace = 1\n",
+            "bad.toml:2:3: there is no setting `kil_grace`; did you mean `kill_grace`?",
+        ),
+        ("\n  [kill]\nx = 1\n", "bad.toml:2:4: there is no table `kill`; the only table is `[variables]`"),
+        ("kill_grace = \"soon\"\n", "bad.toml:1:14: `kill_grace` can't be `soon`"),
+    ] {
+        machine.write("bad.toml", text);
+        machine.runs(2, &["config", "show", "--config", "bad.toml"]).says(&[said]);
+    }
+    let set = |text: &str| machine.runs(2, &["config", "show", "--set", text]);
+    set("nosuch=1").says(&["there is no setting `nosuch`; `attune config show` lists them all"]);
+    set("slots=1").says(&["there is no setting `slots`; did you mean `worker_slots`?"]);
+    // It is part of several.
+    set("timeout=1").says(&["there is no setting `timeout`; `attune config show` lists them all"]);
     let machine = machine.and("ATTUNE_DATA_DIR", "relative");
     machine.runs(2, &["run", "examples.greet"]).says(&["$ATTUNE_DATA_DIR", "absolute path"]);
 }

@@ -2,6 +2,7 @@
 //! engine alike.
 
 mod cache;
+mod connection;
 mod model;
 mod packs;
 mod programs;

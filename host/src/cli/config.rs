@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, table};
-use super::printable::printable;
+use crate::printable::printable;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::failure::Failed;
 use super::options::{Options, When};
-use super::printable::{json, printable};
+use crate::printable::{json, printable};
 
 /// Where and how a command prints.
 #[derive(Clone, Debug)]

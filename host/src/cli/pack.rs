@@ -1,5 +1,7 @@
 //! `attune pack`: installing, inspecting, checking and writing packs.
 
+mod show;
+
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,15 +17,11 @@ use super::runtime::{installations, open_worker};
 use crate::detection::{self, Freshness};
 use crate::pack::bundle::{Bundle, BundleError};
 use crate::pack::install::{self, Approve, InstallError, Installed};
-use crate::pack::problem::Problems;
-use crate::pack::{Action, Grants, embedded, scaffold};
+use crate::pack::problem::{Problems, counted};
+use crate::pack::{Grants, embedded, scaffold};
 use crate::reference::{PackRef, RuntimeRef};
-use crate::store::action::ActionRow;
-use crate::store::bell::Bell;
 use crate::store::change::ChangeError;
 use crate::store::installation::FoundInstallation;
-use crate::store::pack::{PackRow, PluginRow};
-use crate::store::sensor::SensorRow;
 use crate::worker::Worker;
 
 #[derive(Debug, Subcommand)]
@@ -72,7 +70,7 @@ impl Pack {
         match &self {
             Self::Install { path, approve } => install_from(&worker, path, *approve, output).await?,
             Self::List => list(&worker, output).await?,
-            Self::Show { pack } => show(&worker, pack, output).await?,
+            Self::Show { pack } => show::show(&worker, pack, output).await?,
             Self::Validate { path } => validate(&worker, path, output).await?,
             Self::Remove { pack } => remove(&worker, pack, output).await?,
             Self::New { .. } => {}
@@ -86,6 +84,9 @@ fn new(name: &PackRef, parent: Option<&Path>, output: &Output) -> Result<Exit, F
     #[derive(Serialize)]
     struct Written<'a> {
         path: &'a Path,
+    }
+    if embedded::embedded().iter().any(|pack| pack.name == name.as_str()) {
+        output.warn(&format!("a pack `{name}` comes with Attune; installing this one replaces it"));
     }
     let parent = parent.unwrap_or(Path::new("."));
     let folder = scaffold::scaffold(parent, name).map_err(|error| Failed::new(Exit::Input, error))?;
@@ -142,9 +143,7 @@ pub(super) fn install_failed(error: InstallError) -> Failed {
 }
 
 fn problems_failed(problems: &Problems, colour: bool) -> Failed {
-    let count = problems.len();
-    let what = if count == 1 { "a mistake".to_owned() } else { format!("{count} mistakes") };
-    Failed::message(Exit::Input, format!("the pack has {what}")).report(problems.render(colour))
+    Failed::message(Exit::Input, format!("the pack has {problems}")).report(problems.render(colour))
 }
 
 #[derive(Serialize)]
@@ -297,88 +296,9 @@ async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
     Ok(())
 }
 
-#[derive(Serialize)]
-struct PackView {
-    #[serde(flatten)]
-    pack: PackRow,
-    runtimes: Vec<RuntimeRef>,
-    actions: Vec<Action>,
-    sensors: Vec<crate::pack::Sensor>,
-    components: Vec<PluginRow>,
-}
-
 fn no_pack(pack: &PackRef) -> Failed {
     Failed::message(Exit::NotFound, format!("there is no pack `{pack}`"))
         .hint("`attune pack list` shows what is installed")
-}
-
-async fn show(worker: &Worker, reference: &PackRef, output: &Output) -> Result<(), Failed> {
-    let pack = worker.store.pack(reference).await?.ok_or_else(|| no_pack(reference))?;
-    let view = PackView {
-        runtimes: worker.store.runtimes_of(reference).await?,
-        actions: worker
-            .store
-            .actions(Some(reference))
-            .await?
-            .into_iter()
-            .map(|ActionRow { action, .. }| action)
-            .collect(),
-        sensors: worker
-            .store
-            .sensors(Some(reference))
-            .await?
-            .into_iter()
-            .map(|SensorRow { sensor, .. }| sensor)
-            .collect(),
-        components: worker.store.plugins_of(reference).await?,
-        pack,
-    };
-    output.data(&view, || describe(&view))?;
-    Ok(())
-}
-
-fn describe(view: &PackView) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        if !value.trim().is_empty() {
-            // Writing to a string can't fail.
-            let _ = writeln!(text, "{name:<14}{}", value.trim());
-        }
-    };
-    line("pack", view.pack.reference.as_str());
-    line("label", &view.pack.label);
-    line("description", view.pack.description.as_deref().unwrap_or_default());
-    line("version", &view.pack.version);
-    line("author", view.pack.author.as_deref().unwrap_or_default());
-    line("tags", &view.pack.tags.join(", "));
-    line("digest", &view.pack.digest);
-    line("from", &view.pack.source);
-    line("installed", &view.pack.installed_at.to_rfc3339());
-    for runtime in &view.runtimes {
-        line("runtime", &runtime.to_string());
-    }
-    for component in &view.components {
-        line(
-            "component",
-            &format!("{:<14}{} bytes, sha256 {}", component.name, component.size, short(&component.sha256)),
-        );
-    }
-    if !view.actions.is_empty() {
-        text.push('\n');
-        text.push_str(&table(
-            ["ACTION", "RUNTIME", "ASKS FOR", "LABEL"],
-            view.actions.iter().map(|action| {
-                let constraint = action.program.constraint.as_ref().map(ToString::to_string);
-                [
-                    action.reference.to_string(),
-                    action.program.runtime.clone(),
-                    constraint.unwrap_or_else(|| "-".to_owned()),
-                    action.label.clone(),
-                ]
-            }),
-        ));
-    }
-    text
 }
 
 /// What is known of a pack that was read: whether it can be installed, and every mistake.
@@ -426,12 +346,12 @@ async fn validate(worker: &Worker, path: &Path, output: &Output) -> Result<(), F
             };
             output.data(&validity, || {
                 format!(
-                    "{} {} is a valid pack: {} runtimes, {} actions, {} sensors",
+                    "{} {} is a valid pack: {}, {}, {}",
                     pack.reference,
                     pack.version,
-                    pack.runtimes.len(),
-                    pack.actions.len(),
-                    pack.sensors.len()
+                    counted(pack.runtimes.len(), "runtime"),
+                    counted(pack.actions.len(), "action"),
+                    counted(pack.sensors.len(), "sensor")
                 )
             })?;
             Ok(())
@@ -455,7 +375,6 @@ async fn remove(worker: &Worker, pack: &PackRef, output: &Output) -> Result<(), 
         }
         error => Failed::new(Exit::Failure, error),
     })?;
-    worker.store.ring(Bell::Packs).await;
     let folder = worker.settings.packs_dir.join(pack.as_str());
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(|error| {

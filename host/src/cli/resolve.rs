@@ -8,7 +8,7 @@ use super::output::{Output, Tone};
 use super::runtime::{detection_failed, open_worker};
 use crate::execution::choice::{Asked, ChoiceError, choose};
 use crate::reference::ActionRef;
-use crate::selection::{Candidate, Selection, SelectionView, Wanted, select, table};
+use crate::selection::{Selection, SelectionView, Wanted, candidates, select, table};
 use crate::store::runtime::RuntimeRow;
 use crate::version::constraint::{Constraint, ConstraintError, UnknownAlias};
 use crate::worker::{RuntimeError, Worker};
@@ -59,17 +59,16 @@ impl Resolve {
 
     fn among_given(&self, output: &Output) -> Result<Exit, Failed> {
         let constraint = self.what.as_deref().map(parse).transpose()?;
-        let range = constraint
-            .as_ref()
-            .map(|constraint| constraint.resolve(&[]))
-            .transpose()
-            .map_err(alias_failed)?;
-        let candidates = self
-            .candidate
-            .iter()
-            .map(|text| text.parse::<Candidate>())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| Failed::new(Exit::Input, error))?;
+        let range =
+            constraint.as_ref().map(|constraint| constraint.resolve(&[])).transpose().map_err(|unknown| {
+                let message = format!("only a runtime knows what `{}` stands for", unknown.alias);
+                Failed::message(Exit::Input, message)
+                    .hint("choose among what is installed of one: --runtime RUNTIME instead of --candidate")
+            })?;
+        let candidates = candidates(&self.candidate).map_err(|error| {
+            let hint = error.hint();
+            Failed::new(Exit::Input, error).hint(hint)
+        })?;
         let variant = self.variant.as_deref();
         let selection = select(&candidates, Wanted { range: range.as_ref(), variant });
         show(&selection, output)
@@ -135,7 +134,7 @@ pub(super) fn parse(text: &str) -> Result<Constraint, Failed> {
 
 fn constraint_failed(error: &ConstraintError) -> Failed {
     let hint = error.hint.clone();
-    let failed = Failed::message(Exit::Input, format!("`{}` is not a constraint", error.text))
+    let failed = Failed::message(Exit::Input, format!("`{}` is not a constraint", error.beginning()))
         .report(error.rendered());
     with_hint(failed, hint.filter(|hint| !failed_says(error, hint)))
 }

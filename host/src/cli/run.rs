@@ -13,7 +13,6 @@ use super::interruption;
 use super::options::Options;
 use super::output::{Output, Tone};
 use super::preview::preview;
-use super::printable::printable;
 use super::printer::Printer;
 use super::progress::Progress;
 use super::queued::{self, Place};
@@ -26,7 +25,9 @@ use crate::execution::choice::{Choice, ChoiceError};
 use crate::execution::launch::LaunchError;
 use crate::execution::{self, AskError, Event, ExecutionError, Given, Outcome, Request, Status};
 use crate::nearest::nearest_name;
+use crate::printable::printable;
 use crate::reference::ActionRef;
+use crate::secret::SecretsFileError;
 use crate::selection::{Reason, SelectionView};
 use crate::settings::duration;
 use crate::worker::Worker;
@@ -368,10 +369,20 @@ pub(super) async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
         }
         AskError::Runtime(error) => unknown_runtime(error),
         AskError::Files(_) | AskError::Store(_) => Failed::new(Exit::Failure, error),
-        AskError::MissingSecrets(_) | AskError::SecretsFile(_) => Failed::new(Exit::Input, error)
+        AskError::MissingSecrets(_) => Failed::new(Exit::Input, error)
             .hint("give them in a file: --secrets FILE, or the setting `secrets_file`"),
+        AskError::SecretsFile(SecretsFileError::Io { .. }) => Failed::new(Exit::Input, error)
+            .hint("the file is what --secrets FILE names, or else the setting `secrets_file`"),
+        AskError::SecretsFile(SecretsFileError::Malformed { .. }) => Failed::new(Exit::Input, error)
+            .hint("write each secret as its name and a text: `api_token: \"…\"` in YAML"),
         AskError::Alias(unknown) => alias_failed(unknown),
-        AskError::Disabled { .. }
+        // What would be right is part of the message.
+        AskError::SecretsFile(
+            SecretsFileError::Readable { .. }
+            | SecretsFileError::TooLarge { .. }
+            | SecretsFileError::UnknownFormat { .. },
+        )
+        | AskError::Disabled { .. }
         | AskError::NoVersions { .. }
         | AskError::Parameters(_)
         | AskError::Encode(_)

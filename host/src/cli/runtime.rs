@@ -14,6 +14,7 @@ use super::shape::object;
 use crate::detection::{self, DetectionError, Freshness};
 use crate::installation::{Check, CheckOutcome};
 use crate::nearest::did_you_mean;
+use crate::store::bell::Bell;
 use crate::store::installation::{FoundInstallation, InstallationStatus};
 use crate::store::runtime::RuntimeRow;
 use crate::worker::{RuntimeError, Start, Worker, WorkerError};
@@ -150,7 +151,12 @@ async fn current(
     output: &Output,
 ) -> Result<(RuntimeRow, Vec<FoundInstallation>), Failed> {
     let found = match detection::detect(worker, &runtime, Freshness::IfChanged).await {
-        Ok(detected) => detected.installations,
+        Ok(detected) => {
+            if detected.looked {
+                worker.store.ring(Bell::Runnable).await;
+            }
+            detected.installations
+        }
         Err(error) => {
             output.warn(&format!("can't look for {}: {error}", runtime.runtime.reference));
             worker.store.installations(worker.id, runtime.id).await?
@@ -287,6 +293,8 @@ async fn look(
         found.push((runtime, detected.map(|detected| detected.installations)));
     }
     progress.end();
+    // Also if nothing was new here: it may be to a worker that has looked before.
+    worker.store.ring(Bell::Runnable).await;
     let looked = found
         .iter()
         .map(|(runtime, found)| Looked {

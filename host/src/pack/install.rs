@@ -17,7 +17,6 @@ use super::{Component, Grants, Known, KnownRuntime, Loaded, Pack, PluginDeclarat
 use crate::plugin::{Cause, ComponentSource, Function, PluginError, RuntimePlugin, Wasm};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::StoreError;
-use crate::store::bell::Bell;
 use crate::store::pack::{Approval, PackInstall, PluginRow, RuntimeInstall};
 use crate::store::runtime::RuntimeRow;
 use crate::worker::{Worker, keep_component};
@@ -29,7 +28,7 @@ pub enum InstallError {
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// The pack has mistakes.
-    #[error("the pack has {}", count(.0.len()))]
+    #[error("the pack has {0}")]
     Problems(Problems),
     /// A component can't be used.
     #[error(transparent)]
@@ -64,10 +63,6 @@ pub enum InstallError {
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-fn count(problems: usize) -> String {
-    if problems == 1 { "a mistake".to_owned() } else { format!("{problems} mistakes") }
 }
 
 /// Who agrees to what components ask for.
@@ -225,7 +220,6 @@ pub async fn install(
     let replaced = worker.store.pack(&pack.reference).await?.map(|pack| pack.digest);
     let install = PackInstall { pack: &pack, source, plugins: &plugins, runtimes: &runtimes };
     worker.store.install_pack(&install).await?;
-    worker.store.ring(Bell::Packs).await;
     tracing::info!(pack.r#ref = %pack.reference, pack.digest = %pack.digest, "installed a pack");
     Ok(Installed { replaced: replaced.filter(|digest| *digest != pack.digest), pack })
 }

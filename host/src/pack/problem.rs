@@ -186,7 +186,6 @@ impl Problems {
             // Writing to a string can't fail.
             let _ = write!(text, "{} more in {path}\n\n", count - SHOWN_MAX);
         }
-        text.push_str(&self.to_string());
         text
     }
 
@@ -206,13 +205,14 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |number: usize, noun: &str| match number {
-            1 => format!("1 {noun}"),
-            _ => format!("{number} {noun}s"),
-        };
         let files: BTreeSet<_> = self.problems.iter().map(|problem| &problem.path).collect();
-        write!(formatter, "{} in {}", count(self.len(), "problem"), count(files.len(), "file"))
+        write!(formatter, "{} in {}", counted(self.len(), "mistake"), counted(files.len(), "file"))
     }
+}
+
+/// So many of a thing.
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 impl std::error::Error for Problems {}
@@ -366,7 +366,7 @@ mod tests {
         problems.add_file("a.yaml", "of a file", "help");
         let order: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
         assert_eq!(order, ["of a file", "first", "second"]);
-        assert_eq!(problems.to_string(), "3 problems in 2 files");
+        assert_eq!(problems.to_string(), "3 mistakes in 2 files");
     }
 
     #[test]
@@ -398,7 +398,8 @@ mod tests {
         }
         let rendered = problems.render(false);
         assert_eq!(rendered.matches("` is wrong").count(), SHOWN_MAX);
-        assert!(rendered.ends_with("50 more in a.yaml\n\n150 problems in 1 file"), "{rendered}");
+        assert!(rendered.ends_with("\n\n50 more in a.yaml\n\n"), "{rendered}");
+        assert_eq!(problems.to_string(), "150 mistakes in 1 file");
         assert!(problems.iter().all(|problem| problem.message.chars().count() == MESSAGE_MAX + 1));
     }
 

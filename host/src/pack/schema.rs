@@ -1,5 +1,8 @@
 //! JSON Schemas that a pack declares: checked when it is loaded, so that executions can rely on them.
 
+mod defaults;
+
+use jsonschema::PatternOptions;
 use serde_json::Value as Json;
 
 use super::decode;
@@ -45,7 +48,8 @@ pub(crate) fn schema(element: &Element, report: &mut Report<'_>) -> Option<Json>
         return None;
     }
     // What the schema of schemas can't see: references and patterns.
-    if let Err(error) = jsonschema::validator_for(&schema) {
+    let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+    if let Err(error) = options.build(&schema) {
         let at = element.at_pointer(error.instance_path().as_str());
         let (span, message, help) = match outside(element) {
             Some((at, reference)) => (
@@ -67,6 +71,7 @@ pub(crate) fn schema(element: &Element, report: &mut Report<'_>) -> Option<Json>
         report.add(span, message, help);
         return None;
     }
+    defaults::check(&schema, element, report);
     Some(schema)
 }
 

@@ -11,7 +11,12 @@ const COUNT_MAX: usize = 10_000;
 /// Gives every absent property its default, in objects within objects and arrays too. An object that is
 /// itself absent and has no default stays absent: whether it is wanted is for the caller to say.
 pub(super) fn fill_in(schema: &Json, value: &mut Json) {
-    Filling { root: schema, left: COUNT_MAX }.fill(schema, value, 0);
+    fill_in_part(schema, schema, value);
+}
+
+/// The same by a part of the schema `root`.
+pub(crate) fn fill_in_part(root: &Json, part: &Json, value: &mut Json) {
+    Filling { root, left: COUNT_MAX }.fill(part, value, 0);
 }
 
 struct Filling<'a> {

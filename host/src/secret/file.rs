@@ -33,6 +33,9 @@ impl Secrets {
         let file = File::open(path).map_err(failed)?;
         // Of the open file: the path may lead to another one a moment later.
         let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        }
         let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(SecretsFileError::Readable { path: path.to_owned(), mode });
@@ -120,7 +123,10 @@ mod tests {
         assert!(matches!(error, SecretsFileError::UnknownFormat { .. }), "{error}");
         let error = read("s.json", &" ".repeat(1024 * 1024 + 1), 0o600).expect_err("large");
         assert!(matches!(error, SecretsFileError::TooLarge { .. }), "{error}");
-        let error = Secrets::from_file(Path::new("/no/such.json")).expect_err("no file");
-        assert!(matches!(error, SecretsFileError::Io { .. }), "{error}");
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in [Path::new("/no/such.json"), folder.path()] {
+            let error = Secrets::from_file(path).expect_err("no file");
+            assert!(matches!(error, SecretsFileError::Io { .. }), "{error}");
+        }
     }
 }

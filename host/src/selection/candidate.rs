@@ -59,6 +59,14 @@ pub enum InvalidCandidate {
         /// What was read.
         flag: String,
     },
+    /// Two candidates are the default.
+    #[error("`{text}` is a second default, after `{first}`")]
+    SecondDefault {
+        /// The whole text.
+        text: String,
+        /// That of the first.
+        first: String,
+    },
     /// A flag is there twice.
     #[error("`{text}` says `{flag}` twice")]
     Repeated {
@@ -81,9 +89,30 @@ impl InvalidCandidate {
                 "flags are `default` and `unavailable`, joined by commas: `3.12.1=default,unavailable`"
                     .to_owned()
             }
+            Self::SecondDefault { .. } => {
+                "a runtime has one default at most: take `default` from one of the two".to_owned()
+            }
             Self::Repeated { flag, .. } => format!("write `{flag}` once"),
         }
     }
+}
+
+/// Reads candidates, of which one may be the default.
+pub fn candidates(texts: &[String]) -> Result<Vec<Candidate>, InvalidCandidate> {
+    let mut first = None;
+    let mut read = |text: &String| {
+        let candidate = text.parse::<Candidate>()?;
+        match (candidate.is_default(), first.as_ref()) {
+            (true, Some(first)) => {
+                let (text, first) = (text.clone(), String::clone(first));
+                return Err(InvalidCandidate::SecondDefault { text, first });
+            }
+            (true, None) => first = Some(text.clone()),
+            (false, _) => {}
+        }
+        Ok(candidate)
+    };
+    texts.iter().map(&mut read).collect()
 }
 
 /// Reads `3.12.1`, `3.11.7=default`, `3.14=unavailable` or `3.11.7=default,unavailable`.

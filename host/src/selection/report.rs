@@ -1,6 +1,7 @@
 //! A selection as a table for people: one line for each candidate, best first, with its reason.
 
 use super::{Candidate, Selection};
+use crate::printable::one_line;
 
 /// Columns are two spaces apart, lines have no trailing spaces. Colours and warnings are the caller's.
 #[must_use]
@@ -17,7 +18,8 @@ pub fn table(selection: &Selection) -> String {
             candidate.path.display().to_string(),
             judged.reason.to_string(),
         ]
-        .map(|cell| printable(&cell))
+        // Paths and the words of failing tools may hold anything.
+        .map(|cell| one_line(&cell).into_owned())
     });
     let rows: Vec<[String; 5]> = std::iter::once(header).chain(rows).collect();
     let shown: &[usize] = if with_paths { &[0, 1, 2, 3, 4] } else { &[0, 1, 2, 4] };
@@ -32,20 +34,6 @@ pub fn table(selection: &Selection) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Paths and the words of failing tools may hold anything, and must neither break the line nor reach
-/// the terminal as commands.
-fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            printable.extend(character.escape_default());
-        } else {
-            printable.push(character);
-        }
-    }
-    printable
 }
 
 fn declared(candidate: &Candidate) -> String {

@@ -324,8 +324,8 @@ fn tables() {
     ");
     let installed = Candidate { path: PathBuf::from("/opt/\u{1b}[2J/interpreter"), ..candidate("3.9.2") };
     insta::assert_snapshot!(table(&select(&[installed], Wanted::default())), @r"
-       version  declared  path                        reason
-    *  3.9.2              /opt/\u{1b}[2J/interpreter  selected
+       version  declared  path                      reason
+    *  3.9.2              /opt/\x1b[2J/interpreter  selected
     ");
     assert_eq!(table(&select(&[], Wanted::default())), "   version  declared  reason\n");
 }

@@ -29,13 +29,15 @@ const AT_ONCE: usize = 4;
 /// A requirement, why it is not satisfied if it isn't, and what was judged.
 type Judgement = (i64, Option<String>, Option<Json>);
 
-/// Looks at once, and again from time to time, since interpreters come and go; and as soon as a pack has changed.
+/// Looks at once, and again from time to time, since interpreters come and go; and as soon as somebody says that something
+/// has changed.
 pub(super) async fn prepare(service: Rc<Service>) {
     let settings = &service.worker.settings;
     let mut look = interval(settings.poll_interval);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut packs = None;
     let mut looked_at = None::<Instant>;
+    let mut is_asked = false;
     // Beside the rest: a build that hangs keeps nothing from being judged.
     let mut building = JoinSet::new();
     let mut is_to_build = false;
@@ -46,7 +48,7 @@ pub(super) async fn prepare(service: Rc<Service>) {
         }
         tokio::select! {
             _ = look.tick() => {}
-            () = service.packs.notified() => {}
+            () = service.runnable.notified() => is_asked = true,
             Some(_) = building.join_next() => continue,
         }
         let installed = match service.worker.store.pack_sources().await {
@@ -57,16 +59,18 @@ pub(super) async fn prepare(service: Rc<Service>) {
             }
         };
         let is_due = looked_at.is_none_or(|time| time.elapsed() >= settings.recheck_interval);
-        if !is_due && installed == packs {
+        if !is_asked && !is_due && installed == packs {
             continue;
         }
         if let Some(installed) = &installed {
             fetch_all(&service.worker, installed).await;
         }
         (packs, looked_at) = (installed, Some(Instant::now()));
-        if let Err(error) = judge_all(&service).await {
+        let judged = judge_all(&service).await;
+        if let Err(error) = &judged {
             tracing::warn!("can't find out what this worker can run: {error}");
         }
+        is_asked = judged.is_err();
         is_to_build = true;
     }
 }

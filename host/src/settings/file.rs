@@ -24,6 +24,10 @@ pub struct Entry {
     pub text: String,
     /// 1-based.
     pub line: usize,
+    /// Of its name, 1-based.
+    pub column: usize,
+    /// Of its value, 1-based.
+    pub value_column: usize,
 }
 
 impl ConfigFile {
@@ -32,6 +36,11 @@ impl ConfigFile {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
         Self::parse(path, &text)
+    }
+
+    /// Where the value of an entry is.
+    pub(super) fn origin(&self, entry: &Entry) -> Origin {
+        Origin::File { path: self.path.clone(), line: entry.line, column: entry.value_column }
     }
 
     /// Reads `text` as if it were the file at `path`.
@@ -50,18 +59,19 @@ impl ConfigFile {
             .map_err(|error| syntax(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
         let mut file = Self { path: path.to_owned(), ..Self::default() };
         for (name, value) in table.into_inner() {
-            let line = position(name.span().start).0;
+            let at = name.span().start;
             let name = name.into_inner().into_owned();
             let span = value.span();
+            let entry = |text| entry(text, position(at), position(span.start).1);
             match (name.as_str(), value.into_inner()) {
                 ("variables", DeValue::Table(table)) => {
                     for (variable, value) in table {
-                        let offset = value.span().start;
-                        let line = position(variable.span().start).0;
+                        let (at, offset) = (variable.span().start, value.span().start);
                         let Some(text) = scalar(value.into_inner()) else {
                             return Err(syntax(offset, "a variable's value is a text".to_owned()));
                         };
-                        file.variables.insert(variable.into_inner().into_owned(), Entry { text, line });
+                        let entry = self::entry(text, position(at), position(offset).1);
+                        file.variables.insert(variable.into_inner().into_owned(), entry);
                     }
                 }
                 (_, DeValue::Array(items)) => {
@@ -70,22 +80,26 @@ impl ConfigFile {
                     let Some(items) = items else {
                         return Err(syntax(span.start, format!("`{name}` is a list of texts")));
                     };
-                    file.entries.insert(name, Entry { text: items.join(","), line });
+                    file.entries.insert(name, entry(items.join(",")));
                 }
                 (_, DeValue::Table(_)) => {
-                    let origin = Origin::File { path: path.to_owned(), line };
-                    return Err(SettingsError::UnknownKey { name, origin });
+                    let message = format!("there is no table `{name}`; the only table is `[variables]`");
+                    return Err(syntax(at, message));
                 }
                 (_, value) => {
                     let Some(text) = scalar(value) else {
                         return Err(syntax(span.start, format!("`{name}` is a text or a number")));
                     };
-                    file.entries.insert(name, Entry { text, line });
+                    file.entries.insert(name, entry(text));
                 }
             }
         }
         Ok(file)
     }
+}
+
+fn entry(text: String, (line, column): (usize, usize), value_column: usize) -> Entry {
+    Entry { text, line, column, value_column }
 }
 
 fn scalar(value: DeValue<'_>) -> Option<String> {

@@ -54,7 +54,7 @@ fn mistakes_say_where_and_what_would_be_right() {
     };
     check(
         &sources("# a comment\nstep_timeuot = 3\n", &[HOME], &[]),
-        "/etc/attune.toml:2: there is no setting `step_timeuot`; did you mean `step_timeout`?",
+        "/etc/attune.toml:2:1: there is no setting `step_timeuot`; did you mean `step_timeout`?",
     );
     check(
         &sources("", &[HOME], &[("colour", "red")]),
@@ -66,7 +66,7 @@ fn mistakes_say_where_and_what_would_be_right() {
     );
     check(
         &sources("data_dir = \"here\"", &[HOME], &[]),
-        "/etc/attune.toml:1: `data_dir` can't be `here`: write an absolute path",
+        "/etc/attune.toml:1:12: `data_dir` can't be `here`: write an absolute path",
     );
     let error = ConfigFile::parse(Path::new("/etc/attune.toml"), "a = 1\nb = [\n").unwrap_err();
     assert!(error.to_string().starts_with("/etc/attune.toml:2:"), "{error}");

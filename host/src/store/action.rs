@@ -78,7 +78,7 @@ impl Store {
         let id = lock_for_new(&mut transaction, Kind::Action, pack.as_str(), &reference).await?;
         lock_runtime(&mut transaction, (&reference, pack), &action.program).await?;
         let revision = put_action(&mut transaction, id, action, true).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -94,7 +94,7 @@ impl Store {
         lock_runtime(&mut transaction, (&reference, pack), &action.program).await?;
         let locked = Kind::Action.lock_for_change(&mut transaction, &reference, expected).await?;
         let revision = put_action(&mut transaction, locked.pack, action, locked.ad_hoc).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -107,7 +107,7 @@ impl Store {
         let mut transaction = self.begin(Durability::Disk).await?;
         let locked = Kind::Action.lock_for_change(&mut transaction, &reference.to_string(), expected).await?;
         transaction.query("delete from action where id = $1").bind(locked.id).execute().await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(())
     }
 }

@@ -12,8 +12,8 @@ use tokio::net::UnixDatagram;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::database::Database;
-use super::{Location, Store};
+use super::database::{Database, Transaction};
+use super::{Location, Result, Store};
 
 /// The channel of notifications on a server.
 const CHANNEL: &str = "attune_queue";
@@ -26,8 +26,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub enum Bell {
     /// The queue has changed.
     Queue,
-    /// A pack was installed or removed.
-    Packs,
+    /// What workers can run may have changed: what is kept of packs, runtimes, versions, actions and sensors, or what is
+    /// installed on a machine.
+    Runnable,
 }
 
 impl Bell {
@@ -35,7 +36,7 @@ impl Bell {
     const fn letter(self) -> &'static str {
         match self {
             Self::Queue => "q",
-            Self::Packs => "p",
+            Self::Runnable => "r",
         }
     }
 }
@@ -44,14 +45,14 @@ impl Bell {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rung {
     pub queue: bool,
-    pub packs: bool,
+    pub runnable: bool,
 }
 
 impl Rung {
     fn add(&mut self, letter: &[u8]) {
         // What is not understood may mean either.
-        self.queue |= letter != Bell::Packs.letter().as_bytes();
-        self.packs |= letter != Bell::Queue.letter().as_bytes();
+        self.queue |= letter != Bell::Runnable.letter().as_bytes();
+        self.runnable |= letter != Bell::Queue.letter().as_bytes();
     }
 }
 
@@ -81,6 +82,13 @@ impl Drop for Socket {
 }
 
 impl Store {
+    /// Commits a change of what workers can run, and has them look at it.
+    pub(super) async fn commit_runnable(&self, transaction: Transaction) -> Result<()> {
+        transaction.commit().await?;
+        self.ring(Bell::Runnable).await;
+        Ok(())
+    }
+
     /// Wakes the services. That it can't is no failure, they are only slower then.
     pub async fn ring(&self, bell: Bell) {
         match &self.database {
@@ -135,11 +143,11 @@ impl Listener {
                     Ok(Some(notification)) => rung.add(notification.payload().as_bytes()),
                     // Another connection in place of one that was lost. What was rung meanwhile is lost as well, so
                     // that counts as rung.
-                    Ok(None) => rung = Rung { queue: true, packs: true },
+                    Ok(None) => rung = Rung { queue: true, runnable: true },
                     // No connection; the next call tries again.
                     Err(_) => {
                         sleep(AGAIN).await;
-                        rung = Rung { queue: true, packs: true };
+                        rung = Rung { queue: true, runnable: true };
                     }
                 }
                 while let Some(notification) = listener.next_buffered() {
@@ -204,10 +212,10 @@ mod tests {
         for _ in 0..3 {
             store.ring(Bell::Queue).await;
         }
-        assert_eq!(one.heard().await, Rung { queue: true, packs: false });
-        store.ring(Bell::Packs).await;
-        assert_eq!(other.heard().await, Rung { queue: true, packs: true });
-        assert_eq!(one.heard().await, Rung { queue: false, packs: true });
+        assert_eq!(one.heard().await, Rung { queue: true, runnable: false });
+        store.ring(Bell::Runnable).await;
+        assert_eq!(other.heard().await, Rung { queue: true, runnable: true });
+        assert_eq!(one.heard().await, Rung { queue: false, runnable: true });
         assert!(timeout(Duration::from_millis(20), one.heard()).await.is_err(), "three times is once");
         drop(one);
         let left = bells(&folder.path().join("attune.db"));

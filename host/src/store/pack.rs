@@ -131,8 +131,8 @@ macro_rules! insert_pack {
     ($conflict:literal) => {
         concat!(
             "insert into pack
-             (ref, label, description, version, author, config_schema, tags, digest, source, installed_at, revision,
-              concurrency)
+             (label, description, version, author, config_schema, tags, concurrency, revision, ref, digest, source,
+              installed_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict (ref) ",
             $conflict
@@ -185,7 +185,7 @@ impl Store {
         for sensor in &install.pack.sensors {
             put_sensor(&mut transaction, pack, sensor, false).await?;
         }
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl Store {
         if inserted.is_none() {
             return Err(ChangeError::Duplicate { kind: Kind::Pack, name: pack.reference.to_string() });
         }
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -214,24 +214,13 @@ impl Store {
         let mut transaction = self.begin(Durability::Disk).await?;
         let locked = Kind::Pack.lock_for_change(&mut transaction, reference.as_str(), expected).await?;
         let revision = Revision::new();
-        transaction
-            .query(
-                "update pack set label = $2, description = $3, version = $4, author = $5, config_schema = $6,
-                 tags = $7, revision = $8, concurrency = $9
-             where id = $1",
-            )
-            .bind(locked.id)
-            .bind(details.label)
-            .bind(details.description)
-            .bind(details.version.to_string())
-            .bind(details.author)
-            .bind(details.config_schema.map(to_json))
-            .bind(to_json(&details.tags))
-            .bind(revision.value())
-            .bind(details.concurrency.map(i64::from))
-            .execute()
-            .await?;
-        transaction.commit().await?;
+        let update = transaction.query(
+            "update pack set label = $1, description = $2, version = $3, author = $4, config_schema = $5, tags = $6,
+                 concurrency = $7, revision = $8
+             where id = $9",
+        );
+        bind_details(update, &details, revision).bind(locked.id).execute().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -260,7 +249,7 @@ impl Store {
             return Err(ChangeError::InUse { kind: Kind::Pack, name, users });
         }
         transaction.query("delete from pack where id = $1").bind(locked.id).execute().await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(())
     }
 
@@ -351,19 +340,20 @@ fn pack_row(row: &Row) -> Result<PackRow> {
 
 fn bind_pack<'e>(insert: Query<'e>, pack: &NewPack<'_>, revision: Revision) -> Query<'e> {
     let NewPack { reference, details, digest, source } = pack;
-    insert
-        .bind(reference.as_str())
+    bind_details(insert, details, revision).bind(reference.as_str()).bind(*digest).bind(*source).bind(now())
+}
+
+/// What a pack says about itself, and the revision: the first eight values.
+fn bind_details<'e>(query: Query<'e>, details: &PackDetails<'_>, revision: Revision) -> Query<'e> {
+    query
         .bind(details.label)
         .bind(details.description)
         .bind(details.version.to_string())
         .bind(details.author)
         .bind(details.config_schema.map(to_json))
         .bind(to_json(&details.tags))
-        .bind(*digest)
-        .bind(*source)
-        .bind(now())
-        .bind(revision.value())
         .bind(details.concurrency.map(i64::from))
+        .bind(revision.value())
 }
 
 async fn put_pack(transaction: &mut Transaction, pack: &NewPack<'_>) -> Result<i64> {

@@ -199,7 +199,7 @@ impl Store {
         let (id, revision) = put_runtime(&mut transaction, pack, runtime, true).await?;
         serve(&mut transaction, id, runtime.plugin.as_ref(), served).await?;
         add_versions(&mut transaction, id, runtime).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -228,7 +228,7 @@ impl Store {
             check_component(&mut transaction, &reference, served).await?;
             serve(&mut transaction, id, runtime.plugin.as_ref(), served).await?;
         }
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -248,7 +248,7 @@ impl Store {
             return Err(ChangeError::InUse { kind: Kind::Runtime, name, users });
         }
         transaction.query("delete from runtime where id = $1").bind(locked.id).execute().await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(())
     }
 }

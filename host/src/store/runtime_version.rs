@@ -121,7 +121,7 @@ impl Store {
         }
         let place = Place { runtime: locked.id, position: AD_HOC_POSITION, ad_hoc: true };
         let revision = put_only_default(&mut transaction, place, runtime, version).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -138,7 +138,7 @@ impl Store {
         lock_versions(&mut transaction, self.engine()).await?;
         let (_, place) = lock_version(&mut transaction, runtime, &version.version, expected).await?;
         let revision = put_only_default(&mut transaction, place, runtime, version).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -155,7 +155,7 @@ impl Store {
         let (id, place) = lock_version(&mut transaction, runtime, version, expected).await?;
         transaction.query("delete from runtime_version where id = $1").bind(id).execute().await?;
         forget_scans(&mut transaction, place.runtime).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(())
     }
 
@@ -170,7 +170,7 @@ impl Store {
             .execute()
             .await?;
         forget_scans(&mut transaction, locked.id).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(deleted)
     }
 
@@ -192,7 +192,7 @@ impl Store {
             .bind(revision.value())
             .execute()
             .await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -202,7 +202,7 @@ impl Store {
         lock_versions(&mut transaction, self.engine()).await?;
         let locked = lock_runtime(&mut transaction, runtime).await?;
         let cleared = clear_default(&mut transaction, locked.id).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(cleared)
     }
 

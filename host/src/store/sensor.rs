@@ -71,7 +71,7 @@ impl Store {
         let id = lock_for_new(&mut transaction, Kind::Sensor, pack.as_str(), &reference).await?;
         lock_runtime(&mut transaction, (&reference, pack), &sensor.program).await?;
         let revision = put_sensor(&mut transaction, id, sensor, true).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -87,7 +87,7 @@ impl Store {
         lock_runtime(&mut transaction, (&reference, pack), &sensor.program).await?;
         let locked = Kind::Sensor.lock_for_change(&mut transaction, &reference, expected).await?;
         let revision = put_sensor(&mut transaction, locked.pack, sensor, locked.ad_hoc).await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(revision)
     }
 
@@ -100,7 +100,7 @@ impl Store {
         let mut transaction = self.begin(Durability::Disk).await?;
         let locked = Kind::Sensor.lock_for_change(&mut transaction, &reference.to_string(), expected).await?;
         transaction.query("delete from sensor where id = $1").bind(locked.id).execute().await?;
-        transaction.commit().await?;
+        self.commit_runnable(transaction).await?;
         Ok(())
     }
 }

@@ -167,7 +167,10 @@ fn read_core(core: &str, start: usize, word: &str, offset: usize) -> Result<Vec<
     let mut position = start;
     for text in &texts {
         let span = position..position + text.len();
-        let part = read_part(text, span.clone())?;
+        let part = read_part(text, span.clone()).map_err(|fault| match letters(core) {
+            Some(hint) if span.end == start + core.len() => fault.hint(hint),
+            _ => fault,
+        })?;
         if let Some(Part::Wildcard) = parts.last() {
             let kept = texts[..parts.len()].join(".");
             return Err(Fault::new(span, format!("`{word}` goes on after a wildcard"))
@@ -181,6 +184,30 @@ fn read_core(core: &str, start: usize, word: &str, offset: usize) -> Result<Vec<
         position = span.end + 1;
     }
     Ok(parts)
+}
+
+/// What was probably meant by letters behind the last number: a prerelease as others write it, or a variant.
+fn letters(core: &str) -> Option<String> {
+    let version = core.trim_end_matches(|last: char| last.is_ascii_digit());
+    let (version, serial) =
+        (version.trim_end_matches(|last: char| last.is_ascii_alphabetic()), &core[version.len()..]);
+    let word = &core[version.len()..core.len() - serial.len()];
+    if word.is_empty() {
+        return None;
+    }
+    let series = Written::read(version, 0).ok().filter(|written| !written.wildcard)?.series?;
+    let name = match word {
+        "a" | "alpha" => "alpha",
+        "b" | "beta" => "beta",
+        "c" | "rc" => "rc",
+        "dev" | "pre" | "preview" => word,
+        // Both a build and an update are written so.
+        _ if serial.is_empty() => return Some(format!("write a variant as `{version}+name`")),
+        _ => return None,
+    };
+    let pre = if serial.is_empty() { name.to_owned() } else { format!("{name}.{serial}") };
+    Prerelease::new(&pre).ok()?;
+    Some(format!("write `{}-{pre}`", series.floor()))
 }
 
 fn is_wildcard(text: &str) -> bool {

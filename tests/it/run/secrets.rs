@@ -67,7 +67,18 @@ fn without_them_nothing_runs() {
     let machine = machine();
     machine.runs(2, &["run", "vault.length"]).says(&["token", "--secrets FILE"]);
     fs::set_permissions(machine.at("secrets.yaml"), fs::Permissions::from_mode(0o644)).expect("a mode");
-    machine.runs(2, &["run", "vault.length", "--secrets", "secrets.yaml"]).says(&["chmod 600"]);
+    let output = machine.runs(2, &["run", "vault.length", "--secrets", "secrets.yaml"]);
+    output.says(&["chmod 600"]);
+    assert!(!output.stderr.contains("hint:"), "the message says it all: {output}");
+    let absent = machine.runs(2, &["run", "vault.length", "--secrets", "gone.yaml"]);
+    absent.says(&["cannot read `gone.yaml`: No such file", "hint: the file is what --secrets FILE names"]);
+    let folder = machine.runs(2, &["run", "vault.length", "--secrets", "packs"]);
+    folder.says(&["cannot read `packs`: is a directory"]);
+    machine.write("secrets.yaml", "token: [1]\n");
+    let file = machine.at("secrets.yaml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let output = machine.runs(2, &["run", "vault.length", "--secrets", "secrets.yaml"]);
+    output.says(&["is not a map of names to texts", "hint: write each secret as its name and a text"]);
 }
 
 #[test]

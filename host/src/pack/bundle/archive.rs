@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use tar::{Archive, Builder, Entry, EntryType, Header};
 
 use super::{BUNDLE_BYTES_MAX, Bundle, BundleEntry, BundleError, ENTRIES_MAX, ENTRY_BYTES_MAX, RATIO_MAX};
+use crate::printable::one_line;
 
 /// Small archives compress well without meaning harm: the ratio counts from here.
 const RATIO_FROM: u64 = 4 * 1024 * 1024;
@@ -105,7 +106,7 @@ fn read_entries(reader: &mut Archive<impl Read>, archive: &Path) -> Result<Bundl
             Ok(Some(path)) => path,
             Ok(None) => continue,
             Err(error @ BundleError::InvalidPath { .. }) => {
-                let written = String::from_utf8_lossy(&entry.path_bytes()).escape_debug().to_string();
+                let written = one_line(&String::from_utf8_lossy(&entry.path_bytes())).into_owned();
                 bundle.note(&written, error)?;
                 continue;
             }
@@ -125,7 +126,7 @@ fn read_entries(reader: &mut Archive<impl Read>, archive: &Path) -> Result<Bundl
             EntryType::Symlink | EntryType::Link => Err(BundleError::Link { path: path.clone() }),
             _ => Err(BundleError::Special { path: path.clone() }),
         };
-        inserted.or_else(|error| bundle.note(&path.escape_debug().to_string(), error))?;
+        inserted.or_else(|error| bundle.note(&one_line(&path), error))?;
     }
     Ok(bundle)
 }
@@ -134,7 +135,7 @@ fn read_entries(reader: &mut Archive<impl Read>, archive: &Path) -> Result<Bundl
 fn entry_path(entry: &Entry<'_, impl Read>) -> Result<Option<String>, BundleError> {
     let bytes = entry.path_bytes();
     let Ok(written) = std::str::from_utf8(&bytes) else {
-        let path = String::from_utf8_lossy(&bytes).escape_debug().to_string();
+        let path = one_line(&String::from_utf8_lossy(&bytes)).into_owned();
         return Err(BundleError::InvalidPath { path, reason: "it is not UTF-8" });
     };
     let path = written.strip_prefix("./").unwrap_or(written);

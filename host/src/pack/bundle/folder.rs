@@ -11,6 +11,7 @@ use ignore::{DirEntry, WalkBuilder};
 use rustix::fs::{Mode, OFlags, open, openat};
 
 use super::{Bundle, BundleEntry, BundleError, ENTRY_BYTES_MAX, Unfit};
+use crate::printable::one_line;
 
 /// A file with rules like those of git, in any folder of the pack.
 const IGNORE_FILE: &str = ".attuneignore";
@@ -63,7 +64,7 @@ fn read_entry(
     let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
     let Some(kind) = entry.file_type().filter(|_| entry.depth() > 0) else { return Ok(()) };
     let Some(path) = relative.to_str() else {
-        let path = String::from_utf8_lossy(relative.as_os_str().as_bytes()).escape_debug().to_string();
+        let path = one_line(&String::from_utf8_lossy(relative.as_os_str().as_bytes())).into_owned();
         return bundle.note(&path.clone(), BundleError::InvalidPath { path, reason: "it is not UTF-8" });
     };
     let inserted = if kind.is_symlink() {
@@ -78,7 +79,7 @@ fn read_entry(
     } else {
         Err(BundleError::Special { path: path.to_owned() })
     };
-    inserted.or_else(|error| bundle.note(&path.escape_debug().to_string(), error))
+    inserted.or_else(|error| bundle.note(&one_line(path), error))
 }
 
 /// Notes what the walk says of a folder that can't be listed, or of a file of ignore rules.
@@ -238,6 +239,20 @@ mod tests {
             assert_eq!((path.as_str(), message.as_str()), ("x", expected), "{name}");
             assert!(bundle.is_unfit("x") && bundle.is_unfit("x/y") && !bundle.is_unfit("xy"), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_unfit_is_found_by_its_path_whatever_that_holds() {
+        let folder = folder(&[("pack.yaml", "x")]);
+        for name in ["it's \"so\"", "é\u{301}"] {
+            symlink("/etc", folder.path().join(name)).expect("a link");
+            let bundle = Bundle::from_dir(folder.path()).expect("a bundle");
+            assert!(bundle.is_unfit(name), "{:?}", bundle.unfit());
+        }
+        symlink("/etc", folder.path().join("\u{1b}[2J\n")).expect("a link");
+        let bundle = Bundle::from_dir(folder.path()).expect("a bundle");
+        let shown = bundle.unfit().iter().map(|unfit| unfit.path.as_str()).collect::<Vec<_>>();
+        assert!(shown.contains(&"\\x1b[2J\\n"), "{shown:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which relative paths a file of a pack may have.
 
 use super::BundleError;
+use crate::printable::one_line;
 
 /// What most file systems allow for one name.
 const NAME_BYTES_MAX: usize = 255;
@@ -25,7 +26,7 @@ pub(super) fn check(path: &str) -> Result<(), BundleError> {
             None => return Ok(()),
         }
     };
-    Err(BundleError::InvalidPath { path: path.escape_debug().to_string(), reason })
+    Err(BundleError::InvalidPath { path: one_line(path).into_owned(), reason })
 }
 
 fn name_fault(name: &str) -> Option<&'static str> {

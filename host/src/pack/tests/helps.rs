@@ -24,6 +24,11 @@ fn of_an_action() {
         ("env: {A: b}", "did you mean `env_vars`?"),
         ("label: 3", "put quotes around it: `\"3\"`"),
         ("label: a: b", "put quotes around it: `\"a: b\"`"),
+        ("output_schema: {type: string, default: 3}", "put quotes around it: `\"3\"`"),
+        (
+            "output_schema: {type: integer, default: many}",
+            "write a value that the schema allows, or correct the schema",
+        ),
         ("label: @a", "put quotes around it: `\"@a\"`"),
         ("label: @a\"b", "put quotes around it: `'@a\"b'`"),
         ("label: \"a", "close the quote that opens here or on a line before"),
@@ -194,9 +199,9 @@ fn of_aliases() {
     assert_eq!(
         said,
         [
-            "actions/greet.yaml:3:20: `demo.lua` can't resolve the constraint: `lts/irn` is not an alias of this runtime; did you mean `lts/iron`? known aliases: lts/iron, odd",
+            "actions/greet.yaml:3:20: `demo.lua` can't resolve the constraint: `lts/irn` stands for no version of this runtime; did you mean `lts/iron`? known aliases: lts/iron, odd",
             "actions/greet.yaml:3:20: whether `demo.lua` has the alias `lts/irn` can't be told: it crashed; mend the runtime's component, or write a range instead",
-            "sensors/clock.yaml:4:18: `demo.lua` can't resolve the constraint: `latest` is not an alias of this runtime; known aliases: lts/iron, odd",
+            "sensors/clock.yaml:4:18: `demo.lua` can't resolve the constraint: `latest` stands for no version of this runtime; known aliases: lts/iron, odd",
             "sensors/clock.yaml:4:18: whether `demo.lua` has the alias `latest` can't be told: it crashed; mend the runtime's component, or write a range instead",
         ]
     );

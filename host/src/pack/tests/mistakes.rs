@@ -485,11 +485,71 @@ fn of_schemas() {
             "5:40: `file:///etc/passwd` is not in this JSON Schema, and nothing is read from elsewhere",
         ),
         ("output_schema: {type: string, pattern: \"(\"}", "5:40: the JSON Schema can't be used"),
+        // A back-reference needs more than linear time, and is refused when the action runs.
+        ("output_schema: {type: string, pattern: '(a)\\1'}", "5:40: the JSON Schema can't be used"),
     ] {
         let text = format!("{ACTION}{line}\n");
         let found = lines(&[("actions/greet.yaml", text.as_bytes())]);
         let expected = format!("actions/greet.yaml:{expected}");
         assert!(matches!(found.as_slice(), [only] if only.starts_with(&expected)), "{line}: {found:#?}");
+    }
+}
+
+#[test]
+fn of_defaults() {
+    let parameters = |properties: &str| format!("parameters: {{type: object, properties: {{{properties}}}}}");
+    for (line, expected) in [
+        (
+            parameters("a: {type: integer, default: many}"),
+            "5:69: the default is not what its JSON Schema allows: \"many\" is not of type \"integer\"",
+        ),
+        (
+            parameters("a: {type: string, default: 3}"),
+            "5:68: the default is not what its JSON Schema allows: 3 is not of type \"string\"",
+        ),
+        // The value within the default that is wrong.
+        (
+            parameters("a: {default: [1, x], items: {type: integer}}"),
+            "5:58: the default is not what its JSON Schema allows: \"x\" is not of type \"integer\"",
+        ),
+        // Beside a reference, and where another part of the schema is referred to.
+        (
+            "output_schema: {properties: {\"a/~b\": {$ref: \"#/$defs/s\", default: 3}}, $defs: {s: {type: string}}}"
+                .to_owned(),
+            "5:67: the default is not what its JSON Schema allows: 3 is not of type \"string\"",
+        ),
+        (
+            "output_schema: {$defs: {s: {type: string, default: true}}}".to_owned(),
+            "5:52: the default is not what its JSON Schema allows: true is not of type \"string\"",
+        ),
+        (
+            "output_schema: {items: {anyOf: [{type: object, properties: {c: {enum: [x, y], default: z}}}]}}"
+                .to_owned(),
+            "5:88: the default is not what its JSON Schema allows: \"z\" is not one of \"x\" or \"y\"",
+        ),
+        // What it lacks has no place of its own.
+        (
+            parameters("a: {type: object, required: [b], default: {}}"),
+            "5:83: the default is not what its JSON Schema allows: \"b\" is a required property",
+        ),
+    ] {
+        let text = format!("{ACTION}{line}\n");
+        let found = lines(&[("actions/greet.yaml", text.as_bytes())]);
+        assert_eq!(found, [format!("actions/greet.yaml:{expected}")], "{line}");
+    }
+    for line in [
+        // It is completed before it is checked, as when the action runs.
+        parameters(
+            "a: {type: object, required: [b], default: {}, properties: {b: {type: integer, default: 1}}}",
+        ),
+        // Names of parameters and values that look like keywords.
+        parameters("default: {type: integer, default: 1}, properties: {type: array, default: []}"),
+        parameters("a: {enum: [{default: 1, type: string}], default: {default: 1, type: string}}"),
+        parameters("a: {type: [string, \"null\"], default: null}"),
+        parameters("a: {$ref: \"#\", default: {}}"),
+    ] {
+        let text = format!("{ACTION}{line}\n");
+        good(&[("actions/greet.yaml", &text)]);
     }
 }
 

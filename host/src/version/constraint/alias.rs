@@ -26,7 +26,7 @@ impl UnknownAlias {
             None if self.known.is_empty() => {
                 format!("`{}` is neither a version nor an alias, this runtime has no aliases", self.alias)
             }
-            None => format!("`{}` is not an alias of this runtime", self.alias),
+            None => format!("`{}` stands for no version of this runtime", self.alias),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Why a text is not a constraint, and how to show it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range as Span;
 
 use crate::version::fault::Fault;
 
-/// Characters of the text that a rendering shows; what is longer is an error for its length alone.
-const SHOWN_MAX: usize = 256;
+/// Characters of the text that are shown at once.
+const SHOWN_MAX: usize = 72;
 
 /// Why a text is not a constraint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,14 +40,26 @@ impl ConstraintError {
         self.text.char_indices().take_while(|(start, _)| *start < self.span.start).count() + 1
     }
 
-    /// The text with carets below the mistake, and the hint, for a terminal.
+    /// The text, cut off if it is long.
+    #[must_use]
+    pub fn beginning(&self) -> Cow<'_, str> {
+        match self.text.char_indices().nth(SHOWN_MAX) {
+            Some((end, _)) => format!("{}…", &self.text[..end]).into(),
+            None => self.text.as_str().into(),
+        }
+    }
+
+    /// The text around the mistake with carets below it, and the hint, for a terminal.
     ///
     /// Whatever could move the cursor or take another width than one column is shown by its number.
     #[must_use]
     pub fn rendered(&self) -> String {
-        let mut shown = String::new();
-        let mut carets = String::new();
-        for (start, character) in self.text.char_indices().take(SHOWN_MAX) {
+        let length = self.text.chars().count();
+        let first = if length > SHOWN_MAX { (self.column() - 1).saturating_sub(SHOWN_MAX / 2) } else { 0 };
+        let cut = if first > 0 { "…" } else { "" };
+        let mut shown = cut.to_owned();
+        let mut carets = " ".repeat(cut.chars().count());
+        for (start, character) in self.text.char_indices().skip(first).take(SHOWN_MAX) {
             let before = shown.len();
             if character.is_ascii() && !character.is_ascii_control() {
                 shown.push(character);
@@ -56,7 +69,7 @@ impl ConstraintError {
             let mark = if self.span.contains(&start) { "^" } else { " " };
             carets.push_str(&mark.repeat(shown.len() - before));
         }
-        if self.text.chars().nth(SHOWN_MAX).is_some() {
+        if length > first + SHOWN_MAX {
             shown.push('…');
         } else if self.span.start >= self.text.len() {
             carets.push('^');

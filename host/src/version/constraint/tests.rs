@@ -171,7 +171,7 @@ fn aliases() {
     assert_eq!(Constraint::parse(" lts/jod ").expect("an alias").alias(), Some("lts/jod"));
 
     let unknown = resolve("lts/irn").expect_err("unknown");
-    assert_eq!(unknown.to_string(), "`lts/irn` is not an alias of this runtime");
+    assert_eq!(unknown.to_string(), "`lts/irn` stands for no version of this runtime");
     assert_eq!(
         unknown.hint().as_deref(),
         Some("did you mean `lts/iron`? known aliases: lts, lts/iron, lts/jod, odd, bad")

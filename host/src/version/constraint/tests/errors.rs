@@ -29,12 +29,20 @@ fn versions() {
         "`1000000000000000` is too large",
         "a part of a version has at most 15 digits",
     );
-    check(
-        "3.13t",
-        "t",
-        "`t` follows the number 13",
-        "write a prerelease as `3.14.0-rc.1`, a variant as `3.13+name`",
-    );
+    for (text, rest, number, hint) in [
+        ("3.13t", "t", 13, "write a variant as `3.13+name`"),
+        ("3.13.1t", "t", 1, "write a variant as `3.13.1+name`"),
+        (">=3.13.0rc1", "rc1", 0, "write `3.13.0-rc.1`"),
+        ("3.14a2", "a2", 14, "write `3.14.0-alpha.2`"),
+        ("<3.14b10", "b10", 14, "write `3.14.0-beta.10`"),
+        ("3.14.0alpha", "alpha", 0, "write `3.14.0-alpha`"),
+        ("3.14dev3", "dev3", 14, "write `3.14.0-dev.3`"),
+        ("8u392", "u392", 8, "write a prerelease as `3.14.0-rc.1`, a variant as `3.13+name`"),
+        ("3.14rc01", "rc01", 14, "write a prerelease as `3.14.0-rc.1`, a variant as `3.13+name`"),
+        ("3rc1.2", "rc1", 3, "write a prerelease as `3.14.0-rc.1`, a variant as `3.13+name`"),
+    ] {
+        check(text, rest, &format!("`{rest}` follows the number {number}"), hint);
+    }
     check("3.a", "a", "`a` is not a number", "a version is up to three numbers joined by dots");
     check("tool3.12", "tool3.12", "`tool3.12` is not a version", "write `3.12`");
     check(

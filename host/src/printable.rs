@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 /// Control characters, line ends and tabs apart, as the escapes that stand for them; and those that turn
 /// the direction of what follows, with which a text can look like another.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
@@ -16,9 +16,17 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The same on one line: line ends and tabs are escaped as well.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\n', '\t']) {
+        return printable(text);
+    }
+    Cow::Owned(printable(text).replace('\n', "\\n").replace('\t', "\\t"))
+}
+
 /// The same, but colours and weights are let through, and taken back at the end, and line ends may be of
 /// any kind.
-pub(super) fn coloured(text: &str) -> String {
+pub(crate) fn coloured(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     let mut is_coloured = false;
@@ -45,7 +53,7 @@ pub(super) fn coloured(text: &str) -> String {
 }
 
 /// In JSON, which may hold all but the oldest control characters as they are.
-pub(super) fn json(text: String) -> String {
+pub(crate) fn json(text: String) -> String {
     if !text.contains(steers) {
         return text;
     }
@@ -98,6 +106,7 @@ mod tests {
         ] {
             assert_eq!(printable(text), expected);
             assert_eq!(coloured(text), expected);
+            assert_eq!(one_line(text), expected.replace('\n', "\\n").replace('\t', "\\t"));
         }
     }
 

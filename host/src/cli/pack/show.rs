@@ -1,0 +1,154 @@
+//! `attune pack show`: what a pack ships, and what its actions run under on this machine now.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{no_pack, short};
+use crate::cli::failure::Failed;
+use crate::cli::output::{Output, table};
+use crate::cli::progress::Progress;
+use crate::execution::choice::{Asked, ChoiceError, choose};
+use crate::pack::{Action, Sensor};
+use crate::reference::{PackRef, RuntimeRef};
+use crate::store::pack::{PackRow, PluginRow};
+use crate::worker::Worker;
+
+#[derive(Serialize)]
+struct PackView {
+    #[serde(flatten)]
+    pack: PackRow,
+    runtimes: Vec<RuntimeRef>,
+    actions: Vec<ActionView>,
+    sensors: Vec<Sensor>,
+    components: Vec<PluginRow>,
+}
+
+#[derive(Serialize)]
+struct ActionView {
+    #[serde(flatten)]
+    action: Action,
+    /// None where the entry point is itself the program.
+    runs_under: Option<RunsUnder>,
+}
+
+/// What an action would be started with now.
+#[derive(Serialize)]
+struct RunsUnder {
+    /// Exact.
+    version: Option<String>,
+    path: Option<PathBuf>,
+    /// Why nothing can be.
+    problem: Option<String>,
+}
+
+impl RunsUnder {
+    fn nothing(problem: &impl ToString) -> Self {
+        Self { version: None, path: None, problem: Some(problem.to_string()) }
+    }
+
+    fn text(&self) -> String {
+        match (&self.version, &self.path, &self.problem) {
+            (Some(version), Some(path), _) => format!("{version} at {}", path.display()),
+            (_, _, Some(problem)) => format!("nothing: {problem}"),
+            (_, _, None) => String::new(),
+        }
+    }
+}
+
+pub(super) async fn show(worker: &Worker, reference: &PackRef, output: &Output) -> Result<(), Failed> {
+    let store = &worker.store;
+    let pack = store.pack(reference).await?.ok_or_else(|| no_pack(reference))?;
+    let mut actions = Vec::new();
+    let progress = Progress::begin(output);
+    for row in store.actions(Some(reference)).await? {
+        progress.say(format!("looking for what {} runs under", row.action.reference));
+        let runs_under = runs_under(worker, &row.action).await;
+        actions.push(ActionView { action: row.action, runs_under });
+    }
+    progress.end();
+    let view = PackView {
+        runtimes: store.runtimes_of(reference).await?,
+        actions,
+        sensors: store.sensors(Some(reference)).await?.into_iter().map(|row| row.sensor).collect(),
+        components: store.plugins_of(reference).await?,
+        pack,
+    };
+    output.data(&view, || describe(&view))?;
+    Ok(())
+}
+
+/// What an action would be started with now. That it can't be is not this command's failure.
+async fn runs_under(worker: &Worker, action: &Action) -> Option<RunsUnder> {
+    let program = &action.program;
+    let runtime = match worker.runtime(&program.runtime, Some(action.reference.pack())).await {
+        Ok(runtime) => runtime,
+        Err(error) => return Some(RunsUnder::nothing(&error)),
+    };
+    let asked = Asked {
+        constraint: program.constraint.as_ref(),
+        variant: program.variant.as_deref(),
+        policy: program.version_policy,
+    };
+    match choose(worker, &runtime, asked).await {
+        Ok(choice) => Some(RunsUnder {
+            version: Some(choice.version.to_string()),
+            path: Some(choice.installation.path),
+            problem: None,
+        }),
+        Err(ChoiceError::Direct { .. }) => None,
+        Err(error) => Some(RunsUnder::nothing(&error)),
+    }
+}
+
+fn describe(view: &PackView) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        if !value.trim().is_empty() {
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "{name:<14}{}", value.trim());
+        }
+    };
+    line("pack", view.pack.reference.as_str());
+    line("label", &view.pack.label);
+    line("description", view.pack.description.as_deref().unwrap_or_default());
+    line("version", &view.pack.version);
+    line("author", view.pack.author.as_deref().unwrap_or_default());
+    line("tags", &view.pack.tags.join(", "));
+    line("concurrency", &view.pack.concurrency.map(|limit| limit.to_string()).unwrap_or_default());
+    line("digest", &view.pack.digest);
+    line("from", &view.pack.source);
+    line("installed", &view.pack.installed_at.to_rfc3339());
+    for runtime in &view.runtimes {
+        line("runtime", &runtime.to_string());
+    }
+    for component in &view.components {
+        line(
+            "component",
+            &format!("{:<14}{} bytes, sha256 {}", component.name, component.size, short(&component.sha256)),
+        );
+    }
+    if !view.actions.is_empty() {
+        text.push('\n');
+        text.push_str(&actions(&view.actions));
+    }
+    text
+}
+
+fn actions(actions: &[ActionView]) -> String {
+    let given = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    table(
+        ["ACTION", "RUNTIME", "ASKS FOR", "CONCURRENCY", "LABEL", "RUNS UNDER NOW"],
+        actions.iter().map(|ActionView { action, runs_under }| {
+            [
+                action.reference.to_string(),
+                action.program.runtime.clone(),
+                given(action.program.constraint.as_ref().map(ToString::to_string)),
+                given(action.concurrency.map(|limit| limit.to_string())),
+                action.label.clone(),
+                given(runs_under.as_ref().map(RunsUnder::text)),
+            ]
+        }),
+    )
+}
