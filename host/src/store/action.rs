@@ -216,6 +216,21 @@ pub(super) async fn put_action(
     Ok(revision)
 }
 
+/// Has what waits in the queue for an action need what the action does.
+pub(super) async fn require_as_now(transaction: &mut Transaction, reference: &ActionRef) -> Result<()> {
+    let row = transaction
+        .query(select_action!("where action.ref = $1"))
+        .bind(reference.to_string())
+        .fetch_optional()
+        .await?;
+    let Some(ActionRow { action, .. }) = row.as_ref().map(action_row).transpose()? else { return Ok(()) };
+    let runtime = meant_runtime(transaction, reference.pack(), &action.program.runtime).await?;
+    match runtime {
+        Some(runtime) => require_anew(transaction, &action, &runtime).await,
+        None => Ok(()),
+    }
+}
+
 fn action_row(row: &Row) -> Result<ActionRow> {
     let timeout: Option<i64> = row.try_get("timeout_ms")?;
     let retries: i64 = row.try_get("retries")?;

@@ -127,16 +127,25 @@ pub struct ExecutionRow {
     pub priority: i64,
     /// Not before.
     pub run_at: DateTime<Utc>,
+    /// Not to be started any more after this.
+    pub deadline_at: Option<DateTime<Utc>>,
     pub cancel_requested: bool,
     /// Whether it came through the queue.
     pub queued: bool,
+    /// Name of the worker that runs it or ran it last, while that is known.
+    pub worker: Option<String>,
     pub parameters: Json,
     /// The constraint that was asked for; empty for none.
     pub constraint: Option<String>,
+    /// None until it is decided what this attempt is run with.
     pub runtime: Option<String>,
+    /// While the runtime is installed.
+    pub runtime_label: Option<String>,
     pub selected_version: Option<String>,
     pub runtime_version: Option<String>,
     pub installation_path: Option<String>,
+    /// Where the installation was found, while its worker has it.
+    pub installation_source: Option<String>,
     pub selection: Option<Json>,
     pub environment_key: Option<String>,
     pub environment_path: Option<String>,
@@ -163,14 +172,28 @@ impl ExecutionRow {
     pub fn last_attempt(&self) -> Attempt {
         Attempt { id: self.id, number: self.attempt }
     }
+
+    /// What went wrong: a class, and a sentence. While it waits or runs, that was in the attempt before.
+    #[must_use]
+    pub fn error(&self) -> Option<(&str, &str)> {
+        let class = self.error_class.as_deref()?;
+        Some((class, self.error_message.as_deref().unwrap_or_default()))
+    }
 }
 
-/// The statement for executions with the constraint that each asked for; what follows says which.
+/// The statement for executions with the constraint that each asked for, and with the names of what ran it; what follows
+/// says which.
 macro_rules! select_execution {
     ($which:literal) => {
         concat!(
-            "select execution.*, requirement.constraint_text as constraint_text from execution
-             left join requirement on requirement.id = execution.requirement ",
+            "select execution.*, requirement.constraint_text as constraint_text, worker.name as worker_name,
+                 (select label from runtime where ref = execution.runtime) as runtime_label,
+                 (select min(source) from runtime_installation as installation
+                  where installation.worker = execution.worker and installation.path = execution.installation_path)
+                     as installation_source
+             from execution
+             left join requirement on requirement.id = execution.requirement
+             left join worker on worker.id = execution.worker ",
             $which
         )
     };
@@ -231,7 +254,7 @@ impl Store {
         const DECIDE: &str = "update execution set
                  runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
                  installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
-                 plugin_digest = $10, sandbox = $11, warnings = $12
+                 plugin_digest = $10, sandbox = $11, warnings = $12, reason = null
              where id = $1 and attempt = $13 and status = 'running' returning id";
         let statement = if is_first { self.database.durable(DECIDE) } else { self.database.query(DECIDE) };
         let decided = statement
@@ -251,6 +274,21 @@ impl Store {
             .fetch_all()
             .await?;
         Ok(!decided.is_empty())
+    }
+
+    /// Says what keeps a running attempt busy, until it is decided what it runs with.
+    pub async fn note_progress(&self, Attempt { id, number }: Attempt, doing: &str) -> Result<()> {
+        self.database
+            .query(
+                "update execution set reason = $3
+             where id = $1 and attempt = $2 and status = 'running' and runtime is null",
+            )
+            .bind(id.0)
+            .bind(number)
+            .bind(doing)
+            .execute()
+            .await?;
+        Ok(())
     }
 
     /// Appends to the log of a running execution, numbered from `sequence` on.
@@ -451,14 +489,18 @@ fn execution_row(row: &Row) -> Result<ExecutionRow> {
         retries: row.try_get("retries")?,
         priority: row.try_get("priority")?,
         run_at: row.try_get("run_at")?,
+        deadline_at: row.try_get("deadline_at")?,
         cancel_requested: !row.is_null("cancel_requested_at")?,
         queued: !row.is_null("request_digest")?,
+        worker: row.try_get("worker_name")?,
         parameters: json(row, "parameters")?,
         constraint: constraint.filter(|text| !text.is_empty()),
         runtime: row.try_get("runtime")?,
+        runtime_label: row.try_get("runtime_label")?,
         selected_version: row.try_get("selected_version")?,
         runtime_version: row.try_get("runtime_version")?,
         installation_path: row.try_get("installation_path")?,
+        installation_source: row.try_get("installation_source")?,
         selection: optional_json(row, "selection")?,
         environment_key: row.try_get("environment_key")?,
         environment_path: row.try_get("environment_path")?,
