@@ -10,6 +10,7 @@ mod model;
 mod monitor;
 mod scheduling;
 mod server;
+mod shown;
 mod traces;
 mod turns;
 
@@ -164,7 +165,7 @@ fn what_waits_is_cancelled_at_once_and_what_runs_in_good_order() {
     Pack::new("queued").shell("long", "", &script).install(&machine);
     let waiting = enqueue(&machine, &["queued.long"]);
     machine.runs(0, &["execution", "cancel", &waiting]).prints(&["is cancelled"]);
-    machine.runs(2, &["execution", "cancel", &waiting]).says(&["has ended before: cancelled"]);
+    machine.runs(2, &["execution", "cancel", &waiting]).says(&["it has ended before, as cancelled"]);
     let service = Service::start(&machine);
     let running = enqueue(&machine, &["queued.long"]);
     let pid = process(&machine, "pid");
