@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::ending::{considered, timing_line};
+use super::ending::{because, considered, timing_line};
 use super::output::{Output, Tone};
 use super::printable::printable;
 use super::queued::Waiting;
@@ -89,6 +89,10 @@ pub(super) fn show(output: &Output, execution: &ExecutionRow) -> String {
     line("runtime", execution.runtime.clone());
     line("version", execution.selected_version.clone());
     line("interpreter", execution.installation_path.clone());
+    line(
+        "because",
+        execution.selection.as_ref().and_then(|view| because(execution.constraint.as_deref(), view)),
+    );
     line("environment", execution.environment_path.clone());
     line("environment key", execution.environment_key.clone());
     line("sandbox", execution.sandbox.clone());

@@ -134,6 +134,7 @@ fn a_failure_is_that_of_its_attempt() {
         "attempt          2 of 2\n",
         "worker           one\n",
         "priority         0\n",
+        "because          no version was asked for",
         "\nerror            nonzero_exit: ",
         "+00:00",
     ]);
