@@ -132,7 +132,7 @@ fn what_is_queued_is_run_and_says_the_same_as_what_is_run_at_once() {
     assert_eq!((&row["result"], &row["attempt"]), (&json!("{\"name\":\"early\"}"), &json!(1)));
     let output = machine.runs(0, &["run", "--queue", "queued.say", "-p", "name=now"]);
     assert_eq!(output.stdout, "{\"name\":\"now\"}\n");
-    output.says(&["oops", "queued.say succeeded", "core.shell"]);
+    output.says(&["oops", "queued.say succeeded", "ran by  Shell "]);
     machine.runs(1, &["run", "--queue", "queued.fail"]).says(&["nonzero_exit", "exit code 3"]);
     assert_eq!(machine.runs(0, &["execution", "watch", &early]).stdout, "{\"name\":\"early\"}\n");
     assert_eq!(machine.json(&["execution", "watch", &early])["status"], "succeeded");
