@@ -216,8 +216,13 @@ pub(super) async fn put_action(
     Ok(revision)
 }
 
-/// Has what waits in the queue for an action need what the action does.
+/// Has what waits in the queue for an action need what the action does: to be called where something comes back into the
+/// queue, since the action may have been changed while it was not in there.
 pub(super) async fn require_as_now(transaction: &mut Transaction, reference: &ActionRef) -> Result<()> {
+    // Whoever changes the action meanwhile finds it in the queue, or has ended before it is read.
+    if Kind::Action.lock(transaction, &reference.to_string()).await?.is_none() {
+        return Ok(());
+    }
     let row = transaction
         .query(select_action!("where action.ref = $1"))
         .bind(reference.to_string())

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::action::require_as_now;
 use super::database::{Engine, Query, Row, Transaction};
 use super::group::Group;
 use super::queue::PRIORITY_STEP;
@@ -312,6 +313,7 @@ impl Store {
     async fn write_ends(&self, ends: &[End]) -> Result<Vec<bool>> {
         if let [end] = ends
             && end.rest.is_empty()
+            && end.ended.retry_at.is_none()
         {
             let finished = finish(self.database.durable(FINISH), end, self.clock()).fetch_all().await?;
             return Ok(vec![!finished.is_empty()]);
@@ -319,12 +321,14 @@ impl Store {
         let mut transaction = self.begin(Durability::Disk).await?;
         let mut were_running = Vec::with_capacity(ends.len());
         for end in ends {
-            let was_running =
-                !finish(transaction.query(FINISH), end, self.clock()).fetch_all().await?.is_empty();
-            if was_running {
+            let finished = finish(transaction.query(FINISH), end, self.clock()).fetch_all().await?;
+            if let Some(row) = finished.first() {
                 insert_log(&mut transaction, end.attempt, end.sequence, &end.rest).await?;
+                if end.ended.retry_at.is_some() {
+                    require_as_now(&mut transaction, &parsed(row, "action")?).await?;
+                }
             }
-            were_running.push(was_running);
+            were_running.push(!finished.is_empty());
         }
         transaction.commit().await?;
         Ok(were_running)
@@ -423,7 +427,7 @@ const FINISH: &str = "update execution set
              else $13 - priority * $15 end,
          reason = $3, result = $4, error_class = $5, error_message = $6, exit_code = $7, output_incomplete = $8,
          warnings = $9, timings = $10, lease_owner = null, lease_expires_at = null
-     where id = $1 and attempt = $12 and status = 'running' returning id";
+     where id = $1 and attempt = $12 and status = 'running' returning action";
 
 fn finish<'e>(
     statement: Query<'e>,

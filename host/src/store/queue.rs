@@ -10,7 +10,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
 
 use super::action::require_as_now;
-use super::change::Kind;
 use super::clock::interval;
 use super::database::{Engine, Row, Transaction};
 use super::execution::{Attempt, attempt_row, trace_context};
@@ -376,22 +375,13 @@ impl Store {
     pub async fn retry_execution(&self, id: ExecutionId) -> Result<bool> {
         let time = self.time().await?;
         let mut transaction = self.begin(Durability::Disk).await?;
-        let row = transaction
-            .query("select action from execution where id = $1")
-            .bind(id.0)
-            .fetch_optional()
-            .await?;
-        let Some(row) = row else { return Ok(false) };
-        let action: ActionRef = parsed(&row, "action")?;
-        // Whoever changes the action either finds it in the queue or has ended.
-        let known = Kind::Action.lock(&mut transaction, &action.to_string()).await?.is_some();
         let rows = transaction
             .query(
                 "update execution set
                  status = 'queued', reason = 'retried', rescues = 0, run_at = $2, rank = $3 - priority * $4,
                  cancel_requested_at = null, deadline_at = null, finished_at = null, lease_owner = null,
                  lease_expires_at = null, result = null, exit_code = null, output_incomplete = false
-             where id = $1 and request_digest is not null and status not in ('queued', 'running') returning id",
+             where id = $1 and request_digest is not null and status not in ('queued', 'running') returning action",
             )
             .bind(id.0)
             .bind(time)
@@ -399,12 +389,8 @@ impl Store {
             .bind(PRIORITY_STEP.num_microseconds())
             .fetch_all()
             .await?;
-        if rows.is_empty() {
-            return Ok(false);
-        }
-        if known {
-            require_as_now(&mut transaction, &action).await?;
-        }
+        let Some(row) = rows.first() else { return Ok(false) };
+        require_as_now(&mut transaction, &parsed(row, "action")?).await?;
         transaction.commit().await?;
         Ok(true)
     }

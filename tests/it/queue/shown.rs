@@ -247,6 +247,20 @@ fn what_is_tried_again_by_hand_needs_what_its_action_does_by_then() {
         let row = becomes(&machine, id, "succeeded");
         assert_eq!((&row["constraint"], &row["selected_version"]), (&json!(constraint), &json!(version)));
     }
+    // One that is tried again by itself goes by that as well.
+    machine.write("gate", "");
+    let first = format!("{}; exit 1", gated(&machine, "began"));
+    tools()
+        .action("fail.sh", "runtime: tool\nretries: 1\nruntime_version: \">=3.12\"", &first)
+        .install(&machine);
+    let id = enqueue(&machine, &["tools.fail"]);
+    process(&machine, "began");
+    tools().action("fail.sh", "runtime: tool\nruntime_version: \"<3.12\"", "echo by now").install(&machine);
+    fs::remove_file(machine.at("gate")).expect("removed");
+    let row = becomes(&machine, &id, "succeeded");
+    assert_eq!((&row["attempt"], &row["constraint"]), (&json!(2), &json!("<3.12")));
+    assert_eq!(row["selected_version"], "3.11.4");
+
     // One that nobody can run any more waits for who can, and takes nobody's word for what it needed before.
     let id = enqueue(&machine, &["tools.fail"]);
     becomes(&machine, &id, "succeeded");
