@@ -5,6 +5,7 @@
 
 mod config;
 mod doctor;
+mod ending;
 mod env;
 mod execution;
 mod failure;
@@ -20,7 +21,9 @@ mod resolve;
 mod run;
 mod runtime;
 mod shape;
+mod shown;
 mod talk;
+mod watch;
 mod worker;
 
 use std::ffi::OsString;

@@ -8,6 +8,17 @@ use crate::pack::{Output, OutputFormat};
 use crate::parameters::{InvalidSchema, Violation, joined, violations};
 use crate::process::{Captured, Ending};
 
+/// No larger result is kept, in bytes: of text as it was printed, of anything else as JSON. The log has it all.
+pub const RESULT_MAX: usize = 1 << 20;
+
+/// What was printed, as a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    pub value: Json,
+    /// How many bytes of text are not in it.
+    pub missing: u64,
+}
+
 /// Why what was printed is not a result. The text is kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResultError {
@@ -20,6 +31,11 @@ pub enum ResultError {
     Incomplete { missing: u64, text: String },
     #[error("the output does not match the schema: {}", joined(.violations))]
     Invalid { violations: Vec<Violation>, text: String },
+    /// What would be left of it if it were cut would be something else.
+    #[error(
+        "the result is {bytes} bytes of JSON, and at most {RESULT_MAX} are kept: print less, or write it to a file and print where that is"
+    )]
+    TooLarge { bytes: usize },
     #[error(transparent)]
     Schema(#[from] InvalidSchema),
 }
@@ -27,26 +43,36 @@ pub enum ResultError {
 /// The result of an action that ended so, having printed this. None if it did not end well: what it
 /// printed is then a log, and no result.
 ///
-/// Text comes without the newline at its end; invalid UTF-8 in it is replaced, and a gap is marked.
-pub fn parse(output: &Output, ending: Ending, stdout: &Captured) -> Result<Option<Json>, ResultError> {
+/// Text comes without the newline at its end; invalid UTF-8 in it is replaced, and a gap is marked, also one that is
+/// made since it is too large.
+pub fn parse(output: &Output, ending: Ending, stdout: &Captured) -> Result<Option<Parsed>, ResultError> {
     if ending != Ending::Exited(0) {
         return Ok(None);
     }
     let value = match output.format {
-        OutputFormat::Text => {
-            let text = stdout.text();
-            text.strip_suffix('\n').map(ToOwned::to_owned).unwrap_or(text).into()
-        }
+        OutputFormat::Text => text(stdout),
         OutputFormat::Json => json(complete(stdout)?)?,
         OutputFormat::Jsonl => lines(complete(stdout)?)?,
         OutputFormat::Yaml => yaml(complete(stdout)?)?,
     };
     let violations = violations(output.schema.as_ref(), &value)?;
-    if violations.is_empty() {
-        Ok(Some(value))
-    } else {
-        Err(ResultError::Invalid { violations, text: stdout.text() })
+    if !violations.is_empty() {
+        return Err(ResultError::Invalid { violations, text: stdout.text() });
     }
+    if output.format == OutputFormat::Text {
+        let kept = stdout.shortened(RESULT_MAX);
+        let value = if kept.missing() == stdout.missing() { value } else { text(&kept) };
+        return Ok(Some(Parsed { value, missing: kept.missing() }));
+    }
+    match value.to_string().len() {
+        bytes if bytes > RESULT_MAX => Err(ResultError::TooLarge { bytes }),
+        _ => Ok(Some(Parsed { value, missing: 0 })),
+    }
+}
+
+fn text(stdout: &Captured) -> Json {
+    let text = stdout.text();
+    text.strip_suffix('\n').map(ToOwned::to_owned).unwrap_or(text).into()
 }
 
 fn complete(stdout: &Captured) -> Result<&str, ResultError> {
@@ -107,7 +133,11 @@ mod tests {
     }
 
     fn parsed(format: OutputFormat, bytes: &[u8]) -> Result<Option<Json>, ResultError> {
-        parse(&Output { format, schema: None }, Ending::Exited(0), &captured(bytes))
+        value_of(parse(&Output { format, schema: None }, Ending::Exited(0), &captured(bytes)))
+    }
+
+    fn value_of(parsed: Result<Option<Parsed>, ResultError>) -> Result<Option<Json>, ResultError> {
+        parsed.map(|parsed| parsed.map(|Parsed { value, .. }| value))
     }
 
     fn check(format: OutputFormat, text: &str, expected: Json) {
@@ -187,8 +217,9 @@ mod tests {
     fn a_schema_is_held_against_it() {
         let schema = Some(json!({"type": "object", "required": ["a"]}));
         let output = Output { format: OutputFormat::Json, schema };
-        let parse =
-            |output: &Output, text: &str| parse(output, Ending::Exited(0), &captured(text.as_bytes()));
+        let parse = |output: &Output, text: &str| {
+            value_of(parse(output, Ending::Exited(0), &captured(text.as_bytes())))
+        };
         assert_eq!(parse(&output, "{\"a\": 1}"), Ok(Some(json!({"a": 1}))));
         let error = parse(&output, "{}").expect_err("no `a`");
         assert!(
@@ -197,6 +228,24 @@ mod tests {
         );
         let output = Output { format: OutputFormat::Json, schema: Some(json!({"type": 1})) };
         assert!(matches!(parse(&output, "1"), Err(ResultError::Schema(_))));
+    }
+
+    #[test]
+    fn what_is_too_large_is_cut_if_it_is_text_and_refused_if_not() {
+        let parsed = |format, length: usize| {
+            let mut capture = Capture::new(4 * RESULT_MAX);
+            capture.push(&[b"\"", &*vec![b'x'; length - 2], b"\""].concat());
+            parse(&Output { format, schema: None }, Ending::Exited(0), &capture.finish())
+        };
+        let missing =
+            |length| parsed(OutputFormat::Text, length).expect("text").expect("it ended well").missing;
+        assert_eq!([RESULT_MAX, RESULT_MAX + 7].map(missing), [0, 7]);
+        for format in [OutputFormat::Json, OutputFormat::Jsonl, OutputFormat::Yaml] {
+            // A list has brackets around what the line holds.
+            assert!(parsed(format, RESULT_MAX - 2).is_ok(), "{format:?}");
+            let error = parsed(format, RESULT_MAX + 1).expect_err("too large");
+            assert!(matches!(error, ResultError::TooLarge { bytes } if bytes > RESULT_MAX), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod monitor;
 mod preparation;
 mod running;
 
+use std::convert::Infallible;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
@@ -20,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use opentelemetry::KeyValue;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{Instrument, Span};
 
+use crate::environment::build::Progress;
 use crate::execution::{self, ExecutionError, Status};
 use crate::metrics;
 use crate::process::Cancel;
@@ -294,7 +296,11 @@ async fn run(
     {
         tracing::debug!("can't keep the trace: {error}");
     }
-    let outcome = carry_out(&service.runner, &claimed, cancel).await;
+    let (doing, told) = watch::channel(String::new());
+    let outcome = tokio::select! {
+        outcome = carry_out(&service.runner, &claimed, doing, cancel) => outcome,
+        never = note_progress(&service, claimed.attempt, told) => match never {},
+    };
     if let Err(ExecutionError::NotBegun { source }) = &outcome {
         trace::ended(&Span::current(), Status::Queued.name(), Some(source.class()));
         tracing::warn!("gives an execution back: {source}");
@@ -321,10 +327,20 @@ async fn run(
 async fn carry_out(
     runner: &Arc<Worker>,
     claimed: &Claimed,
+    doing: watch::Sender<String>,
     cancel: Cancel,
 ) -> Result<Status, ExecutionError> {
     let (runner, claimed) = (Arc::clone(runner), claimed.clone());
-    let running = async move { execution::run_claimed(&runner, &claimed, &|_| {}, cancel).await };
+    let running = async move {
+        let observe = |event: execution::Event<'_>| {
+            if let execution::Event::Building(progress @ (Progress::Waiting { .. } | Progress::Step { .. })) =
+                event
+            {
+                doing.send_replace(progress.to_string());
+            }
+        };
+        execution::run_claimed(&runner, &claimed, &observe, cancel).await
+    };
     let mut task = JoinSet::new();
     task.spawn(running.in_current_span());
     match task.join_next().await {
@@ -332,6 +348,21 @@ async fn carry_out(
         Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Some(Err(_)) | None => unreachable!("nobody else can end it"),
     }
+}
+
+/// Says in the record what is built for an execution, for whoever watches it. It is no failure if that can't be said.
+async fn note_progress(
+    service: &Service,
+    attempt: Attempt,
+    mut doing: watch::Receiver<String>,
+) -> Infallible {
+    while doing.changed().await.is_ok() {
+        let text = doing.borrow_and_update().clone();
+        if let Err(error) = service.worker.store.note_progress(attempt, &text).await {
+            tracing::debug!("can't say what is built: {error}");
+        }
+    }
+    std::future::pending().await
 }
 
 fn report(

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value as Json, json};
 
 use crate::support::cli::{Machine, Output, wait_for};
-use crate::support::fixture::{self, Pack};
+use crate::support::fixture::{self, Pack, tool, tools};
 
 /// A machine with an action that says its process and runs until somebody ends it.
 fn machine() -> Machine {
@@ -108,6 +108,56 @@ fn what_was_printed_does_not_steer_a_terminal() {
     machine.runs(0, &["execution", "logs", "last"]).prints(&["a\u{1b}]0;title\u{7}b\u{1b}[31mred"]);
     let failed = machine.runs(1, &["run", "sly.fail"]);
     assert!(!failed.stderr.contains('\u{1b}'), "{failed}");
+}
+
+#[test]
+fn what_nothing_matched_is_shown_with_what_was_considered() {
+    let machine = Machine::bare();
+    tool(&machine, "3.11.4");
+    tools().action("new.sh", "runtime: tool\nruntime_version: \">=3.12\"", "").install(&machine);
+    machine.runs(3, &["run", "tools.new"]);
+    let shown = machine.runs(0, &["execution", "show", "last"]);
+    shown.prints(&["no_match: ", "VERSION", "REASON", "3.11.4", "below the range"]);
+    machine.runs(3, &["execution", "watch", "last"]).says(&["no_match: ", "3.11.4", "below the range"]);
+    assert_eq!(machine.last()["selection"]["candidates"][0]["reason"], "below");
+}
+
+#[test]
+fn what_is_large_is_shown_in_part_and_not_kept_whole_as_a_result() {
+    const LARGE: usize = 1_200_000;
+    let machine = Machine::new();
+    let print = |bytes: usize| format!("head -c {bytes} /dev/zero | tr '\\0' x");
+    Pack::new("large")
+        .shell("middling", "", &print(100_000))
+        .shell("text", "", &print(LARGE))
+        .shell("json", "output_format: json", &format!("echo '\"'$({})'\"'", print(LARGE)))
+        .install(&machine);
+    machine.runs(0, &["run", "large.middling"]);
+    let shown = machine.runs(0, &["execution", "show", "last"]).stdout;
+    assert!(shown.len() < 20_000 && shown.contains(&"x".repeat(10_000)), "{} bytes", shown.len());
+    assert!(
+        shown.contains("[… 83616 more bytes: `attune execution show "),
+        "{}",
+        &shown[shown.len() - 200..]
+    );
+    assert_eq!(machine.last()["result"].as_str().map(str::len), Some(100_000));
+
+    assert_eq!(machine.runs(0, &["run", "large.text"]).stdout.trim_end().len(), LARGE, "what is printed is");
+    let row = machine.last();
+    let (id, result) = (row["id"].as_str().expect("text"), row["result"].as_str().expect("text"));
+    assert!(result.contains("\n[… 151424 bytes are missing here …]\n"), "{} bytes", result.len());
+    assert!(result.len() < (1 << 20) + 100, "{} bytes", result.len());
+    let warning = format!(
+        "151424 bytes in the middle, beyond 1048576, are only in the log: `attune execution logs {id}"
+    );
+    assert!(row["warnings"][0].as_str().expect("a warning").contains(&warning), "{}", row["warnings"]);
+    let logs = machine.runs(0, &["execution", "logs", id, "--stream", "stdout"]);
+    assert_eq!(logs.stdout.len(), LARGE);
+
+    let refused = machine.runs(1, &["run", "large.json"]);
+    refused.says(&["result_too_large: the result is 1200002 bytes of JSON, and at most 1048576 are kept"]);
+    let row = machine.last();
+    assert_eq!((&row["result"], &row["error"]["class"]), (&Json::Null, &json!("result_too_large")));
 }
 
 #[test]

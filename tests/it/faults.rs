@@ -22,11 +22,15 @@ fn a_hundred_megabytes_pass_and_head_and_tail_are_kept() {
     assert_eq!(row["status"], "succeeded", "nobody is ended for talking");
     let result = row["result"].as_str().expect("text");
     assert!(result.starts_with("first\nxxx") && result.ends_with("xxxlast"));
-    let missing = ALL - (10 << 20);
+    let (lost, missing) = (ALL - (10 << 20), ALL - (1 << 20));
     assert!(result.contains(&format!("{missing} bytes are missing")), "it says how much");
+    let warnings = row["warnings"].to_string();
+    let (unkept, more) = (format!("{lost} bytes in the middle"), format!("{} more are only", missing - lost));
+    assert!(warnings.contains(&unkept) && warnings.contains(&more), "{warnings}");
     let log = machine.runs(0, &["execution", "logs", "last"]).stdout;
     assert!(log.len() < (10 << 20) + 1000, "{} bytes are kept", log.len());
     assert!(log.starts_with("first\n") && log.ends_with("last\n"));
+    assert!(log.contains(&format!("{lost} bytes are missing")));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod model;
 mod monitor;
 mod scheduling;
 mod server;
+mod shown;
 mod traces;
 mod turns;
 
@@ -132,7 +133,7 @@ fn what_is_queued_is_run_and_says_the_same_as_what_is_run_at_once() {
     assert_eq!((&row["result"], &row["attempt"]), (&json!("{\"name\":\"early\"}"), &json!(1)));
     let output = machine.runs(0, &["run", "--queue", "queued.say", "-p", "name=now"]);
     assert_eq!(output.stdout, "{\"name\":\"now\"}\n");
-    output.says(&["oops", "queued.say succeeded", "core.shell"]);
+    output.says(&["oops", "queued.say succeeded", "ran by  Shell "]);
     machine.runs(1, &["run", "--queue", "queued.fail"]).says(&["nonzero_exit", "exit code 3"]);
     assert_eq!(machine.runs(0, &["execution", "watch", &early]).stdout, "{\"name\":\"early\"}\n");
     assert_eq!(machine.json(&["execution", "watch", &early])["status"], "succeeded");
@@ -165,7 +166,7 @@ fn what_waits_is_cancelled_at_once_and_what_runs_in_good_order() {
     Pack::new("queued").shell("long", "", &script).install(&machine);
     let waiting = enqueue(&machine, &["queued.long"]);
     machine.runs(0, &["execution", "cancel", &waiting]).prints(&["is cancelled"]);
-    machine.runs(2, &["execution", "cancel", &waiting]).says(&["has ended before: cancelled"]);
+    machine.runs(2, &["execution", "cancel", &waiting]).says(&["it has ended before, as cancelled"]);
     let service = Service::start(&machine);
     let running = enqueue(&machine, &["queued.long"]);
     let pid = process(&machine, "pid");

@@ -133,6 +133,10 @@ fn a_dry_run_does_nothing() {
     let before = machine.json(&["env", "list"]);
     let output = machine.runs(0, &["run", "examples.slugify", "-p", "text=x", "--dry-run"]);
     output.prints(&["selection\n", "selected", "would be built", "known when the environment is built"]);
+    let mut said = output.stdout.lines().filter_map(|line| line.split_once(": "));
+    let twice =
+        said.find(|(title, what)| title.split_once(". ").is_some_and(|(_, title)| what.starts_with(title)));
+    assert_eq!(twice, None, "{output}");
     assert_eq!(machine.json(&["env", "list"]), before);
     assert_eq!(machine.json(&["execution", "list"]), json!([]));
     let built = machine.at("data/envs/.built");

@@ -1,28 +1,27 @@
 //! `attune execution`: what ran and what it printed.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
-use serde_json::Value as Json;
 
+use super::ending::headline;
 use super::failure::{Exit, Failed};
 use super::options::Options;
-use super::output::{Output, Tone, table};
-use super::queued::{self, Place, Waiting};
-use super::run::{Ask, timing_line};
+use super::output::{Output, table};
+use super::queued::{self, Place};
+use super::run::Ask;
 use super::runtime::open_worker;
-use super::shape::{Problem, object};
+use super::shown::{Shown, begun, show, status_text, time, took};
+use super::watch::watch;
 use crate::execution::{ExecutionId, Status};
-use crate::printable::{coloured, printable};
+use crate::printable::coloured;
 use crate::reference::ActionRef;
 use crate::store::Store;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
 use crate::store::queue::CancelOutcome;
-use crate::trace::TraceContext;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Execution {
@@ -146,7 +145,7 @@ impl Execution {
                     Status::Queued => Some(queued::waiting(&store, &execution).await?),
                     _ => None,
                 };
-                let shown = Shown { waiting: waiting.as_ref(), ..Shown::from(&execution) };
+                let shown = Shown::from(&execution).waiting(waiting.as_ref());
                 output.data(&shown, || {
                     let waiting = waiting.as_ref().map(|waiting| queued::waiting_text(output, waiting));
                     show(output, &execution) + &waiting.unwrap_or_default()
@@ -159,7 +158,10 @@ impl Execution {
             }
             Self::Watch { id } => {
                 let execution = find(&store, id).await?;
-                exit = queued::watch(&store, execution.id, output).await?;
+                if !execution.status.has_ended() {
+                    headline(output, &execution.action, execution.status, execution.id);
+                }
+                exit = watch(&store, execution.id, output).await?;
             }
             Self::Cancel { id } => cancel(&store, &find(&store, id).await?, output).await?,
             Self::Retry { id } => retry(&store, &find(&store, id).await?, output).await?,
@@ -176,30 +178,35 @@ async fn cancel(store: &Store, execution: &ExecutionRow, output: &Output) -> Res
         CancelOutcome::Cancelled => (Status::Cancelled, "it was waiting, and is cancelled"),
         CancelOutcome::Requested => (Status::Running, "its worker is asked to end it"),
         CancelOutcome::Direct => {
-            let text = "it was not queued, but started by `attune run`: end it there, with Ctrl-C";
+            let text = format!(
+                "{} was not queued, but started by `attune run`: end it there, with Ctrl-C",
+                execution.id
+            );
             return Err(Failed::message(Exit::Input, text));
         }
         CancelOutcome::Ended(status) => {
-            return Err(Failed::message(Exit::Input, format!("it has ended before: {status}")));
+            let text = format!("{} can't be cancelled: it has ended before, as {status}", execution.id);
+            return Err(Failed::message(Exit::Input, text));
         }
         CancelOutcome::Unknown => return Err(Failed::message(Exit::NotFound, "there is no such execution")),
     };
-    output.data(&Changed { id: execution.id, status }, || format!("{} {said}", execution.id))?;
+    output.data(&Changed { id: execution.id, status }, || format!("{}: {said}", execution.id))?;
     Ok(())
 }
 
 async fn retry(store: &Store, execution: &ExecutionRow, output: &Output) -> Result<(), Failed> {
     if !store.retry_execution(execution.id).await? {
+        let (id, status) = (execution.id, execution.status);
         let why = if execution.queued {
-            format!("it has not ended yet: {}", execution.status)
+            format!("{id} can't be tried again: it has not ended yet, it is {status}")
         } else {
-            "it was not queued, but started by `attune run`: run it again there".to_owned()
+            format!("{id} was not queued, but started by `attune run`: run it again there")
         };
         return Err(Failed::message(Exit::Input, why));
     }
     store.ring(Bell::Queue).await;
     output.data(&Changed { id: execution.id, status: Status::Queued }, || {
-        format!("{} is in the queue again", execution.id)
+        format!("{}: it is in the queue again, as attempt {}", execution.id, execution.attempt + 1)
     })?;
     Ok(())
 }
@@ -209,32 +216,6 @@ async fn retry(store: &Store, execution: &ExecutionRow, output: &Output) -> Resu
 struct Changed {
     id: ExecutionId,
     status: Status,
-}
-
-/// How an execution ended, in a line or two.
-pub(super) fn finished(output: &Output, execution: &ExecutionRow) -> String {
-    let mut text = format!(
-        "{} {} {} ({})",
-        output.tone(Tone::Dim, "--"),
-        execution.action,
-        status_text(output, execution.status),
-        execution.id
-    );
-    if let Some(message) = &execution.error_message {
-        let class = execution.error_class.as_deref().unwrap_or("failed");
-        // Writing to a string can't fail.
-        let _ = write!(text, "\n   {} {class}: {}", output.tone(Tone::Dim, "error   "), printable(message));
-    }
-    if let (Some(version), Some(path)) = (&execution.selected_version, &execution.installation_path) {
-        let runtime = execution.runtime.as_deref().unwrap_or_default();
-        let _ = write!(text, "\n   {} {runtime} {version} at {path}", output.tone(Tone::Dim, "ran by  "));
-    }
-    text
-}
-
-/// An execution, as `--json` shows it.
-pub(super) fn shown_as_json(execution: &ExecutionRow) -> impl Serialize {
-    Shown::from(execution)
 }
 
 async fn find(store: &Store, which: Which) -> Result<ExecutionRow, Failed> {
@@ -258,7 +239,7 @@ async fn find(store: &Store, which: Which) -> Result<ExecutionRow, Failed> {
 fn ambiguous(found: &[ExecutionRow]) -> Failed {
     let listed = found.iter().take(LISTED_MAX as usize).map(|execution| {
         let (id, action, status) = (execution.id, &execution.action, execution.status);
-        format!("  {id}  {action}  {status}  {}\n", execution.created_at.format("%Y-%m-%d %H:%M:%S"))
+        format!("  {id}  {action}  {status}  {} UTC\n", time(execution.created_at))
     });
     let mut report = listed.collect::<String>();
     if found.len() > LISTED_MAX as usize {
@@ -267,183 +248,30 @@ fn ambiguous(found: &[ExecutionRow]) -> Failed {
     Failed::message(Exit::Input, "more than one execution begins like that: write more of it").report(report)
 }
 
-/// `status` in the colour that it deserves.
-pub(super) fn status_text(output: &Output, status: Status) -> String {
-    let tone = match status {
-        Status::Succeeded => Tone::Good,
-        Status::Queued | Status::Running => Tone::Strong,
-        Status::Failed | Status::TimedOut | Status::Abandoned => Tone::Bad,
-        Status::Cancelled => Tone::Warning,
-    };
-    output.data_tone(tone, status.name())
-}
-
 fn list(output: &Output, executions: &[ExecutionRow]) -> String {
     if executions.is_empty() {
         return "no executions yet: `attune run examples.greet` makes one".to_owned();
     }
     table(
-        ["EXECUTION", "ACTION", "STATUS", "VERSION", "STARTED", "TOOK"],
+        ["EXECUTION", "ACTION", "STATUS", "VERSION", "ENQUEUED (UTC)", "STARTED", "TOOK"],
         executions.iter().map(|execution| {
+            let absent = || "-".to_owned();
             [
                 execution.id.to_string(),
                 execution.action.to_string(),
                 status_text(output, execution.status),
-                execution.selected_version.clone().unwrap_or_else(|| "-".to_owned()),
-                execution.created_at.format("%Y-%m-%d %H:%M:%S").to_string(),
-                took(execution),
+                execution.selected_version.clone().unwrap_or_else(absent),
+                time(execution.created_at),
+                begun(execution).map_or_else(absent, |at| started(at, execution.created_at)),
+                took(execution).unwrap_or_else(absent),
             ]
         }),
     )
 }
 
-fn took(execution: &ExecutionRow) -> String {
-    match (execution.started_at, execution.finished_at) {
-        (Some(started), Some(finished)) => {
-            let milliseconds = (finished - started).num_milliseconds();
-            if milliseconds < 1000 {
-                format!("{milliseconds} ms")
-            } else {
-                format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)
-            }
-        }
-        _ => "-".to_owned(),
-    }
-}
-
-fn show(output: &Output, execution: &ExecutionRow) -> String {
-    let mut text = format!("{:<14}{}\n", "execution", execution.id);
-    // Writing to a string can't fail.
-    let _ = writeln!(text, "{:<14}{}", "action", execution.action);
-    let _ = writeln!(text, "{:<14}{}", "status", status_text(output, execution.status));
-    let mut line = |name: &str, value: Option<String>| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            let _ = writeln!(text, "{name:<14}{}", printable(&value));
-        }
-    };
-    line("reason", execution.reason.clone().filter(|reason| execution.error_class.as_ref() != Some(reason)));
-    line(
-        "error",
-        execution.error_message.as_ref().map(|message| {
-            execution
-                .error_class
-                .as_ref()
-                .map_or_else(|| message.clone(), |class| format!("{class}: {message}"))
-        }),
-    );
-    line("exit code", execution.exit_code.map(|code| code.to_string()));
-    line("asked for", Some(execution.constraint.clone().unwrap_or_else(|| "any version".to_owned())));
-    line("runtime", execution.runtime.clone());
-    line("version", execution.selected_version.clone());
-    line("interpreter", execution.installation_path.clone());
-    line("environment", execution.environment_path.clone());
-    line("sandbox", execution.sandbox.clone());
-    line("trace", execution.trace.as_ref().map(TraceContext::trace_id));
-    line("created", Some(execution.created_at.to_rfc3339()));
-    line("finished", execution.finished_at.map(|time| time.to_rfc3339()));
-    line("timings", Some(timing_line(&execution.timings)));
-    line("parameters", Some(execution.parameters.to_string()));
-    for warning in &execution.warnings {
-        line("warning", Some(warning.clone()));
-    }
-    if execution.output_incomplete {
-        line("output", Some("may be incomplete: a process of the action's outlived it".to_owned()));
-    }
-    line(
-        "result",
-        execution
-            .result
-            .as_ref()
-            .map(|result| result.as_str().map_or_else(|| format!("{result:#}"), str::to_owned)),
-    );
-    text
-}
-
-/// An execution, as `--json` shows it.
-#[derive(Serialize)]
-struct Shown<'a> {
-    id: ExecutionId,
-    action: &'a ActionRef,
-    pack_digest: &'a str,
-    status: Status,
-    reason: Option<&'a str>,
-    /// Why it waits, while it does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waiting: Option<&'a Waiting>,
-    attempt: i64,
-    /// How often it is tried again if it fails.
-    retries: i64,
-    priority: i64,
-    run_at: DateTime<Utc>,
-    cancel_requested: bool,
-    parameters: &'a Json,
-    result: Option<&'a Json>,
-    exit_code: Option<i64>,
-    error: Option<Problem<'a>>,
-    constraint: Option<&'a str>,
-    runtime: Option<&'a str>,
-    /// Exact version of the installation.
-    selected_version: Option<&'a str>,
-    /// Label of the version of the runtime that covers it.
-    runtime_version: Option<&'a str>,
-    installation_path: Option<&'a str>,
-    selection: Option<&'a Json>,
-    environment_key: Option<&'a str>,
-    environment_path: Option<&'a str>,
-    plugin_digest: Option<&'a str>,
-    sandbox: Option<&'a str>,
-    output_incomplete: bool,
-    warnings: &'a [String],
-    /// Milliseconds by stage.
-    #[serde(serialize_with = "object")]
-    timings: &'a [(String, f64)],
-    created_at: DateTime<Utc>,
-    started_at: Option<DateTime<Utc>>,
-    finished_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
-}
-
-impl<'a> From<&'a ExecutionRow> for Shown<'a> {
-    fn from(row: &'a ExecutionRow) -> Self {
-        Self {
-            id: row.id,
-            action: &row.action,
-            pack_digest: &row.pack_digest,
-            status: row.status,
-            reason: row.reason.as_deref(),
-            waiting: None,
-            attempt: row.attempt,
-            retries: row.retries,
-            priority: row.priority,
-            run_at: row.run_at,
-            cancel_requested: row.cancel_requested,
-            parameters: &row.parameters,
-            result: row.result.as_ref(),
-            exit_code: row.exit_code,
-            error: row
-                .error_class
-                .as_deref()
-                .map(|class| Problem { class, message: row.error_message.as_deref().unwrap_or_default() }),
-            constraint: row.constraint.as_deref(),
-            runtime: row.runtime.as_deref(),
-            selected_version: row.selected_version.as_deref(),
-            runtime_version: row.runtime_version.as_deref(),
-            installation_path: row.installation_path.as_deref(),
-            selection: row.selection.as_ref(),
-            environment_key: row.environment_key.as_deref(),
-            environment_path: row.environment_path.as_deref(),
-            plugin_digest: row.plugin_digest.as_deref(),
-            sandbox: row.sandbox.as_deref(),
-            output_incomplete: row.output_incomplete,
-            warnings: &row.warnings,
-            timings: &row.timings,
-            created_at: row.created_at,
-            started_at: row.started_at,
-            finished_at: row.finished_at,
-            trace_id: row.trace.as_ref().map(TraceContext::trace_id),
-        }
-    }
+/// Without the day if that is the one on which it was enqueued.
+fn started(at: DateTime<Utc>, enqueued: DateTime<Utc>) -> String {
+    if at.date_naive() == enqueued.date_naive() { at.format("%H:%M:%S").to_string() } else { time(at) }
 }
 
 /// A piece of a log, as `--json` shows it: invalid UTF-8 is replaced.

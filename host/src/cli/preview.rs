@@ -11,6 +11,7 @@ use super::run::execution_failed;
 use super::shape::PlanShape;
 use crate::environment::StepAction;
 use crate::environment::prepare::Planned;
+use crate::execution::choice::Choice;
 use crate::execution::launch::Launch;
 use crate::execution::{self, Preview, Request};
 use crate::selection::SelectionView;
@@ -47,7 +48,7 @@ pub(super) async fn preview(worker: &Worker, request: &Request, output: &Output)
     let shown = ShownPreview {
         action: request.action.to_string(),
         parameters: &preview.asked.parameters,
-        selection: preview.choice.as_ref().map(|choice| SelectionView::from(&choice.selection)),
+        selection: preview.choice.as_ref().map(Choice::view),
         environment: preview.environment.as_ref().map(|planned| ShownPlan {
             path: &planned.link,
             key: planned.key.as_ref().map(crate::environment::key::Key::as_str),
@@ -102,9 +103,11 @@ fn plan_text(planned: &Planned) -> String {
             }
             StepAction::Link { path, target } => format!("link {path} to {target}"),
             StepAction::Run(run) => format!("run {} {}", program_text(&run.program), run.arguments.join(" ")),
-            StepAction::Verify { path } => format!("verify that {path} exists"),
+            StepAction::Verify { path } => format!("make sure that {path} is there"),
         };
-        let _ = writeln!(text, "  {number:>3}. {}: {what}", step.title);
+        // Most titles say what is done themselves.
+        let title = if what.starts_with(&step.title) { String::new() } else { format!("{}: ", step.title) };
+        let _ = writeln!(text, "  {number:>3}. {title}{what}");
     }
     text
 }

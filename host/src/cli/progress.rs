@@ -52,6 +52,17 @@ impl Progress {
         shown.bar.set_message(shown.message.clone());
     }
 
+    /// Says something that stays, above the line.
+    pub(super) fn note(&self, output: &Output, text: &str) {
+        match &self.bar {
+            Some(shown) => {
+                let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                shown.bar.suspend(|| output.say(text));
+            }
+            None => output.say(text),
+        }
+    }
+
     /// Ends and leaves nothing on the screen.
     pub(super) fn end(self) {
         if let Some(shown) = &self.bar {

@@ -1,35 +1,27 @@
-//! What is asked of the queue: where it comes in, how it is watched, and why it waits.
+//! What is asked of the queue: where it comes in, and why it waits.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
 
-use super::execution::{finished, shown_as_json};
+use super::ending::{self, headline};
 use super::failure::{Exit, Failed};
 use super::interruption;
 use super::output::{Output, Tone, table};
-use super::printer::Printer;
-use super::progress::Progress;
 use super::run::ask_failed;
-use crate::execution::{ExecutionId, Request, Status};
+use super::shown::NAME;
+use super::watch::watch;
+use crate::execution::{Request, Status};
 use crate::printable::printable;
-use crate::process::Stream;
 use crate::queue::{QueueError, Queued, Terms, enqueue};
 use crate::settings::duration;
 use crate::store::Store;
 use crate::store::bell::Bell;
-use crate::store::execution::{Attempt, ExecutionRow, LogStream};
-use crate::store::requirement::JudgedRequirement;
+use crate::store::execution::ExecutionRow;
+use crate::store::requirement::{JudgedRequirement, Limit, Limited};
 use crate::worker::Worker;
-
-/// How often a watcher looks.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// What waits longer than this is said to wait, and why.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A worker that gave no sign of life for longer than this is not counted on.
 const LIVE: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
@@ -115,6 +107,7 @@ pub(super) async fn run(
         Ok(queued) => queued,
         Err(error) => return Err(queue_failed(worker, error).await),
     };
+    headline(output, &request.action, Status::Queued, queued.id);
     let (interruptions, mut cancel) = interruption::listen(output);
     let watching = watch(&worker.store, queued.id, output);
     let asked = async {
@@ -136,88 +129,13 @@ pub(super) async fn run(
     outcome
 }
 
-/// Shows what an execution prints until it has ended, and how it ended.
-pub(super) async fn watch(store: &Store, id: ExecutionId, output: &Output) -> Result<Exit, Failed> {
-    let progress = Progress::begin(output);
-    let printer = Printer::new(output);
-    let mut seen = Seen { attempt: 0, sequence: 0 };
-    let mut patience = Instant::now() + PATIENCE;
-    let row = loop {
-        let Some(row) = store.execution(id).await? else {
-            progress.end();
-            return Err(Failed::message(Exit::NotFound, "the execution is gone: it ended long ago"));
-        };
-        pass_on(store, &row, &mut seen, &printer).await?;
-        match row.status {
-            Status::Queued => {
-                if Instant::now() > patience {
-                    progress.say(waiting_line(&waiting(store, &row).await?));
-                    patience = Instant::now() + PATIENCE;
-                }
-            }
-            Status::Running => progress.say("running".to_owned()),
-            _ => break row,
-        }
-        sleep(LOOK).await;
-    };
-    progress.end();
-    let open_line = printer.finish();
-    if output.json {
-        output.data(&shown_as_json(&row), String::new)?;
-    } else {
-        if open_line {
-            output.say("");
-        }
-        output.say(&finished(output, &row));
-    }
-    Ok(exit_of(&row))
-}
-
-/// Up to where a log was shown.
-struct Seen {
-    attempt: i64,
-    sequence: i64,
-}
-
-/// Prints what came since the last time.
-async fn pass_on(
-    store: &Store,
-    row: &ExecutionRow,
-    seen: &mut Seen,
-    printer: &Printer,
-) -> Result<(), Failed> {
-    if row.attempt != seen.attempt {
-        *seen = Seen { attempt: row.attempt, sequence: 0 };
-    }
-    let attempt = Attempt { id: row.id, number: seen.attempt };
-    for (sequence, chunk) in store.execution_log(attempt, seen.sequence).await? {
-        let stream = match chunk.stream {
-            LogStream::Stdout => Stream::Stdout,
-            LogStream::Stderr => Stream::Stderr,
-        };
-        printer.push(stream, &chunk.bytes);
-        seen.sequence = sequence + 1;
-    }
-    Ok(())
-}
-
-fn exit_of(row: &ExecutionRow) -> Exit {
-    match (row.status, row.error_class.as_deref()) {
-        (Status::Succeeded, _) => Exit::Success,
-        (Status::TimedOut, _) => Exit::TimedOut,
-        (Status::Cancelled, _) => Exit::Cancelled,
-        (_, Some("no_match")) => Exit::NoMatch,
-        (_, Some("environment_failed")) => Exit::Environment,
-        (_, Some("invalid_request")) => Exit::Input,
-        _ => Exit::Failure,
-    }
-}
-
 /// Why an execution waits.
 #[derive(Debug, Serialize)]
 pub(super) struct Waiting {
     /// In a sentence.
     reason: String,
+    /// What it counts against.
+    limits: Vec<Limit>,
     workers: Vec<WaitingWorker>,
 }
 
@@ -241,37 +159,49 @@ impl From<JudgedRequirement> for WaitingWorker {
 pub(super) async fn waiting(store: &Store, row: &ExecutionRow) -> Result<Waiting, Failed> {
     let time = store.time().await?;
     let judged = store.judgements(row.id, time - LIVE).await?;
+    let limits = store.limits(row.id).await?;
     let reason = if row.run_at > time.max(row.created_at) {
         format!("it is not to be started before {}", row.run_at.to_rfc3339())
     } else if judged.is_empty() {
         "no worker is there that could run it: `attune worker` starts one".to_owned()
     } else if judged.iter().any(|judged| judged.satisfied) {
-        "others come first".to_owned()
+        let reached = limits.iter().filter(|limit| limit.is_reached()).map(reached).collect::<Vec<_>>();
+        if reached.is_empty() { "others come first".to_owned() } else { reached.join("; ") }
     } else {
         "no worker that is there satisfies what it asks for; it starts by itself when one does".to_owned()
     };
-    Ok(Waiting { reason, workers: judged.into_iter().map(WaitingWorker::from).collect() })
+    Ok(Waiting { reason, limits, workers: judged.into_iter().map(WaitingWorker::from).collect() })
 }
 
-fn waiting_line(waiting: &Waiting) -> String {
+/// That so many run as may.
+fn reached(limit: &Limit) -> String {
+    let Limit { of, name, allowed, running } = limit;
+    let of = match of {
+        Limited::Action => "action",
+        Limited::Pack => "pack",
+    };
+    format!("the {of} `{name}` runs {running} of at most {allowed} at a time (its `concurrency`)")
+}
+
+pub(super) fn waiting_line(waiting: &Waiting) -> String {
     let reasons = waiting.workers.iter().filter(|worker| !worker.satisfied);
     let reasons = reasons.map(|worker| format!("{}: {}", worker.worker, worker.reason)).collect::<Vec<_>>();
     if reasons.is_empty() {
-        format!("waiting: {}", waiting.reason)
+        waiting.reason.clone()
     } else {
-        format!("waiting: {} ({})", waiting.reason, printable(&reasons.join("; ")))
+        format!("{} ({})", waiting.reason, reasons.join("; "))
     }
 }
 
 /// The same for people, a line each, and what each of the workers has that can't run it.
 pub(super) fn waiting_text(output: &Output, waiting: &Waiting) -> String {
-    let mut text = format!("{:<14}{}\n", "waits since", waiting.reason);
+    let mut text = format!("{:<NAME$}{}\n", "waiting", waiting.reason);
     for worker in &waiting.workers {
         let (tone, state) =
             if worker.satisfied { (Tone::Good, "can run it") } else { (Tone::Bad, worker.reason.as_str()) };
         let state = output.data_tone(tone, &printable(state));
         // Writing to a string can't fail.
-        let _ = writeln!(text, "{:<14}{}: {state}", "", printable(&worker.worker));
+        let _ = writeln!(text, "{:<NAME$}{}: {state}", "", printable(&worker.worker));
     }
     let candidates = waiting.workers.iter().filter(|worker| !worker.satisfied).flat_map(candidates);
     let candidates = candidates.collect::<Vec<_>>();
@@ -284,10 +214,9 @@ pub(super) fn waiting_text(output: &Output, waiting: &Waiting) -> String {
 
 /// What a worker considered, a row each.
 fn candidates(worker: &WaitingWorker) -> impl Iterator<Item = [String; 4]> {
-    let considered = worker.selection.as_ref().and_then(|selection| selection["candidates"].as_array());
-    considered.into_iter().flatten().map(|candidate| {
-        let [version, path, reason] =
-            ["version", "path", "message"].map(|name| candidate[name].as_str().unwrap_or_default());
-        [worker.worker.as_str(), version, path, reason].map(|text| printable(text).into_owned())
-    })
+    worker
+        .selection
+        .iter()
+        .flat_map(ending::candidates)
+        .map(|[version, path, reason]| [printable(&worker.worker).into_owned(), version, path, reason])
 }

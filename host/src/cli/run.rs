@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
+use super::ending::{Ending, RanBy, because};
 use super::failure::{Exit, Failed};
 use super::interruption;
 use super::options::Options;
-use super::output::{Output, Tone};
+use super::output::Output;
 use super::preview::preview;
 use super::printer::Printer;
 use super::progress::Progress;
@@ -19,7 +20,7 @@ use super::queued::{self, Place};
 use super::resolve::{alias_failed, choice_failed, parse, unknown_runtime};
 use super::runtime::{detection_failed, open_worker};
 use super::shape::{Problem, object};
-use crate::environment::build::{BuildError, Progress as BuildProgress};
+use crate::environment::build::BuildError;
 use crate::environment::prepare::PrepareError;
 use crate::execution::choice::{Choice, ChoiceError};
 use crate::execution::launch::LaunchError;
@@ -28,7 +29,7 @@ use crate::nearest::nearest_name;
 use crate::printable::printable;
 use crate::reference::ActionRef;
 use crate::secret::SecretsFileError;
-use crate::selection::{Reason, SelectionView};
+use crate::selection::SelectionView;
 use crate::settings::duration;
 use crate::worker::Worker;
 
@@ -155,7 +156,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     let observe = |event: Event<'_>| match event {
         Event::Accepted(_) => {}
         Event::Doing(what) => say(what.to_owned()),
-        Event::Building(progress) => say(building(progress)),
+        Event::Building(progress) => say(printable(&progress.to_string()).into_owned()),
         Event::Output(stream, bytes) => {
             end_progress();
             printer.push(stream, bytes);
@@ -176,7 +177,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
         if open_line {
             output.say("");
         }
-        summarise(output, request, &outcome);
+        ending(request, &outcome).say(output);
     }
     match (outcome.status, outcome.cause) {
         (_, Some(cause)) if !output.json => Err(execution_failed(worker, cause).await),
@@ -185,25 +186,6 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
         (Status::TimedOut, None) => Ok(Exit::TimedOut),
         (Status::Cancelled, None) => Ok(Exit::Cancelled),
         (_, None) => Ok(Exit::Failure),
-    }
-}
-
-fn building(progress: &BuildProgress<'_>) -> String {
-    match progress {
-        BuildProgress::Waiting { step: None } => {
-            "waiting for another process to build the environment".to_owned()
-        }
-        BuildProgress::Waiting { step: Some((number, of, title)) } => {
-            format!("another process builds the environment: {title} ({number}/{of})")
-        }
-        BuildProgress::Step { number, of, title } => {
-            format!("building the environment: {title} ({number}/{of})")
-        }
-        BuildProgress::Output { number, bytes, .. } => {
-            let text = String::from_utf8_lossy(bytes);
-            let line = text.trim_end().lines().next_back().unwrap_or_default().trim();
-            format!("building the environment: step {number}: {}", printable(line))
-        }
     }
 }
 
@@ -242,15 +224,12 @@ impl<'a> Shown<'a> {
             selected_version: choice.map(|choice| choice.version.to_string()),
             runtime_version: choice.and_then(|choice| choice.label.as_deref()),
             installation: choice.map(|choice| &choice.installation),
-            selection: choice
-                .map(|choice| &choice.selection)
-                .or(match &outcome.cause {
-                    Some(ExecutionError::Choice(ChoiceError::NoMatch { selection, .. })) => {
-                        Some(&**selection)
-                    }
-                    Some(_) | None => None,
-                })
-                .map(SelectionView::from),
+            selection: choice.map(Choice::view).or(match &outcome.cause {
+                Some(ExecutionError::Choice(ChoiceError::NoMatch { selection, .. })) => {
+                    Some(SelectionView::from(&**selection))
+                }
+                Some(_) | None => None,
+            }),
             environment_built: outcome.built,
             output_incomplete: outcome.output_incomplete,
             warnings: &outcome.warnings,
@@ -259,93 +238,32 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// What ran it, why that, and how long it took.
-fn summarise(output: &Output, request: &Request, outcome: &Outcome) {
-    for warning in &outcome.warnings {
-        output.warn(warning);
+/// How it ended; what kept it from being started is said as an error of the command.
+fn ending<'a>(request: &'a Request, outcome: &'a Outcome) -> Ending<'a> {
+    let choice = outcome.choice.as_ref();
+    let because = choice.and_then(|choice| {
+        let constraint = request.constraint.as_ref().or(choice.asked.as_ref()).map(ToString::to_string);
+        because(constraint.as_deref(), &serde_json::to_value(choice.view()).ok()?)
+    });
+    let error = outcome.error.as_ref().filter(|_| outcome.cause.is_none());
+    Ending {
+        id: outcome.id,
+        action: &request.action,
+        status: outcome.status,
+        error: error.map(|(class, message)| (class.as_str(), message.as_str())),
+        ran_by: choice.map(|choice| RanBy {
+            runtime: &outcome.runtime,
+            version: choice.version.to_string(),
+            path: choice.installation.path.display().to_string(),
+            source: Some(choice.installation.source.as_str()).filter(|source| !source.is_empty()),
+        }),
+        because,
+        worker: None,
+        timings: &outcome.timings,
+        output_incomplete: outcome.output_incomplete,
+        warnings: &outcome.warnings,
+        considered: None,
     }
-    if outcome.output_incomplete {
-        output.warn("the output may be incomplete: a process of the action's outlived it");
-    }
-    let tone = match outcome.status {
-        Status::Succeeded => Tone::Good,
-        Status::Queued | Status::Running | Status::Cancelled => Tone::Warning,
-        Status::Failed | Status::TimedOut | Status::Abandoned => Tone::Bad,
-    };
-    let status = output.tone(tone, outcome.status.name());
-    let dim = |text: &str| output.tone(Tone::Dim, text);
-    output.say(&format!("{} {} {status} ({})", dim("--"), request.action, outcome.id));
-    if let Some((class, message)) = &outcome.error
-        && outcome.cause.is_none()
-    {
-        output.say(&format!("   {:<9}{class}: {}", dim("error"), printable(message)));
-    }
-    if let Some(choice) = &outcome.choice {
-        let found = &choice.installation;
-        output.say(&format!(
-            "   {} {} {} at {} ({})",
-            dim("ran by "),
-            outcome.runtime,
-            choice.version,
-            found.path.display(),
-            found.source
-        ));
-        output.say(&format!("   {} {}", dim("because"), because(request, choice)));
-    }
-    output.say(&format!("   {} {}", dim("took   "), timing_line(&outcome.timings)));
-}
-
-/// Why this installation.
-fn because(request: &Request, choice: &Choice) -> String {
-    let all = choice.selection.judged.len();
-    if choice.is_fallback {
-        return format!("nothing satisfies what was asked for: it is the base runtime, of {all} installed");
-    }
-    let constraint = request.constraint.as_ref().or(choice.asked.as_ref()).map(ToString::to_string);
-    let matching = choice.selection.judged.iter().filter(|judged| would_do(&judged.reason)).count();
-    match constraint.filter(|text| !text.is_empty()) {
-        Some(text) => {
-            let place = if matching == 1 {
-                "it is the only one that matches".to_owned()
-            } else {
-                format!("it comes first of the {matching} that match")
-            };
-            format!("`{text}` was asked for: {place}, of {all} installed")
-        }
-        None if choice.selection.chosen().is_some_and(crate::selection::Candidate::is_default) => {
-            format!("no version was asked for: it is the default, of {all} installed")
-        }
-        None if all == 1 => "no version was asked for, and it is the only one installed".to_owned(),
-        None => format!("no version was asked for, and no default is installed: it is the highest of {all}"),
-    }
-}
-
-/// Whether a candidate satisfies what was asked, selected or not.
-fn would_do(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Selected
-            | Reason::LowerPrecedence { .. }
-            | Reason::LaterSource { .. }
-            | Reason::NotDefault { .. }
-    )
-}
-
-/// Stages with their times, and their sum.
-pub(super) fn timing_line(timings: &[(String, f64)]) -> String {
-    let show = |milliseconds: f64| {
-        if milliseconds >= 1000.0 {
-            format!("{:.2} s", milliseconds / 1000.0)
-        } else {
-            format!("{milliseconds:.1} ms")
-        }
-    };
-    if timings.is_empty() {
-        return String::new();
-    }
-    let stages = timings.iter().map(|(stage, milliseconds)| format!("{stage} {}", show(*milliseconds)));
-    let sum = timings.iter().map(|(_, milliseconds)| milliseconds).sum();
-    format!("{}; {} in all", stages.collect::<Vec<_>>().join(", "), show(sum))
 }
 
 /// Why there is no such action, with the one that was probably meant.

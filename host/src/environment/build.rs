@@ -1,5 +1,6 @@
 //! Building an environment once, however many ask for it, and publishing it when it is whole.
 
+use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -75,6 +76,27 @@ pub enum Progress<'a> {
     Step { number: usize, of: usize, title: &'a str },
     /// A step's process wrote something.
     Output { number: usize, stream: Stream, bytes: &'a [u8] },
+}
+
+impl fmt::Display for Progress<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting { step: None } => {
+                formatter.write_str("waiting for another process to build the environment")
+            }
+            Self::Waiting { step: Some((number, of, title)) } => {
+                write!(formatter, "another process builds the environment: {title} ({number}/{of})")
+            }
+            Self::Step { number, of, title } => {
+                write!(formatter, "building the environment: {title} ({number}/{of})")
+            }
+            Self::Output { number, bytes, .. } => {
+                let text = String::from_utf8_lossy(bytes);
+                let line = text.trim_end().lines().next_back().unwrap_or_default().trim();
+                write!(formatter, "building the environment: step {number}: {line}")
+            }
+        }
+    }
 }
 
 /// An environment that is ready.

@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use crate::detection::{self, DetectionError, Freshness};
 use crate::installation::{Identity, Installation};
 use crate::pack::{ExecutionConfig, VersionPolicy};
-use crate::selection::{Candidate, Declared, Selection, Wanted, select};
+use crate::selection::{Candidate, Declared, Selection, SelectionView, Wanted, select};
 use crate::store::installation::FoundInstallation;
 use crate::store::runtime::RuntimeRow;
 use crate::store::runtime_version::RuntimeVersionRow;
@@ -57,6 +57,12 @@ impl Choice {
             attributes: found.attributes.clone(),
         };
         (installation, self.identity.clone())
+    }
+
+    /// As it is recorded and shown.
+    #[must_use]
+    pub fn view(&self) -> SelectionView<'_> {
+        SelectionView { fallback: self.is_fallback, ..SelectionView::from(&self.selection) }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::detection::DetectionError;
 use crate::environment::build::BuildError;
 use crate::environment::prepare::PrepareError;
 use crate::process::{Ending as ProcessEnding, SpawnError, WaitError};
-use crate::result::{self, ResultError};
+use crate::result::{self, Parsed, RESULT_MAX, ResultError};
 use crate::store::StoreError;
 
 /// As much of a failing step's output as goes into the record's error.
@@ -178,15 +178,12 @@ pub(super) fn conclude(asked: &Asked, Supervised { finished, printed }: &Supervi
         ProcessEnding::Exited(0) => {
             ending.exit_code = Some(0);
             match result::parse(&asked.action.output, finished.ending, printed) {
-                Ok(value) => {
-                    if printed.missing() > 0 {
-                        ending.warnings.push(format!(
-                            "the result is cut: {} bytes in the middle of the output were not kept (setting `output_limit`)",
-                            printed.missing()
-                        ));
-                    }
+                Ok(parsed) => {
                     ending.status = Status::Succeeded;
-                    ending.result = value;
+                    if let Some(Parsed { value, missing }) = parsed {
+                        ending.warnings.extend(cut(asked.attempt.id, printed.missing(), missing));
+                        ending.result = Some(value);
+                    }
                 }
                 Err(error) => ending.error = Some((class_of(&error).to_owned(), error.to_string())),
             }
@@ -215,10 +212,27 @@ pub(super) fn conclude(asked: &Asked, Supervised { finished, printed }: &Supervi
     ending
 }
 
+/// What whoever reads the result has to know: how much of the output was not kept, and how much is not in the result.
+fn cut(id: ExecutionId, lost: u64, missing: u64) -> Option<String> {
+    let only_in_log = missing.saturating_sub(lost);
+    let logs = format!("only in the log: `attune execution logs {id} --stream stdout`");
+    let unkept = "in the middle of the output were not kept (setting `output_limit`)";
+    match (lost, only_in_log) {
+        (0, 0) => None,
+        (0, _) => Some(format!(
+            "the result is cut: {only_in_log} bytes in the middle, beyond {RESULT_MAX}, are {logs}"
+        )),
+        (_, 0) => Some(format!("the result is cut: {lost} bytes {unkept}")),
+        (_, _) => {
+            Some(format!("the result is cut: {lost} bytes {unkept}, and {only_in_log} more are {logs}"))
+        }
+    }
+}
+
 fn class_of(error: &ResultError) -> &'static str {
     match error {
         ResultError::Unparsable { .. } | ResultError::NotUtf8 { .. } => "unparsable_result",
-        ResultError::Incomplete { .. } => "result_too_large",
+        ResultError::Incomplete { .. } | ResultError::TooLarge { .. } => "result_too_large",
         ResultError::Invalid { .. } => "invalid_result",
         ResultError::Schema(_) => "invalid_output_schema",
     }

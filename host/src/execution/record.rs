@@ -97,7 +97,7 @@ impl Record {
         self.decided.runtime_version.clone_from(&choice.label);
         self.decided.installation_path = Some(found.path.clone());
         self.decided.installation_identity = Some(choice.identity.clone());
-        self.decided.selection = serde_json::to_value(SelectionView::from(&choice.selection)).ok();
+        self.decided.selection = serde_json::to_value(choice.view()).ok();
         self.decided.warnings.extend(choice.warnings.iter().cloned());
         tracing::Span::current().record("runtime.version", tracing::field::display(&choice.version));
         tracing::info!(installation.path = %found.path.display(), "selected an installation");
@@ -150,6 +150,7 @@ impl Record {
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
         self.decided.warnings.extend(ending.warnings);
+        self.decided.warnings.extend(self.not_tried_again(asked, ending.status));
         let (class, message) = ending.error.clone().unzip();
         let ended = Ended {
             status: ending.status,
@@ -201,6 +202,17 @@ impl Record {
         }
         let row = patiently(worker.settings.lease, || worker.store.execution(self.attempt.id)).await?;
         Ok(row.is_some_and(|row| !row.cancel_requested))
+    }
+
+    /// What whoever runs it at once has to know if it fails: the action's retries are not made.
+    fn not_tried_again(&self, asked: &Asked, status: Status) -> Option<String> {
+        let retries = asked.action.retries;
+        let failed = matches!(status, Status::Failed | Status::TimedOut);
+        (failed && self.retries.is_none() && retries > 0).then(|| {
+            format!(
+                "it is not tried again: `retries: {retries}` of the action counts for what is queued (`attune run --queue`)"
+            )
+        })
     }
 
     /// When it is to be tried again.

@@ -101,6 +101,12 @@ impl Status {
         }
     }
 
+    /// Whether it neither waits nor runs.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+
     /// Every status, in the order in which they come.
     pub const ALL: [Self; 7] = [
         Self::Queued,

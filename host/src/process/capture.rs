@@ -65,6 +65,20 @@ impl Captured {
         self.missing + (self.head.len() + self.tail.len()) as u64
     }
 
+    /// The same with at most `limit` bytes kept, the first half and the last.
+    #[must_use]
+    pub fn shortened(&self, limit: usize) -> Cow<'_, Self> {
+        if self.head.len() + self.tail.len() <= limit {
+            return Cow::Borrowed(self);
+        }
+        let mut kept = Capture::new(limit);
+        kept.push(&self.head);
+        kept.push(&self.tail);
+        let mut kept = kept.finish();
+        kept.missing += self.missing;
+        Cow::Owned(kept)
+    }
+
     /// All that was written, if all of it was kept.
     #[must_use]
     pub fn complete(&self) -> Option<&[u8]> {
@@ -116,6 +130,18 @@ mod tests {
         check(4, &[b"abcde"], "ab\n[… 1 bytes are missing here …]\nde", 1);
         check(4, &[b"a", b"bcdefg", b"h"], "ab\n[… 4 bytes are missing here …]\ngh", 4);
         check(0, &[b"abc"], "\n[… 3 bytes are missing here …]\n", 3);
+    }
+
+    #[test]
+    fn what_was_kept_can_be_shortened() {
+        for (written, limit, text) in [
+            (&b"abcdef"[..], 6, "abcdef"),
+            (b"abcdef", 4, "ab\n[… 2 bytes are missing here …]\nef"),
+            (b"abcdefghijk", 8, "abcd\n[… 3 bytes are missing here …]\nhijk"),
+            (b"abcdefghijk", 4, "ab\n[… 7 bytes are missing here …]\njk"),
+        ] {
+            assert_eq!(capture(8, &[written]).shortened(limit).text(), text);
+        }
     }
 
     proptest! {

@@ -10,6 +10,9 @@ use crate::installation::Failure;
 /// `{"selected": {…} | null, "candidates": […], "warnings": […]}`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SelectionView<'s> {
+    /// Whether nothing satisfies what was asked for, and this is the base runtime, which the action allows then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fallback: bool,
     /// None if nothing matches.
     pub selected: Option<SelectedView<'s>>,
     /// Best first.
@@ -67,6 +70,7 @@ impl<'s> From<&'s Failure> for FailureView<'s> {
 impl<'s> From<&'s Selection> for SelectionView<'s> {
     fn from(selection: &'s Selection) -> Self {
         Self {
+            fallback: false,
             selected: selection.chosen().map(SelectedView::from),
             candidates: selection.judged.iter().map(CandidateView::from).collect(),
             warnings: selection.warnings.iter().map(ToString::to_string).collect(),

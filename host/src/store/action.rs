@@ -220,6 +220,26 @@ pub(super) async fn put_action(
     Ok(revision)
 }
 
+/// Has what waits in the queue for an action need what the action does: to be called where something comes back into the
+/// queue, since the action may have been changed while it was not in there.
+pub(super) async fn require_as_now(transaction: &mut Transaction, reference: &ActionRef) -> Result<()> {
+    // Whoever changes the action meanwhile finds it in the queue, or has ended before it is read.
+    if Kind::Action.lock(transaction, &reference.to_string()).await?.is_none() {
+        return Ok(());
+    }
+    let row = transaction
+        .query(select_action!("where action.ref = $1"))
+        .bind(reference.to_string())
+        .fetch_optional()
+        .await?;
+    let Some(ActionRow { action, .. }) = row.as_ref().map(action_row).transpose()? else { return Ok(()) };
+    let runtime = meant_runtime(transaction, reference.pack(), &action.program.runtime).await?;
+    match runtime {
+        Some(runtime) => require_anew(transaction, &action, &runtime).await,
+        None => Ok(()),
+    }
+}
+
 fn action_row(row: &Row) -> Result<ActionRow> {
     let timeout: Option<i64> = row.try_get("timeout_ms")?;
     let retries: i64 = row.try_get("retries")?;

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::action::require_as_now;
 use super::database::{Engine, Query, Row, Transaction};
 use super::group::Group;
 use super::queue::PRIORITY_STEP;
@@ -136,16 +137,25 @@ pub struct ExecutionRow {
     pub priority: i64,
     /// Not before.
     pub run_at: DateTime<Utc>,
+    /// Not to be started any more after this.
+    pub deadline_at: Option<DateTime<Utc>>,
     pub cancel_requested: bool,
     /// Whether it came through the queue.
     pub queued: bool,
+    /// Name of the worker that runs it or ran it last, while that is known.
+    pub worker: Option<String>,
     pub parameters: Json,
     /// The constraint that was asked for; empty for none.
     pub constraint: Option<String>,
+    /// None until it is decided what this attempt is run with.
     pub runtime: Option<String>,
+    /// While the runtime is installed.
+    pub runtime_label: Option<String>,
     pub selected_version: Option<String>,
     pub runtime_version: Option<String>,
     pub installation_path: Option<String>,
+    /// Where the installation was found, while its worker has it.
+    pub installation_source: Option<String>,
     pub selection: Option<Json>,
     pub environment_key: Option<String>,
     pub environment_path: Option<String>,
@@ -172,14 +182,28 @@ impl ExecutionRow {
     pub fn last_attempt(&self) -> Attempt {
         Attempt { id: self.id, number: self.attempt }
     }
+
+    /// What went wrong: a class, and a sentence. While it waits or runs, that was in the attempt before.
+    #[must_use]
+    pub fn error(&self) -> Option<(&str, &str)> {
+        let class = self.error_class.as_deref()?;
+        Some((class, self.error_message.as_deref().unwrap_or_default()))
+    }
 }
 
-/// The statement for executions with the constraint that each asked for; what follows says which.
+/// The statement for executions with the constraint that each asked for, and with the names of what ran it; what follows
+/// says which.
 macro_rules! select_execution {
     ($which:literal) => {
         concat!(
-            "select execution.*, requirement.constraint_text as constraint_text from execution
-             left join requirement on requirement.id = execution.requirement ",
+            "select execution.*, requirement.constraint_text as constraint_text, worker.name as worker_name,
+                 (select label from runtime where ref = execution.runtime) as runtime_label,
+                 (select min(source) from runtime_installation as installation
+                  where installation.worker = execution.worker and installation.path = execution.installation_path)
+                     as installation_source
+             from execution
+             left join requirement on requirement.id = execution.requirement
+             left join worker on worker.id = execution.worker ",
             $which
         )
     };
@@ -235,6 +259,21 @@ impl Store {
         self.keep(Milestone::Decided(attempt, Box::new(decided.clone()))).await
     }
 
+    /// Says what keeps a running attempt busy, until it is decided what it runs with.
+    pub async fn note_progress(&self, Attempt { id, number }: Attempt, doing: &str) -> Result<()> {
+        self.database
+            .query(
+                "update execution set reason = $3
+             where id = $1 and attempt = $2 and status = 'running' and runtime is null",
+            )
+            .bind(id.0)
+            .bind(number)
+            .bind(doing)
+            .execute()
+            .await?;
+        Ok(())
+    }
+
     /// Appends to the log of a running execution, numbered from `sequence` on.
     pub async fn append_log(&self, attempt: Attempt, sequence: i64, chunks: &[LogChunk]) -> Result<()> {
         let mut transaction = self.begin(Durability::Process).await?;
@@ -261,7 +300,7 @@ impl Store {
 
     async fn keep_all(&self, milestones: &[Arc<Milestone>]) -> Result<Vec<bool>> {
         if let [milestone] = milestones
-            && milestone.log().is_none()
+            && milestone.more().is_none()
         {
             let statement = self.database.durable(milestone.statement());
             return Ok(vec![!milestone.bind(statement, self.clock()).fetch_all().await?.is_empty()]);
@@ -270,11 +309,14 @@ impl Store {
         let mut answers = Vec::with_capacity(milestones.len());
         for milestone in milestones {
             let statement = transaction.query(milestone.statement());
-            let was_running = !milestone.bind(statement, self.clock()).fetch_all().await?.is_empty();
-            if was_running && let Some(end) = milestone.log() {
+            let rows = milestone.bind(statement, self.clock()).fetch_all().await?;
+            if let (Some(row), Some(end)) = (rows.first(), milestone.more()) {
                 insert_log(&mut transaction, end.attempt, end.sequence, &end.rest).await?;
+                if end.ended.retry_at.is_some() {
+                    require_as_now(&mut transaction, &parsed(row, "action")?).await?;
+                }
             }
-            answers.push(was_running);
+            answers.push(!rows.is_empty());
         }
         transaction.commit().await?;
         Ok(answers)
@@ -374,10 +416,10 @@ impl Milestone {
         }
     }
 
-    /// The end, if there is something to log with it.
-    fn log(&self) -> Option<&End> {
+    /// The end, if there is more to be written with it.
+    fn more(&self) -> Option<&End> {
         match self {
-            Self::Ended(end) if !end.rest.is_empty() => Some(end),
+            Self::Ended(end) if !end.rest.is_empty() || end.ended.retry_at.is_some() => Some(end),
             Self::Decided(..) | Self::Ended(_) => None,
         }
     }
@@ -387,7 +429,7 @@ impl Milestone {
 const DECIDE: &str = "update execution set
          runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
          installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
-         plugin_digest = $10, sandbox = $11, warnings = $12
+         plugin_digest = $10, sandbox = $11, warnings = $12, reason = null
      where id = $1 and attempt = $13 and status = 'running' returning id";
 
 fn decide<'e>(statement: Query<'e>, Attempt { id, number }: Attempt, decided: &Decided) -> Query<'e> {
@@ -421,7 +463,7 @@ const FINISH: &str = "update execution set
              else $13 - priority * $15 end,
          reason = $3, result = $4, error_class = $5, error_message = $6, exit_code = $7, output_incomplete = $8,
          warnings = $9, timings = $10, lease_owner = null, lease_expires_at = null
-     where id = $1 and attempt = $12 and status = 'running' returning id";
+     where id = $1 and attempt = $12 and status = 'running' returning action";
 
 fn finish<'e>(
     statement: Query<'e>,
@@ -487,14 +529,18 @@ fn execution_row(row: &Row) -> Result<ExecutionRow> {
         retries: row.try_get("retries")?,
         priority: row.try_get("priority")?,
         run_at: row.try_get("run_at")?,
+        deadline_at: row.try_get("deadline_at")?,
         cancel_requested: !row.is_null("cancel_requested_at")?,
         queued: !row.is_null("request_digest")?,
+        worker: row.try_get("worker_name")?,
         parameters: json(row, "parameters")?,
         constraint: constraint.filter(|text| !text.is_empty()),
         runtime: row.try_get("runtime")?,
+        runtime_label: row.try_get("runtime_label")?,
         selected_version: row.try_get("selected_version")?,
         runtime_version: row.try_get("runtime_version")?,
         installation_path: row.try_get("installation_path")?,
+        installation_source: row.try_get("installation_source")?,
         selection: optional_json(row, "selection")?,
         environment_key: row.try_get("environment_key")?,
         environment_path: row.try_get("environment_path")?,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
 
+use super::action::require_as_now;
 use super::clock::interval;
 use super::database::{Engine, Query, Row, Transaction};
 use super::execution::{Attempt, attempt_row, trace_context};
@@ -170,7 +171,10 @@ macro_rules! claim {
              update execution set
                  status = 'running', attempt = attempt + 1, reason = null, worker = $1, lease_owner = $4,
                  lease_expires_at = coalesce($5, current_timestamp + cast($6 as interval)),
-                 started_at = coalesce($2, current_timestamp), finished_at = null
+                 started_at = coalesce($2, current_timestamp), finished_at = null, runtime = null,
+                 selected_version = null, runtime_version = null, installation_path = null, installation_identity = null,
+                 selection = null, environment_key = null, environment_path = null, plugin_digest = null, sandbox = null,
+                 exit_code = null, warnings = '[]', timings = '[]'
              where id in (select id from picked) and status = 'queued'
              returning id, attempt, action, parameters, constraint_override, timeout_ms, retries, run_at, started_at, rank,
                  trace_context, (select number from generation) as generation"
@@ -305,7 +309,7 @@ impl Store {
             .database
             .durable(
                 "update execution set status = 'timed_out', reason = 'deadline', error_class = 'deadline',
-                 error_message = 'it was not started before its deadline',
+                 error_message = 'it waited in the queue until its deadline had passed, and was not started',
                  finished_at = coalesce($1, current_timestamp)
              where status = 'queued' and deadline_at < coalesce($1, current_timestamp) returning id",
             )
@@ -360,18 +364,18 @@ impl Store {
         })
     }
 
-    /// Puts an execution that has ended back into the queue, with the same parameters. Whether it was one that came
-    /// from the queue and has ended.
+    /// Puts an execution that has ended back into the queue, with the same parameters. It needs from now on what its action
+    /// does, and keeps a constraint of its own. Whether it was one that came from the queue and has ended.
     pub async fn retry_execution(&self, id: ExecutionId) -> Result<bool> {
         let time = self.time().await?;
-        let rows = self
-            .database
-            .durable(
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let rows = transaction
+            .query(
                 "update execution set
                  status = 'queued', reason = 'retried', rescues = 0, run_at = $2, rank = $3 - priority * $4,
                  cancel_requested_at = null, deadline_at = null, finished_at = null, lease_owner = null,
-                 lease_expires_at = null
-             where id = $1 and request_digest is not null and status not in ('queued', 'running') returning id",
+                 lease_expires_at = null, result = null, exit_code = null, output_incomplete = false
+             where id = $1 and request_digest is not null and status not in ('queued', 'running') returning action",
             )
             .bind(id.0)
             .bind(time)
@@ -379,7 +383,10 @@ impl Store {
             .bind(PRIORITY_STEP.num_microseconds())
             .fetch_all()
             .await?;
-        Ok(!rows.is_empty())
+        let Some(row) = rows.first() else { return Ok(false) };
+        require_as_now(&mut transaction, &parsed(row, "action")?).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// How much waits, by what it needs.

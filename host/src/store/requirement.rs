@@ -1,6 +1,7 @@
 //! What executions need to be started, and which workers have it.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::database::Transaction;
@@ -71,6 +72,34 @@ pub struct JudgedRequirement {
     pub reason: String,
     /// The candidates and the reason for each.
     pub selection: Option<Json>,
+}
+
+/// How many executions of an action or a pack may run at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Limit {
+    /// Whose limit it is.
+    pub of: Limited,
+    /// The action or the pack.
+    pub name: String,
+    pub allowed: i64,
+    /// Those that count run now: what somebody runs himself does not.
+    pub running: i64,
+}
+
+/// What limits are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limited {
+    Action,
+    Pack,
+}
+
+impl Limit {
+    /// Whether no other may start.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.running >= self.allowed
+    }
 }
 
 impl Store {
@@ -155,6 +184,38 @@ impl Store {
             .execute()
             .await?;
         Ok(())
+    }
+
+    /// The limits that an execution counts against: its action's, and its pack's.
+    pub async fn limits(&self, id: ExecutionId) -> Result<Vec<Limit>> {
+        let row = self
+            .database
+            .query(
+                "select execution.action as action, execution.pack as pack,
+                     requirement.concurrency_limit as action_allows, pack.concurrency as pack_allows,
+                     (select count(*) from execution as other where other.action = execution.action
+                         and other.status = 'running' and other.lease_owner is not null) as of_action,
+                     (select count(*) from execution as other where other.pack = execution.pack
+                         and other.status = 'running' and other.lease_owner is not null) as of_pack
+                 from execution
+                 left join requirement on requirement.id = execution.requirement
+                 left join pack on pack.ref = execution.pack
+                 where execution.id = $1",
+            )
+            .bind(id.0)
+            .fetch_optional()
+            .await?;
+        let Some(row) = row else { return Ok(Vec::new()) };
+        let mut limits = Vec::new();
+        for (of, name, allowed, running) in [
+            (Limited::Action, "action", "action_allows", "of_action"),
+            (Limited::Pack, "pack", "pack_allows", "of_pack"),
+        ] {
+            if let Some(allowed) = row.try_get(allowed)? {
+                limits.push(Limit { of, name: row.try_get(name)?, allowed, running: row.try_get(running)? });
+            }
+        }
+        Ok(limits)
     }
 
     /// What every live worker made of the requirement of an execution.

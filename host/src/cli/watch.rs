@@ -1,0 +1,220 @@
+//! Watching an execution until it ends: what becomes of it, what it prints, and how it ended.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::ending::{Ending, named};
+use super::failure::{Exit, Failed};
+use super::output::Output;
+use super::printer::Printer;
+use super::progress::Progress;
+use super::queued::{waiting, waiting_line};
+use super::shown::Shown;
+use crate::execution::{ExecutionId, Status};
+use crate::printable::printable;
+use crate::process::Stream;
+use crate::store::Store;
+use crate::store::execution::{Attempt, ExecutionRow, LogStream};
+
+/// How soon a watcher looks again after something has changed, and how soon at the latest: twice as long each time, so
+/// that what is short is over at once, and what is long costs little. What it prints reaches the database twice a second.
+const LOOK_FIRST: Duration = Duration::from_millis(20);
+const LOOK_LAST: Duration = Duration::from_millis(250);
+
+/// What waits longer than this is said to wait, and why.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Shows what becomes of an execution until it has ended, and how it ended.
+pub(super) async fn watch(store: &Store, id: ExecutionId, output: &Output) -> Result<Exit, Failed> {
+    let printer = Printer::new(output);
+    let mut told = Told::begin(output);
+    let mut seen = Seen { attempt: 0, sequence: 0 };
+    let mut look = LOOK_FIRST;
+    let row = loop {
+        let Some(row) = store.execution(id).await? else {
+            told.end();
+            return Err(Failed::message(Exit::NotFound, "the execution is gone: it ended long ago"));
+        };
+        if !row.status.has_ended() && told.tell(store, &row).await? {
+            look = LOOK_FIRST;
+        }
+        if pass_on(store, &row, &mut seen, &printer).await? {
+            // It would be drawn between what the action prints.
+            told.end();
+        }
+        if row.status.has_ended() {
+            break row;
+        }
+        sleep(look).await;
+        look = (look * 2).min(LOOK_LAST);
+    };
+    told.end();
+    let open_line = printer.finish();
+    if output.json {
+        output.data(&Shown::from(&row), String::new)?;
+    } else {
+        if open_line {
+            output.say("");
+        }
+        Ending::from(&row).say(output);
+    }
+    Ok(exit_of(&row))
+}
+
+/// What was said of an execution that has not ended.
+struct Told<'o> {
+    output: &'o Output,
+    progress: Option<Progress>,
+    /// When to say why it waits.
+    patience: Instant,
+    status: Option<Status>,
+    attempt: i64,
+    is_decided: bool,
+    /// The last line that explains a state.
+    because: String,
+}
+
+impl<'o> Told<'o> {
+    fn begin(output: &'o Output) -> Self {
+        Self {
+            output,
+            progress: Some(Progress::begin(output)),
+            patience: Instant::now() + PATIENCE,
+            status: None,
+            attempt: 0,
+            is_decided: false,
+            because: String::new(),
+        }
+    }
+
+    /// Says what has changed. Whether it stands somewhere else than before.
+    async fn tell(&mut self, store: &Store, row: &ExecutionRow) -> Result<bool, Failed> {
+        let is_new = self.status != Some(row.status) || self.attempt != row.attempt;
+        if is_new {
+            self.is_decided = false;
+            self.patience = Instant::now() + PATIENCE;
+        }
+        if row.status == Status::Queued {
+            self.tell_waiting(store, row, is_new).await?;
+        } else {
+            self.tell_running(row, is_new);
+        }
+        self.status = Some(row.status);
+        self.attempt = row.attempt;
+        Ok(is_new)
+    }
+
+    async fn tell_waiting(&mut self, store: &Store, row: &ExecutionRow, is_new: bool) -> Result<(), Failed> {
+        if is_new && row.attempt > 0 {
+            let why = row.error().map(|(class, message)| format!(": {class}: {message}"));
+            self.say("again", &format!("after attempt {}{}", row.attempt, why.unwrap_or_default()));
+        }
+        if Instant::now() >= self.patience {
+            self.explain("waiting", waiting_line(&waiting(store, row).await?));
+            self.patience = Instant::now() + PATIENCE;
+        }
+        Ok(())
+    }
+
+    fn tell_running(&mut self, row: &ExecutionRow, is_new: bool) {
+        if is_new && row.queued {
+            let worker = row.worker.as_deref().unwrap_or("a worker that is gone");
+            self.say("claimed", &format!("by {worker}, attempt {}", attempt(row)));
+        }
+        if let Some(doing) = &row.reason {
+            self.explain("busy", doing.clone());
+        }
+        if let Some(runtime) = &row.runtime
+            && !self.is_decided
+        {
+            self.is_decided = true;
+            let [version, path] = [&row.selected_version, &row.installation_path]
+                .map(|text| text.as_deref().unwrap_or_default());
+            let what = format!("{} {version} at {path}", row.runtime_label.as_ref().unwrap_or(runtime));
+            self.say("running", if version.is_empty() { runtime } else { &what });
+        }
+    }
+
+    /// Says why it stands where it does, unless that was said.
+    fn explain(&mut self, name: &str, text: String) {
+        if self.because != text {
+            self.say(name, &text);
+            self.because = text;
+        }
+    }
+
+    fn say(&self, name: &str, text: &str) {
+        let line = named(self.output, name, text);
+        match &self.progress {
+            Some(progress) => {
+                progress.say(format!("{name}: {}", printable(text)));
+                progress.note(self.output, &line);
+            }
+            None => self.output.say(&line),
+        }
+    }
+
+    /// From now on, nothing is drawn.
+    fn end(&mut self) {
+        if let Some(progress) = self.progress.take() {
+            progress.end();
+        }
+    }
+}
+
+/// Which attempt it is, and of how many.
+pub(super) fn attempt(row: &ExecutionRow) -> String {
+    let most = row.retries.saturating_add(1);
+    if row.queued && row.attempt <= most {
+        format!("{} of {most}", row.attempt)
+    } else {
+        // Somebody has had it tried once more, or it is run at once.
+        row.attempt.to_string()
+    }
+}
+
+/// Up to where a log was shown.
+struct Seen {
+    attempt: i64,
+    sequence: i64,
+}
+
+/// Prints what came since the last time. Whether that was anything.
+async fn pass_on(
+    store: &Store,
+    row: &ExecutionRow,
+    seen: &mut Seen,
+    printer: &Printer,
+) -> Result<bool, Failed> {
+    if row.attempt != seen.attempt {
+        *seen = Seen { attempt: row.attempt, sequence: 0 };
+    }
+    if seen.attempt == 0 {
+        return Ok(false);
+    }
+    let attempt = Attempt { id: row.id, number: seen.attempt };
+    let pieces = store.execution_log(attempt, seen.sequence).await?;
+    let is_any = !pieces.is_empty();
+    for (sequence, chunk) in pieces {
+        let stream = match chunk.stream {
+            LogStream::Stdout => Stream::Stdout,
+            LogStream::Stderr => Stream::Stderr,
+        };
+        printer.push(stream, &chunk.bytes);
+        seen.sequence = sequence + 1;
+    }
+    Ok(is_any)
+}
+
+fn exit_of(row: &ExecutionRow) -> Exit {
+    match (row.status, row.error_class.as_deref()) {
+        (Status::Succeeded, _) => Exit::Success,
+        (Status::TimedOut, _) => Exit::TimedOut,
+        (Status::Cancelled, _) => Exit::Cancelled,
+        (_, Some("no_match")) => Exit::NoMatch,
+        (_, Some("environment_failed")) => Exit::Environment,
+        (_, Some("invalid_request")) => Exit::Input,
+        _ => Exit::Failure,
+    }
+}
