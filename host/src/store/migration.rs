@@ -226,7 +226,7 @@ mod tests {
             .unwrap();
         store.close().await;
         let error = Store::open(&Location::File(path.clone())).await.unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 9999, known: 4, .. }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 9999, known: 5, .. }), "{error}");
     }
 
     #[tokio::test]
