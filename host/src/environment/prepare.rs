@@ -122,7 +122,7 @@ pub async fn prepare(
     if answer.value.steps.is_empty() {
         return Ok(Prepared { environment: None, root: pack_folder, fresh: false });
     }
-    let (ready, built) = question.build(&answer, progress).await?;
+    let (ready, built) = question.build(&answer, retry, progress).await?;
     let root = question.stage(&ready.key, answer.value.stage.as_ref()).await?;
     Ok(Prepared { environment: Some(ready), root, fresh: built.fresh })
 }
@@ -198,7 +198,7 @@ pub async fn repair(
     if answer.value.steps.is_empty() {
         return Ok(None);
     }
-    question.build(&answer, progress).await?;
+    question.build(&answer, Retry::AtOnce, progress).await?;
     Ok(Some(Repaired::Rebuilt { reason }))
 }
 
@@ -358,6 +358,7 @@ impl<'a> Question<'a> {
     async fn build(
         &self,
         answer: &Kept<Plan>,
+        retry: Retry,
         progress: impl Fn(Progress<'_>) + Send + Sync,
     ) -> Result<(Ready, Built), PrepareError> {
         let plan = &answer.value;
@@ -384,12 +385,20 @@ impl<'a> Question<'a> {
             variables: &self.variables,
             step_timeout: self.worker.settings.step_timeout,
             grace: self.worker.settings.kill_grace,
+            retry,
         };
         self.set_aside_broken(&key).await?;
         loop {
             let began = Instant::now();
             let building = build(&request, |folder: PathBuf| self.check_built(folder), &progress);
             let outcome = trace::stage(stage_span!("build"), building).await;
+            if matches!(outcome, Err(BuildError::TriedElsewhere)) {
+                match self.row().await?.as_ref().and_then(|row| self.failing(row)) {
+                    Some(failing) => return Err(PrepareError::Failing(Box::new(failing))),
+                    // Whoever built it gave up, or was killed.
+                    None => continue,
+                }
+            }
             if outcome.as_ref().map_or(true, |built| built.fresh) {
                 metrics::environment_build(&reference.to_string(), began.elapsed(), outcome.is_ok());
             }

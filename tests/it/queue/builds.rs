@@ -1,7 +1,7 @@
 //! Environments that can't be built, and many executions that want them.
 
 use super::*;
-use crate::environments::{boxes, builds};
+use crate::environments::{boxes, builder, builds};
 
 /// Lines of a worker's log that say this, with fields of their own.
 fn said(log: &str, message: &str) -> Vec<Json> {
@@ -17,9 +17,18 @@ fn a_build_that_fails_is_not_tried_by_everybody() {
     tool(&machine, "3.12.1");
     boxes(&machine).install(&machine);
     machine.write("fail", "");
-    let service = Service::start_with(&machine, &["-v"]);
-    // Whoever is first, the worker as it gets ready or an execution, is the only one that tries.
-    let ids = (0..5).map(|_| enqueue(&machine, &["boxes.say"])).collect::<Vec<_>>();
+    machine.write("gate", "");
+    let service = Service::start_with(&machine, &["-v", "--slots", "5"]);
+    // Whoever is first, the worker as it gets ready or an execution, is the only one that tries: neither who waits for
+    // that build nor who comes later does.
+    let waiting = [enqueue(&machine, &["boxes.say"]), enqueue(&machine, &["boxes.more"])];
+    for id in &waiting {
+        becomes(&machine, id, "running");
+    }
+    builder(&machine);
+    fs::remove_file(machine.at("gate")).expect("removed");
+    let later = (0..3).map(|_| enqueue(&machine, &["boxes.say"]));
+    let ids = waiting.into_iter().chain(later).collect::<Vec<_>>();
     for id in &ids {
         let row = becomes(&machine, id, "failed");
         assert_eq!(row["error"]["class"], "environment_failed");
