@@ -479,6 +479,8 @@ impl<'a> Question<'a> {
             Err(_) => self.row().await?.filter(|row| row.prepared_for == self.asked),
         };
         let since = failing.as_ref().and_then(Failing::of).map_or(now, |failing| failing.since.min(now));
+        // A disk that is full is no fault of what was asked: whoever comes next tries it at once.
+        let is_full = outcome.is_err() && lacks_room(self.layout.root());
         let log = match outcome {
             Ok(built) => Some(built.log.clone()),
             Err(BuildError::Step { output, .. }) => Some(output.clone()),
@@ -494,7 +496,7 @@ impl<'a> Question<'a> {
             path: self.link.to_string_lossy().into_owned(),
             status: if outcome.is_ok() { "ready" } else { "failed" }.to_owned(),
             plan_digest: plan_digest(plan)?,
-            prepared_for: self.asked.clone(),
+            prepared_for: if is_full { String::new() } else { self.asked.clone() },
             stage: plan.stage.clone(),
             size: None,
             log: log.filter(|log| !log.is_empty()),
@@ -503,7 +505,7 @@ impl<'a> Question<'a> {
             last_used_at: now,
         };
         self.worker.store.record_environment(self.worker.id, &row).await?;
-        Ok(again_at(since, now))
+        Ok(if is_full { now } else { again_at(since, now) })
     }
 
     /// The folder that actions start from.
@@ -528,6 +530,12 @@ impl<'a> Question<'a> {
         };
         Ok(staged.await.map_err(failed)??)
     }
+}
+
+/// Whether there is next to no room left where environments are.
+fn lacks_room(root: &Path) -> bool {
+    const LITTLE: u64 = 64 << 20;
+    rustix::fs::statvfs(root).is_ok_and(|status| status.f_bavail.saturating_mul(status.f_frsize) < LITTLE)
 }
 
 /// Folders of the installation that an environment may link into: the one above its `bin`.
