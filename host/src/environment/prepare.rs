@@ -34,6 +34,10 @@ use crate::store::runtime::RuntimeRow;
 use crate::trace::{self, stage_span};
 use crate::worker::{Kept, Worker};
 
+/// How often, and how long apart, one who waited for a build looks for what is on record of it.
+const RECORD_LOOKS: u32 = 20;
+const RECORD_PAUSE: Duration = Duration::from_millis(50);
+
 /// What an environment is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Need<'a> {
@@ -271,6 +275,17 @@ impl<'a> Question<'a> {
         (failing.holds(now()) && is_built().is_none()).then_some(failing)
     }
 
+    /// What became of the build of somebody who has just released the lock: he records it a moment later.
+    async fn failure_elsewhere(&self) -> Result<Option<Failing>, StoreError> {
+        for _ in 0..RECORD_LOOKS {
+            if let Some(failing) = self.row().await?.as_ref().and_then(|row| self.failing(row)) {
+                return Ok(Some(failing));
+            }
+            tokio::time::sleep(RECORD_PAUSE).await;
+        }
+        Ok(None)
+    }
+
     /// The environment that was built for the same question before, if it still works. One that does
     /// not is put aside.
     async fn known(
@@ -393,7 +408,7 @@ impl<'a> Question<'a> {
             let building = build(&request, |folder: PathBuf| self.check_built(folder), &progress);
             let outcome = trace::stage(stage_span!("build"), building).await;
             if matches!(outcome, Err(BuildError::TriedElsewhere)) {
-                match self.row().await?.as_ref().and_then(|row| self.failing(row)) {
+                match self.failure_elsewhere().await? {
                     Some(failing) => return Err(PrepareError::Failing(Box::new(failing))),
                     // Whoever built it gave up, or was killed.
                     None => continue,
