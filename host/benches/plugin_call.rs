@@ -25,6 +25,7 @@ fn plugins(folder: &Path) -> Plugins {
     Plugins::new(PluginSettings {
         cache_folder: folder.join("cache"),
         key_file: folder.join("key"),
+        homes_folder: folder.join("homes"),
         limits: Limits::default(),
         home: folder.to_owned(),
         path: OsString::new(),

@@ -35,7 +35,9 @@ const TRANSIENT_MAX: TimeDelta = TimeDelta::minutes(5);
 pub enum Freshness {
     /// Look again if anything that the last look depended on has changed.
     IfChanged,
-    /// Look again; programs that are the same as before need not answer again.
+    /// Look again; programs that are the same as before need not answer again, nor those that hung a short while ago.
+    Patiently,
+    /// Look again; programs that are the same as before and answered need not answer again.
     Again,
     /// Ask every program again.
     Anew,
@@ -141,20 +143,22 @@ async fn look(
     worker: &Worker,
     runtime: &RuntimeRow,
     against: String,
-    known: &[FoundInstallation],
+    before: &[FoundInstallation],
     freshness: Freshness,
 ) -> Result<Vec<FoundInstallation>, DetectionError> {
     let plugin = worker.runtime_plugin(runtime).await?;
     let mut entries: Vec<MemoEntry> = match freshness {
         Freshness::Anew => Vec::new(),
-        Freshness::Again | Freshness::IfChanged => {
+        Freshness::Again | Freshness::Patiently | Freshness::IfChanged => {
             worker.store.probes(worker.id, plugin.plugin().sha256()).await?
         }
     };
-    if freshness == Freshness::Again {
-        entries.retain(|entry| !entry.is_failure());
+    match freshness {
+        Freshness::Again => entries.retain(|entry| !entry.is_failure()),
+        Freshness::Patiently => entries.retain(|entry| !entry.is_failure() || entry.is_hang()),
+        Freshness::IfChanged | Freshness::Anew => {}
     }
-    let memo = Arc::new(Memo::from_entries(entries));
+    let memo = Arc::new(Memo::from_entries(entries, now()));
     let plugin = plugin.with_memo(Arc::clone(&memo));
     let answer = plugin.detect(request(runtime)).await?;
     tracing::info!(
@@ -163,9 +167,16 @@ async fn look(
         tools_run = answer.report.tools_run,
         "looked for installations"
     );
+    // Who asks for it explicitly waits for what hung a moment ago.
+    let hung_holds = matches!(freshness, Freshness::IfChanged | Freshness::Patiently);
+    let known = |found: &FoundInstallation| {
+        let hung_lately = found.has_hung() && now() - found.verified_at < TRANSIENT_MAX;
+        found.status == InstallationStatus::Verified || (hung_lately && hung_holds)
+    };
+    let known = before.iter().filter(|found| known(found)).cloned().collect::<Vec<_>>();
     // Boxed: otherwise the compiler can't tell that what awaits this may move between threads.
     let settled =
-        answer.value.into_iter().map(|candidate| settle(worker, runtime, candidate, known, &plugin).boxed());
+        answer.value.into_iter().map(|candidate| settle(worker, runtime, candidate, &known, &plugin).boxed());
     let mut found: Vec<_> =
         stream::iter(settled).buffer_unordered(programs_at_a_time()).try_collect().await?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -175,7 +186,7 @@ async fn look(
     Ok(found)
 }
 
-/// A candidate as it is kept: verified, unless what is known of it still holds.
+/// A candidate as it is kept: verified, unless what is `known` of it, and worth believing, still holds.
 async fn settle(
     worker: &Worker,
     runtime: &RuntimeRow,
@@ -208,7 +219,6 @@ async fn settle(
         found.path == installation.path
             && found.identity == identity
             && found.verified_against.as_ref() == Some(&against)
-            && matches!(found.status, InstallationStatus::Verified)
     };
     if let Some(found) = known.iter().find(still_holds) {
         return Ok(FoundInstallation {

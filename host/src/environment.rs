@@ -1,7 +1,8 @@
 //! Isolated environments: what a component plans, the host builds, publishes, checks and collects.
 //!
 //! Here is a plan as data. [`scope`] says for which folder of a pack it is, [`key`] names its outcome,
-//! [`layout`] where that lies, [`build`] makes it, [`prepare`] does what of that an execution needs, [`ready`] tells cheaply whether it is there, [`stage`]
+//! [`layout`] where that lies, [`build`] makes it, [`prepare`] does what of that an execution needs, [`ready`] tells cheaply whether it is there,
+//! [`retry`] when a build that failed is tried again, [`stage`]
 //! lays a pack's files beside it, [`collect`] takes it away again, and [`rubbish`] what a killed process left.
 //!
 //! Whether an environment that is there still works is the component's to say.
@@ -12,6 +13,7 @@ pub mod key;
 pub mod layout;
 pub mod prepare;
 pub mod ready;
+pub mod retry;
 pub mod rubbish;
 pub mod scope;
 pub mod stage;

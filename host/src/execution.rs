@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 use tracing::{Instrument, Span};
 
 use crate::environment::prepare::{self, Need, Planned, Prepared};
+use crate::environment::retry::Retry;
 use crate::process::{Cancel, Stream};
-use crate::reference::ActionRef;
+use crate::reference::{ActionRef, RuntimeRef};
 use crate::selection::SelectionView;
 use crate::store;
 use crate::store::execution::Attempt;
@@ -110,6 +111,18 @@ pub async fn run(
     outcome
 }
 
+/// An attempt that has ended, for the log of who ran it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    pub status: Status,
+    /// None if what was asked is wrong by now.
+    pub runtime: Option<RuntimeRef>,
+    /// Exact version of the installation; none if none was chosen.
+    pub version: Option<String>,
+    /// The name under which the error is recorded, if there was one.
+    pub error: Option<String>,
+}
+
 /// Runs what was claimed from the queue to the end of this attempt. An error means that the attempt is not this
 /// worker's any more, or that its end could not be recorded. The current span is the execution's, from [`span`].
 pub(crate) async fn run_claimed(
@@ -117,7 +130,7 @@ pub(crate) async fn run_claimed(
     claimed: &Claimed,
     observe: Observer<'_>,
     cancel: Cancel,
-) -> Result<Status, ExecutionError> {
+) -> Result<Ran, ExecutionError> {
     let mut timings = Timings::begin(Instant::now());
     let attempt = claimed.attempt;
     let asked = match claimed_request(claimed) {
@@ -134,7 +147,13 @@ pub(crate) async fn run_claimed(
         .map_err(|error| not_begun(ExecutionError::RunFolder(error)))?;
     let record = Record::claimed(&asked, claimed);
     timings.end("ask");
-    Ok(Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await?.status)
+    let outcome = Box::pin(run_recorded(worker, &asked, (folder, record, timings), observe, cancel)).await?;
+    Ok(Ran {
+        status: outcome.status,
+        runtime: Some(asked.runtime.runtime.reference.clone()),
+        version: outcome.choice.map(|choice| choice.version.to_string()),
+        error: outcome.error.map(|(class, _)| class),
+    })
 }
 
 /// Whether it is no fault of what was asked: the database is out of reach, or the place where packs are kept. Another
@@ -297,8 +316,10 @@ async fn stages_before_launch(
     };
     record.chosen(&choice);
     timings.end(if choice.looked { "detect" } else { "select" });
+    // What comes from the queue has nobody who watches, and may be one of many.
+    let retry = if record.is_from_queue() { Retry::WhenDue } else { Retry::AtOnce };
     let environment =
-        prepare::prepare(worker, need(asked, &choice), |progress| observe(Event::Building(&progress)));
+        prepare::prepare(worker, need(asked, &choice), retry, |progress| observe(Event::Building(&progress)));
     let prepared = trace::stage(stage_span!("environment"), environment).await;
     timings.end("environment");
     let prepared = prepared?;

@@ -16,6 +16,7 @@ mod engine;
 mod error;
 mod files;
 mod grant;
+mod home;
 mod limits;
 mod log;
 mod memo;
@@ -37,6 +38,7 @@ pub use child::Ending;
 pub use component::Plugin;
 pub use convert::Alias;
 pub use error::{Cause, Function, Part, PluginError};
+pub(crate) use home::sweep as sweep_homes;
 pub use limits::Limits;
 pub use memo::{Memo, MemoEntry, MemoKey, MemoOutcome};
 pub use roots::Scanned;
@@ -62,6 +64,8 @@ pub struct PluginSettings {
     pub cache_folder: PathBuf,
     /// The key that proves that compiled components are this installation's own; made when it is first needed.
     pub key_file: PathBuf,
+    /// Where the programs that components run have folders of their own; made, private, when it is first needed.
+    pub homes_folder: PathBuf,
     /// Bounds on each call.
     pub limits: Limits,
     /// What `~` means in grants.
@@ -180,6 +184,7 @@ impl Plugins {
                 variables: settings.variables.clone(),
             },
             limits: settings.limits.clone(),
+            homes: settings.homes_folder.clone(),
         };
         Ok(RuntimePlugin::new(self.clone(), Arc::clone(plugin), scope))
     }

@@ -4,8 +4,8 @@
 //! which variables and for whose sake, is decided elsewhere; [`variables`] offers the arithmetic.
 //!
 //! A child leads a process group of its own, and whatever is left of the group when the leader is gone
-//! is killed. A descendant that starts a session of its own escapes that; holding such ones takes
-//! the stronger sandbox tiers.
+//! is killed. A descendant that starts a session of its own escapes that. If it still holds the output, it is looked
+//! for, ended and named; to hold one that lets go of everything takes the stronger sandbox tiers.
 
 pub mod variables;
 
@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use cancel::{Cancel, Canceller};
 pub use capture::{Capture, Captured};
 pub use hardening::harden;
-pub use record::{ProcessRecord, Swept, started_with, sweep};
+pub use record::{Escaped, ProcessRecord, Swept, end_escaped, started_with, sweep};
 pub use running::{CpuTime, Ending, Finished, Running, WaitError};
 pub use spawn::{SpawnError, start};
 

@@ -27,7 +27,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{Instrument, Span};
 
 use crate::environment::build::Progress;
-use crate::execution::{self, ExecutionError, Status};
+use crate::execution::{self, ExecutionError, Ran, Status};
 use crate::metrics;
 use crate::process::Cancel;
 use crate::store::bell::Bell;
@@ -69,8 +69,8 @@ pub enum Event {
     Ended {
         /// Which.
         attempt: Attempt,
-        /// Queued if it is going to be tried again; none if it was not this service's any more.
-        status: Option<Status>,
+        /// None if it was not this service's any more.
+        ran: Option<Ran>,
     },
     /// It takes nothing more, and waits for what runs.
     Draining {
@@ -228,7 +228,7 @@ async fn watch_over(
 async fn fill(
     service: &Rc<Service>,
     slots: usize,
-    runs: &mut JoinSet<(Attempt, Result<Status, ExecutionError>)>,
+    runs: &mut JoinSet<(Attempt, Result<Ran, ExecutionError>)>,
     observe: &Observer,
 ) {
     loop {
@@ -288,7 +288,7 @@ async fn run(
     service: Rc<Service>,
     claimed: Claimed,
     cancel: Cancel,
-) -> (Attempt, Result<Status, ExecutionError>) {
+) -> (Attempt, Result<Ran, ExecutionError>) {
     let entry = service.running.enter(claimed.attempt);
     if claimed.trace.is_none()
         && let Some(begun) = trace::below(&Span::current())
@@ -329,7 +329,7 @@ async fn carry_out(
     claimed: &Claimed,
     doing: watch::Sender<String>,
     cancel: Cancel,
-) -> Result<Status, ExecutionError> {
+) -> Result<Ran, ExecutionError> {
     let (runner, claimed) = (Arc::clone(runner), claimed.clone());
     let running = async move {
         let observe = |event: execution::Event<'_>| {
@@ -365,16 +365,15 @@ async fn note_progress(
     std::future::pending().await
 }
 
-fn report(
-    ended: Result<(Attempt, Result<Status, ExecutionError>), tokio::task::JoinError>,
-    observe: &Observer,
-) {
+fn report(ended: Result<(Attempt, Result<Ran, ExecutionError>), tokio::task::JoinError>, observe: &Observer) {
     match ended {
         Ok((attempt, Err(ExecutionError::NotBegun { .. }))) => {
-            observe(Event::Ended { attempt, status: Some(Status::Queued) });
+            // It is going to be tried again.
+            let ran = Ran { status: Status::Queued, runtime: None, version: None, error: None };
+            observe(Event::Ended { attempt, ran: Some(ran) });
         }
-        Ok((attempt, Ok(status))) => observe(Event::Ended { attempt, status: Some(status) }),
-        Ok((attempt, Err(_))) => observe(Event::Ended { attempt, status: None }),
+        Ok((attempt, Ok(ran))) => observe(Event::Ended { attempt, ran: Some(ran) }),
+        Ok((attempt, Err(_))) => observe(Event::Ended { attempt, ran: None }),
         Err(error) => tracing::error!("an execution was lost: {error}"),
     }
 }
@@ -383,7 +382,7 @@ fn report(
 async fn drain(
     service: &Service,
     stop: &mut Cancel,
-    runs: &mut JoinSet<(Attempt, Result<Status, ExecutionError>)>,
+    runs: &mut JoinSet<(Attempt, Result<Ran, ExecutionError>)>,
     observe: &Observer,
 ) {
     let settings = &service.worker.settings;

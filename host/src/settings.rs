@@ -314,6 +314,12 @@ impl Settings {
         self.data_dir.join("runs")
     }
 
+    /// Where the programs that components run have their own folders.
+    #[must_use]
+    pub fn tools_dir(&self) -> PathBuf {
+        self.data_dir.join("tools")
+    }
+
     /// Where components are kept, by digest.
     #[must_use]
     pub fn components_dir(&self) -> PathBuf {

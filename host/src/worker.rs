@@ -19,6 +19,7 @@ use crate::pack::install::{self, Approve, InstallError};
 use crate::pack::{Grants, Runtime};
 use crate::plugin::{
     ComponentSource, Limits, PluginError, PluginSettings, Plugins, RuntimePlugin, RuntimeScope, Wasm,
+    sweep_homes,
 };
 use crate::process;
 use crate::reference::PackRef;
@@ -126,6 +127,14 @@ impl Worker {
         worker.sweep().await?;
         if let Err(error) = remove_rubbish(&Layout::new(&worker.settings.runtime_envs_dir)) {
             tracing::warn!("can't remove what builders of environments left: {error}");
+        }
+        match sweep_homes(&worker.settings.tools_dir()) {
+            Ok(removed) => {
+                for path in removed {
+                    tracing::debug!(path = %path.display(), "removed what a killed process left");
+                }
+            }
+            Err(error) => tracing::warn!("can't remove what killed programs of components left: {error}"),
         }
         if start == Start::WithPacks {
             worker.install_embedded(notice).await?;
@@ -293,6 +302,7 @@ fn plugin_settings(settings: &Settings) -> PluginSettings {
     PluginSettings {
         cache_folder: settings.cache_dir.join("components"),
         key_file: settings.data_dir.join("component-cache.key"),
+        homes_folder: settings.tools_dir(),
         limits: Limits {
             memory: settings.plugin_memory,
             command_timeout: settings.verification_timeout,

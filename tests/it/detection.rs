@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use crate::support::cli::Machine;
-use crate::support::fixture::{starts, tool, tools};
+use crate::support::cli::{Machine, wait_for};
+use crate::support::fixture::{Pack, starts, tool, tools};
 
 /// What was found of a runtime, by path.
 fn found(machine: &Machine, arguments: &[&str]) -> Vec<Json> {
@@ -236,4 +236,97 @@ fn a_version_that_does_not_work_is_not_selected() {
     let found = found(&machine, &["runtime", "detect", "tool"]);
     let broken = at(&found, &machine.at("home/tools/broken/bin/tool"));
     assert_eq!(broken["failure"]["class"], json!("nonzero_exit(1)"));
+}
+
+#[test]
+fn that_a_program_hangs_is_remembered_until_somebody_asks_for_it() {
+    let machine = Machine::bare().and("ATTUNE_VERIFICATION_TIMEOUT", "1s");
+    machine.write("starts", "");
+    let starts = machine.at("starts");
+    let script = format!("#!/bin/sh\necho >> {}\nwhile :; do sleep 1; done\n", starts.display());
+    let path = machine.script("bin/python3.99", &script);
+    let count = || fs::read_to_string(&starts).expect("a file").lines().count();
+    let says = |output: &crate::support::cli::Output| {
+        output.says(&[&format!("`{}` is no candidate", path.display()), "did not finish within 1000 ms"]);
+    };
+    let resolve = ["resolve", "--runtime", "python", ">=90"];
+    says(&machine.runs(3, &resolve));
+    assert_eq!(count(), 1, "asked once, not by every question");
+    for _ in 0..2 {
+        says(&machine.runs(3, &resolve));
+    }
+    Pack::new("hung").action("it.py", "runtime: python\nruntime_version: \">=90\"", "").install(&machine);
+    says(&machine.runs(3, &["run", "hung.it"]));
+    assert_eq!(count(), 1, "it is known");
+
+    // Who asks for it, and who changes it, is told anew.
+    machine.runs(0, &["runtime", "detect", "python"]).prints(&["timeout", "python3.99"]);
+    assert_eq!(count(), 2);
+    says(&machine.runs(3, &resolve));
+    assert_eq!(count(), 2);
+    machine.runs(0, &["runtime", "verify", "python"]);
+    assert_eq!(count(), 3);
+    machine.script("bin/python3.99", script.replace("sleep 1", "sleep 2"));
+    says(&machine.runs(3, &resolve));
+    assert_eq!(count(), 4);
+}
+
+#[test]
+fn an_installation_that_hangs_when_it_is_verified_is_left_alone_too() {
+    let machine = Machine::bare().and("ATTUNE_VERIFICATION_TIMEOUT", "1s");
+    tool(&machine, "3.11.7");
+    let script = "#!/bin/sh\necho >> \"${0%/bin/*}/starts\"\n\
+        if [ $# = 1 ] && [ ! -e \"${0%/bin/*}/hang\" ]; then echo tool 3.12.1; exit; fi\nwhile :; do sleep 1; done\n";
+    machine.write("home/tools/3.12.1/starts", "");
+    machine.script("home/tools/3.12.1/bin/tool", script);
+    tools().install(&machine);
+    assert_eq!(selected(&machine, ""), "3.12.1");
+    machine.write("home/tools/3.12.1/hang", "");
+    machine.runs(0, &["runtime", "verify", "tool"]);
+    let known = starts(&machine, "3.12.1");
+    for _ in 0..2 {
+        machine.runs(3, &["resolve", "--runtime", "tool", "3.12"]).says(&["is no candidate"]);
+    }
+    assert_eq!(starts(&machine, "3.12.1"), known);
+}
+
+#[test]
+fn what_is_gone_is_said() {
+    let machine = Machine::bare();
+    let path = tool(&machine, "3.12.1");
+    tool(&machine, "3.11.7");
+    tools().install(&machine);
+    assert_eq!(machine.json(&["runtime", "verify", "tool"])[0]["gone"], json!([]));
+    fs::remove_dir_all(machine.at("home/tools/3.12.1")).expect("removed");
+    let verified = machine.json(&["runtime", "verify", "tool"]);
+    let gone = &verified[0]["gone"];
+    assert_eq!(gone.as_array().map(Vec::len), Some(1), "{verified:#}");
+    assert_eq!((&gone[0]["path"], &gone[0]["version"]), (&json!(path), &json!("3.12.1")));
+    assert_eq!(gone[0]["reason"], "not_found");
+    assert!(gone[0]["verified_at"].is_string());
+    assert_eq!(machine.json(&["runtime", "verify", "tool"])[0]["gone"], json!([]), "that was known");
+
+    fs::remove_dir_all(machine.at("home/tools/3.11.7")).expect("removed");
+    let text = machine.runs(0, &["runtime", "verify", "tool"]);
+    text.prints(&["gone", "3.11.7", "not_found: it worked when it was last verified"]);
+}
+
+#[test]
+fn what_a_killed_command_left_of_the_programs_that_it_ran_is_removed() {
+    let machine = Machine::bare();
+    tools().install(&machine);
+    machine
+        .script("home/tools/3.12.1/bin/tool", "#!/bin/sh\necho > \"$HOME/ran\"\nwhile :; do sleep 1; done\n");
+    let homes = || -> Vec<_> {
+        let entries = fs::read_dir(machine.at("data/tools")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let mut child = machine.start(&["runtime", "detect", "tool"]);
+    let home = wait_for("the program", || homes().into_iter().find(|home| home.join("ran").exists()));
+    assert_eq!(machine.runs(0, &["pack", "list"]).code, 0);
+    assert!(home.exists(), "it is in use");
+    child.kill().expect("it is there");
+    child.wait().expect("it ends");
+    machine.runs(0, &["pack", "list"]);
+    assert_eq!(homes(), Vec::<std::path::PathBuf>::new());
 }

@@ -66,6 +66,25 @@ fn a_grandchild_that_holds_the_output_does_not_hold_the_execution() {
 }
 
 #[test]
+fn what_leaves_the_group_and_holds_the_output_is_ended_and_named() {
+    let machine = Machine::new();
+    let yaml = "timeout: 50s";
+    let script = "for i in 1 2; do setsid sleep 600 & echo $!; done; exec setsid -w sh -c 'sleep 0.2'";
+    Pack::new("faults").shell("escape", yaml, script).shell("stay", yaml, "echo here").install(&machine);
+    let output = machine.runs(0, &["run", "faults.escape"]);
+    let pids = output.stdout.lines().collect::<Vec<_>>();
+    let said = "ended 2 processes that had left the action's process group and outlived it: sleep (";
+    output.says(&[said, &format!("({})", pids[0]), &format!("({})", pids[1])]);
+    for pid in pids {
+        wait_for("the end of what escaped", || (!is_running(pid)).then_some(()));
+    }
+    let warnings = machine.last()["warnings"].to_string();
+    assert!(warnings.contains(said), "{warnings}");
+    let quiet = machine.runs(0, &["run", "faults.stay"]);
+    assert!(!quiet.stderr.contains("outlived"), "{quiet}");
+}
+
+#[test]
 fn bytes_that_are_no_text_are_kept_as_they_are() {
     let machine = Machine::new();
     Pack::new("faults").shell("bytes", "", r"printf 'a\377\000b\n'").install(&machine);

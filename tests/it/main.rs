@@ -6,6 +6,7 @@ mod support;
 
 mod constraints;
 mod detection;
+mod doctor;
 mod environments;
 mod executions;
 mod faults;

@@ -54,6 +54,7 @@ impl Scene {
         PluginSettings {
             cache_folder: self.folder.path().join("cache"),
             key_file: self.folder.path().join("key"),
+            homes_folder: self.folder.path().join("homes"),
             limits,
             home: self.path.clone(),
             path: OsString::from("/usr/bin:/bin"),

@@ -1,6 +1,7 @@
 //! The queue and the service that runs what is in it: nothing is lost, nothing is run twice that must not be, and what
 //! waits says why.
 
+mod builds;
 mod changes;
 mod clock;
 mod faults;

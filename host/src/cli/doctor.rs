@@ -11,11 +11,13 @@ use super::options::Options;
 use super::output::{Output, Tone};
 use super::progress::Progress;
 use super::runtime::open_worker;
-use crate::detection::{self, Freshness};
-use crate::store::installation::InstallationStatus;
+use crate::store::StoreError;
 use crate::store::pack::PackRow;
-use crate::store::runtime::RuntimeRow;
-use crate::worker::Worker;
+use crate::worker::{Worker, WorkerError};
+
+mod runtime;
+
+use runtime::examine;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {}
@@ -59,7 +61,13 @@ impl Doctor {
                 if !seen.contains(&cause) {
                     seen = format!("{seen}: {cause}");
                 }
-                let mend = "move the file away if it is damaged, or use another folder: --data-dir DIR";
+                let is_newer =
+                    matches!(failed.error.downcast_ref(), Some(WorkerError::Store(StoreError::Newer { .. })));
+                let mend = if is_newer {
+                    "run the newer Attune that has used it, or keep this one apart: --data-dir DIR"
+                } else {
+                    "move the file away if it is damaged, or use another folder: --data-dir DIR"
+                };
                 let findings = [Finding::new(State::Bad, "data folder and database", seen, mend)];
                 output.data(&findings, || text(output, &findings))?;
                 return Ok(failed.exit);
@@ -76,7 +84,7 @@ impl Doctor {
         }
         for runtime in worker.store.runtimes().await? {
             progress.say(format!("looking for {}", runtime.runtime.label));
-            findings.push(examine(&worker, &runtime).await);
+            findings.extend(examine(&worker, &runtime).await);
         }
         progress.end();
         output.data(&findings, || text(output, &findings))?;
@@ -143,95 +151,6 @@ fn pack_files(worker: &Worker, pack: &PackRow) -> Option<Finding> {
             format!("attune pack install {}", pack.source),
         )
     })
-}
-
-async fn examine(worker: &Worker, runtime: &RuntimeRow) -> Finding {
-    let name = runtime.runtime.reference.to_string();
-    if runtime.plugin.is_none() {
-        return Finding::good(name, "needs nothing: the entry point is the program");
-    }
-    if !worker.serves(runtime) {
-        return Finding::good(name, "not used: the setting `worker_runtimes` names only others");
-    }
-    if let Some(used) = &runtime.plugin
-        && !worker.settings.components_dir().join(format!("{}.wasm", used.sha256)).is_file()
-    {
-        return Finding::new(
-            State::Bad,
-            name,
-            "its component is gone from the data folder",
-            "install the pack that ships it again, or start with an empty data folder",
-        );
-    }
-    let detected = match detection::detect(worker, runtime, Freshness::IfChanged).await {
-        Ok(detected) => detected,
-        Err(error) => {
-            return Finding::new(
-                State::Bad,
-                name,
-                error.to_string(),
-                "look closer with `attune -vv runtime detect`; programs that hang can be given less time: `--set verification_timeout=1s`",
-            );
-        }
-    };
-    let count = |status: fn(&InstallationStatus) -> bool| {
-        detected.installations.iter().filter(|found| status(&found.status)).count()
-    };
-    let verified = count(|status| matches!(status, InstallationStatus::Verified));
-    let failed = count(|status| matches!(status, InstallationStatus::Failed { .. }));
-    let mut versions = detected
-        .installations
-        .iter()
-        .filter(|found| found.status == InstallationStatus::Verified)
-        .filter_map(|found| found.version.clone())
-        .collect::<Vec<_>>();
-    versions.sort();
-    let versions = versions.iter().rev().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let declared =
-        runtime.runtime.versions.iter().map(|version| version.version.as_str()).collect::<Vec<_>>();
-    let look = format!("`attune runtime detect {name}` shows each with its checks");
-    if verified == 0 {
-        let wanted = if declared.is_empty() {
-            String::new()
-        } else {
-            format!(" (known versions: {})", declared.join(", "))
-        };
-        return Finding::new(
-            State::Warning,
-            name,
-            format!(
-                "no working installation{}",
-                if failed > 0 { format!(", {}", not_working(failed)) } else { String::new() }
-            ),
-            format!("install {}{wanted}; {look}", runtime.runtime.label),
-        );
-    }
-    let default = runtime.versions.iter().find(|version| version.declared.is_default);
-    let has_default = default.is_none_or(|default| {
-        detected.installations.iter().any(|found| {
-            found.runtime_version.as_ref() == Some(&default.declared.version)
-                && found.status == InstallationStatus::Verified
-        })
-    });
-    match default {
-        Some(default) if !has_default => Finding::new(
-            State::Warning,
-            name,
-            format!("{versions}; not the default, {}", default.declared.version),
-            format!(
-                "install {} {}, or ask for a version in each action",
-                runtime.runtime.label, default.declared.version
-            ),
-        ),
-        _ if failed > 0 => {
-            Finding::new(State::Warning, name, format!("{versions}; {}", not_working(failed)), look)
-        }
-        _ => Finding::good(name, versions),
-    }
-}
-
-fn not_working(count: usize) -> String {
-    if count == 1 { "1 that does not work".to_owned() } else { format!("{count} that don't work") }
 }
 
 fn text(output: &Output, findings: &[Finding]) -> String {

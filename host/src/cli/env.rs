@@ -1,8 +1,10 @@
 //! `attune env`: the environments on this machine.
 
+mod repair;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
@@ -12,30 +14,29 @@ use serde::{Serialize, Serializer};
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone, table};
-use super::progress::Progress;
-use super::run::environment_failed;
-use super::runtime::{detection_failed, open_worker};
+use super::runtime::open_worker;
 use crate::environment::collect::{self, Entry, Policy};
 use crate::environment::key::Key;
 use crate::environment::layout::Layout;
-use crate::environment::prepare::{self, Need, Repaired};
 use crate::environment::ready::{State, inspect};
+use crate::environment::retry::Failing;
 use crate::environment::rubbish::remove_rubbish;
-use crate::execution::choice::{Asked, ChoiceError, choose};
 use crate::installation::Identity;
 use crate::printable::printable;
 use crate::settings::{bytes, duration};
 use crate::store::environment::EnvironmentRow;
-use crate::worker::{RuntimeError, Worker};
+use crate::worker::Worker;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Env {
     /// List the environments
     List,
-    /// Show one environment: what it is for, what built it, what the steps printed
+    /// Show one environment: what it is for, what built it, what the steps printed, why it could not be built
     Show {
-        /// Its path, or the beginning of its key
+        /// Its path, the beginning of its key, or PACK/RUNTIME
         environment: String,
+        /// The version's label, for PACK/RUNTIME
+        version: Option<String>,
     },
     /// Remove environments that nothing uses, the least recently used first
     Prune {
@@ -58,7 +59,9 @@ impl Env {
         let worker = open_worker(options, output).await?;
         match &self {
             Self::List => list(&worker, output).await?,
-            Self::Show { environment } => show(&worker, environment, output).await?,
+            Self::Show { environment, version } => {
+                show(&worker, (environment, version.as_deref()), output).await?;
+            }
             Self::Prune { quota, grace, all } => {
                 let policy = Policy {
                     quota: if *all { 0 } else { quota.unwrap_or(worker.settings.environment_quota) },
@@ -70,7 +73,7 @@ impl Env {
                 };
                 prune(&worker, policy, output).await?;
             }
-            Self::Repair => Box::pin(repair(&worker, output)).await?,
+            Self::Repair => Box::pin(repair::repair(&worker, output)).await?,
         }
         worker.close().await;
         Ok(Exit::Success)
@@ -100,8 +103,13 @@ impl Serialize for Listed {
             log: Option<&'a str>,
             created_at: DateTime<Utc>,
             last_used_at: DateTime<Utc>,
+            /// When building it failed for the last time.
+            failed_at: Option<DateTime<Utc>>,
+            /// When it is tried again, unless somebody asks for it before.
+            again_at: Option<DateTime<Utc>>,
         }
         let row = &self.row;
+        let failing = Failing::of(row);
         Shape {
             path: &row.path,
             key: &row.key,
@@ -115,6 +123,8 @@ impl Serialize for Listed {
             log: row.log.as_deref(),
             created_at: row.created_at,
             last_used_at: row.last_used_at,
+            failed_at: failing.as_ref().map(|failing| failing.failed_at),
+            again_at: failing.as_ref().map(|failing| failing.again_at),
         }
         .serialize(serializer)
     }
@@ -198,11 +208,32 @@ fn size_text(bytes: u64) -> String {
     format!("{amount} {}", units[unit])
 }
 
-async fn show(worker: &Worker, wanted: &str, output: &Output) -> Result<(), Failed> {
+/// Whether an environment is the one that is asked for: by its path, with or without the folder of environments, by the
+/// beginning of its key, or by its pack and runtime and perhaps its version.
+fn is_meant(row: &EnvironmentRow, root: &Path, wanted: &str, version: Option<&str>) -> bool {
+    if wanted.len() >= 4 && version.is_none() && row.key.starts_with(wanted) {
+        return true;
+    }
+    let path = Path::new(&row.path);
+    if version.is_none() && (path == Path::new(wanted) || path.strip_prefix(root) == Ok(Path::new(wanted))) {
+        return true;
+    }
+    let Some((pack, runtime)) = wanted.split_once('/') else { return false };
+    let name = row.runtime.rsplit('.').next();
+    row.pack == pack
+        && (row.runtime == runtime || name == Some(runtime))
+        && version.is_none_or(|version| row.runtime_version == version)
+}
+
+async fn show(
+    worker: &Worker,
+    (wanted, version): (&str, Option<&str>),
+    output: &Output,
+) -> Result<(), Failed> {
     let mut found = listed(worker).await?;
-    found.retain(|listed| {
-        listed.row.path == wanted || (wanted.len() >= 4 && listed.row.key.starts_with(wanted))
-    });
+    let layout = layout(worker);
+    found.retain(|listed| is_meant(&listed.row, layout.root(), wanted, version));
+    let wanted = [Some(wanted), version].into_iter().flatten().collect::<Vec<_>>().join(" ");
     // Several may share what was built: they have one key, and differ in their paths.
     if found.len() > 1 {
         let mut paths = String::new();
@@ -215,7 +246,7 @@ async fn show(worker: &Worker, wanted: &str, output: &Output) -> Result<(), Fail
     }
     let environment = found.pop().ok_or_else(|| {
         Failed::message(Exit::NotFound, format!("there is no environment `{wanted}`"))
-            .hint("`attune env list` shows their paths and keys")
+            .hint("`attune env list` shows their paths and keys; PACK/RUNTIME VERSION will do as well")
     })?;
     output.data(&environment, || {
         let row = &environment.row;
@@ -232,11 +263,22 @@ async fn show(worker: &Worker, wanted: &str, output: &Output) -> Result<(), Fail
         line("runtime", &format!("{} {}", row.runtime, row.runtime_version));
         line("folder", &row.scope);
         line("key", &row.key);
-        line("built in", &layout(worker).root().join(".built").join(&row.key).display().to_string());
+        line("built in", &layout.root().join(".built").join(&row.key).display().to_string());
         line("size", &environment.bytes.map(size_text).unwrap_or_default());
-        line("built", &row.created_at.to_rfc3339());
-        line("last used", &row.last_used_at.to_rfc3339());
-        line("error", row.error.as_deref().unwrap_or_default());
+        match Failing::of(row) {
+            None => {
+                line("built", &row.created_at.to_rfc3339());
+                line("last used", &row.last_used_at.to_rfc3339());
+            }
+            Some(failing) => {
+                line("failed", &failing.failed_at.to_rfc3339());
+                if failing.since < failing.failed_at {
+                    line("failing since", &failing.since.to_rfc3339());
+                }
+                line("tried again", &format!("{} at the earliest", failing.again_at.to_rfc3339()));
+                line("error", &failing.error);
+            }
+        }
         if let Some(log) = &row.log {
             let _ = write!(text, "\n{}", printable(log));
         }
@@ -284,75 +326,6 @@ async fn prune(worker: &Worker, policy: Policy, output: &Output) -> Result<(), F
             .concat();
         let _ = writeln!(text, "{} environments removed, {} freed", removed.len(), size_text(freed));
         text
-    })?;
-    Ok(())
-}
-
-async fn repair(worker: &Worker, output: &Output) -> Result<(), Failed> {
-    #[derive(Serialize)]
-    struct Looked {
-        path: PathBuf,
-        outcome: &'static str,
-        reason: Option<String>,
-    }
-    let progress = Progress::begin(output);
-    let mut looked: Vec<Looked> = Vec::new();
-    for row in worker.store.actions(None).await? {
-        let program = &row.action.program;
-        let pack = row.action.reference.pack();
-        let runtime = match worker.runtime(&program.runtime, Some(pack)).await {
-            Ok(runtime) => runtime,
-            Err(RuntimeError::Unknown { .. } | RuntimeError::Ambiguous { .. }) => continue,
-            Err(RuntimeError::Store(error)) => return Err(error.into()),
-        };
-        let asked = Asked {
-            constraint: program.constraint.as_ref(),
-            variant: program.variant.as_deref(),
-            policy: program.version_policy,
-        };
-        // An action that nothing can run has no environment to repair.
-        let choice = match choose(worker, &runtime, asked).await {
-            Ok(choice) => choice,
-            Err(ChoiceError::Detection(error)) => return Err(detection_failed(error)),
-            Err(_) => continue,
-        };
-        progress.say(format!("checking the environment of {}", row.action.reference));
-        let folder = worker.pack_folder(pack, &row.pack_digest);
-        let need = Need {
-            pack,
-            pack_digest: &row.pack_digest,
-            pack_folder: &folder,
-            entry_point: &program.entry_point,
-            runtime: &runtime,
-            choice: &choice,
-        };
-        let repaired = prepare::repair(worker, need, |_| {}).await.map_err(environment_failed)?;
-        let Some((path, repaired)) = repaired else { continue };
-        if looked.iter().any(|looked| looked.path == path) {
-            continue;
-        }
-        let (outcome, reason) = match repaired {
-            Repaired::Healthy => ("healthy", None),
-            Repaired::Rebuilt { reason } => ("rebuilt", Some(reason.to_string())),
-            Repaired::NotBuilt => continue,
-        };
-        looked.push(Looked { path, outcome, reason });
-    }
-    progress.end();
-    output.data(&looked, || {
-        if looked.is_empty() {
-            return "no environments yet".to_owned();
-        }
-        table(
-            ["ENVIRONMENT", "OUTCOME", "WHY"],
-            looked.iter().map(|looked| {
-                [
-                    looked.path.display().to_string(),
-                    looked.outcome.to_owned(),
-                    looked.reason.clone().unwrap_or_default(),
-                ]
-            }),
-        )
     })?;
     Ok(())
 }

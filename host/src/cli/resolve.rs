@@ -110,7 +110,12 @@ async fn among_installed(
             }
             show(&choice.selection, output)
         }
-        Err(ChoiceError::NoMatch { selection, .. }) => show(&selection, output),
+        Err(ChoiceError::NoMatch { selection, hung, .. }) => {
+            if !hung.is_empty() {
+                output.warn(hung.trim_start_matches("; "));
+            }
+            show(&selection, output)
+        }
         Err(error) => Err(choice_failed(error)),
     }
 }

@@ -331,9 +331,10 @@ pub(super) async fn execution_failed(worker: &Worker, error: ExecutionError) -> 
 
 /// Why there is no environment, as a failed command, with what the failing step printed.
 pub(super) fn environment_failed(error: PrepareError) -> Failed {
-    let (output, network) = match &error {
-        PrepareError::Build(BuildError::Step { output, network, .. }) => (Some(output.clone()), *network),
-        _ => (None, false),
+    let output = error.output().map(str::to_owned);
+    let network = match &error {
+        PrepareError::Build { source, .. } => matches!(**source, BuildError::Step { network: true, .. }),
+        _ => false,
     };
     let mut failed =
         Failed::new(Exit::Environment, anyhow::Error::new(error).context("can't build the environment"));

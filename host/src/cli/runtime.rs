@@ -1,7 +1,9 @@
 //! `attune runtime`: the runtimes, and what is installed of them on this machine.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -12,7 +14,7 @@ use super::progress::Progress;
 use super::resolve::unknown_runtime;
 use super::shape::object;
 use crate::detection::{self, DetectionError, Freshness};
-use crate::installation::{Check, CheckOutcome};
+use crate::installation::{Check, CheckOutcome, FailureClass};
 use crate::nearest::did_you_mean;
 use crate::store::bell::Bell;
 use crate::store::installation::{FoundInstallation, InstallationStatus};
@@ -113,7 +115,7 @@ struct ListedVersion {
     is_default: bool,
     is_declared: bool,
     available: bool,
-    verified_at: Option<chrono::DateTime<chrono::Utc>>,
+    verified_at: Option<DateTime<Utc>>,
     meta: std::collections::BTreeMap<String, String>,
 }
 
@@ -270,8 +272,42 @@ fn describe(output: &Output, shown: &Shown<'_>) -> String {
 struct Looked<'a> {
     runtime: String,
     installations: &'a [FoundInstallation],
+    /// What worked the last time and is not there any more.
+    gone: &'a [Gone],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// An installation that was there.
+#[derive(Clone, Debug, Serialize)]
+struct Gone {
+    path: PathBuf,
+    version: Option<String>,
+    /// When it was last seen to work.
+    verified_at: DateTime<Utc>,
+    /// What is at its path now.
+    reason: FailureClass,
+}
+
+/// What was verified before and was not found now. What is found and does not work any more is among what was found.
+fn gone(before: &[FoundInstallation], found: &[FoundInstallation]) -> Vec<Gone> {
+    let is_found = |path: &Path| {
+        found.iter().any(|found| found.path == path || found.aliases.iter().any(|alias| alias == path))
+    };
+    before
+        .iter()
+        .filter(|before| before.status == InstallationStatus::Verified && !is_found(&before.path))
+        .map(|before| Gone {
+            path: before.path.clone(),
+            version: before.version.as_ref().map(ToString::to_string),
+            verified_at: before.verified_at,
+            reason: match before.path.metadata() {
+                Err(_) => FailureClass::NotFound,
+                // Not looked for any more, or not by this name.
+                Ok(_) => FailureClass::Other("not-searched".to_owned()),
+            },
+        })
+        .collect()
 }
 
 /// Looks for installations of one runtime, or of all; one that fails does not keep the others from it.
@@ -289,16 +325,25 @@ async fn look(
     let mut found = Vec::new();
     for runtime in runtimes.iter().filter(|runtime| runtime.plugin.is_some()) {
         progress.say(format!("looking for {}", runtime.runtime.label));
+        let before = worker.store.installations(worker.id, runtime.id).await?;
+        // Whoever asks wants to know whether they still hang.
+        let freshness = match freshness {
+            Freshness::IfChanged if before.iter().any(FoundInstallation::has_hung) => Freshness::Again,
+            freshness => freshness,
+        };
         let detected = detection::detect(worker, runtime, freshness).await;
-        found.push((runtime, detected.map(|detected| detected.installations)));
+        let detected = detected.map(|detected| detected.installations);
+        let gone = detected.as_ref().map_or_else(|_| Vec::new(), |detected| gone(&before, detected));
+        found.push((runtime, gone, detected));
     }
     progress.end();
     // Also if nothing was new here: it may be to a worker that has looked before.
     worker.store.ring(Bell::Runnable).await;
     let looked = found
         .iter()
-        .map(|(runtime, found)| Looked {
+        .map(|(runtime, gone, found)| Looked {
             runtime: runtime.runtime.reference.to_string(),
+            gone,
             installations: found.as_deref().unwrap_or_default(),
             error: found.as_ref().err().map(ToString::to_string),
         })
@@ -309,7 +354,7 @@ async fn look(
             .map(|looked| {
                 let heading = output.data_tone(Tone::Strong, &looked.runtime);
                 let body = looked.error.as_ref().map_or_else(
-                    || installations(output, looked.installations),
+                    || installations(output, looked.installations) + &gone_text(output, looked.gone),
                     |error| format!("  {} {error}\n", output.data_tone(Tone::Bad, "failed:")),
                 );
                 format!("{heading}\n{body}")
@@ -317,7 +362,7 @@ async fn look(
             .collect::<Vec<_>>()
             .join("\n")
     })?;
-    let failed = found.into_iter().find_map(|(_, found)| found.err());
+    let failed = found.into_iter().find_map(|(_, _, found)| found.err());
     failed.map_or(Ok(()), |error| Err(detection_failed(error)))
 }
 
@@ -378,6 +423,23 @@ pub(super) fn installations(output: &Output, found: &[FoundInstallation]) -> Str
             let checks = found.checks.iter().map(|check| check_text(output, check)).collect::<Vec<_>>();
             let _ = writeln!(text, "          checks: {}", checks.join(", "));
         }
+    }
+    text
+}
+
+fn gone_text(output: &Output, gone: &[Gone]) -> String {
+    let mut text = String::new();
+    for gone in gone {
+        let version = gone.version.as_deref().unwrap_or_default();
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            text,
+            "  {}  {version:<12} {}\n          {}: it worked when it was last verified, at {}",
+            output.data_tone(Tone::Bad, "gone  "),
+            gone.path.display(),
+            gone.reason,
+            gone.verified_at.format("%Y-%m-%d %H:%M UTC"),
+        );
     }
     text
 }

@@ -28,10 +28,28 @@ pub(super) struct WorkerCommand {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Shown {
-    Ready { slots: usize, monitor: Option<SocketAddr> },
-    Began { id: String, attempt: i64, action: String },
-    Ended { id: String, attempt: i64, status: Option<&'static str> },
-    Draining { running: usize },
+    Ready {
+        slots: usize,
+        monitor: Option<SocketAddr>,
+    },
+    Began {
+        id: String,
+        attempt: i64,
+        action: String,
+    },
+    Ended {
+        id: String,
+        attempt: i64,
+        status: Option<&'static str>,
+        runtime: Option<String>,
+        /// Exact version of the installation.
+        selected_version: Option<String>,
+        /// Class of the error.
+        error: Option<String>,
+    },
+    Draining {
+        running: usize,
+    },
 }
 
 impl Shown {
@@ -45,11 +63,19 @@ impl Shown {
                 attempt: claimed.attempt.number,
                 action: claimed.action.to_string(),
             },
-            Event::Ended { attempt, status } => Self::Ended {
-                id: attempt.id.to_string(),
-                attempt: attempt.number,
-                status: status.map(crate::execution::Status::name),
-            },
+            Event::Ended { attempt, ran } => {
+                let status = ran.as_ref().map(|ran| ran.status.name());
+                let (runtime, selected_version, error) =
+                    ran.map_or((None, None, None), |ran| (ran.runtime, ran.version, ran.error));
+                Self::Ended {
+                    id: attempt.id.to_string(),
+                    attempt: attempt.number,
+                    status,
+                    runtime: runtime.map(|runtime| runtime.to_string()),
+                    selected_version,
+                    error,
+                }
+            }
             Event::Draining { running } => Self::Draining { running },
         })
     }
@@ -124,8 +150,14 @@ fn show(output: &Output, name: &str, event: Event) {
             };
             format!("{} {} began{again}", claimed.attempt.id, claimed.action)
         }
-        Event::Ended { attempt, status: Some(status) } => format!("{} {status}", attempt.id),
-        Event::Ended { attempt, status: None } => format!("{} was not this worker's any more", attempt.id),
+        Event::Ended { attempt, ran: Some(ran) } => {
+            let error = ran.error.map(|class| format!(" ({class})")).unwrap_or_default();
+            let by = [ran.runtime.map(|runtime| runtime.to_string()), ran.version];
+            let by = by.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let by = if by.is_empty() { by } else { format!(", run by {by}") };
+            format!("{} {}{error}{by}", attempt.id, ran.status)
+        }
+        Event::Ended { attempt, ran: None } => format!("{} was not this worker's any more", attempt.id),
         Event::Draining { running: 0 } => format!("worker {name} stops"),
         Event::Draining { running } => {
             format!(

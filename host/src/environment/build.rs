@@ -13,6 +13,7 @@ use super::layout::Layout;
 use super::lock::{Lock, Note};
 use super::publish::{swap_link, write_marker};
 use super::ready::{Marker, State, StepTiming, inspect};
+use super::retry::Retry;
 use super::rubbish::discard;
 use super::step::Place;
 use super::{PathError, Plan, StepAction};
@@ -57,6 +58,8 @@ pub struct Request<'a> {
     pub step_timeout: Duration,
     /// How long a step that ran out of time has to end by itself.
     pub grace: Duration,
+    /// Whether to try what somebody else tried in vain while this one waited for him.
+    pub retry: Retry,
 }
 
 /// A program as it was when a component was told of it.
@@ -129,6 +132,9 @@ pub enum BuildError {
     Unhealthy { failure: Failure, log: String },
     #[error("`{path}` is not the file any more that the environment was planned for")]
     InterpreterChanged { path: PathBuf },
+    /// Whoever held the lock gave up, failed or was killed.
+    #[error("somebody else has tried to build it, and it is not there")]
+    TriedElsewhere,
     /// So nothing may run that knows them.
     #[error("the credentials in the operator's variables are too large to be masked in what steps print")]
     Unmaskable,
@@ -154,10 +160,15 @@ where
     for folder in [layout.built_folder(), layout.locks_folder()] {
         std::fs::create_dir_all(&folder).map_err(io_at(&folder))?;
     }
-    let Some(lock) = lock_unless_ready(request, &progress).await? else { return published(request) };
+    let Some((lock, has_waited)) = lock_unless_ready(request, &progress).await? else {
+        return published(request);
+    };
     let path = layout.built(key);
     if let State::Ready(_) = inspect(layout, key, request.identity) {
         return published(request);
+    }
+    if has_waited && request.retry == Retry::WhenDue {
+        return Err(BuildError::TriedElsewhere);
     }
     if Identity::of(&request.installation.path).ok().as_ref() != Some(request.identity) {
         return Err(BuildError::InterpreterChanged { path: request.installation.path.clone() });
@@ -174,11 +185,11 @@ where
     Ok(Built { path, marker, fresh: true, log })
 }
 
-/// The lock on the environment; None if it got ready in the meantime.
+/// The lock on the environment, and whether somebody else had it before; None if it got ready in the meantime.
 async fn lock_unless_ready(
     request: &Request<'_>,
     progress: &(impl Fn(Progress<'_>) + Send + Sync),
-) -> Result<Option<Lock>, BuildError> {
+) -> Result<Option<(Lock, bool)>, BuildError> {
     let Request { layout, key, identity, .. } = *request;
     let path = layout.lock(key.as_str());
     let mut pause = PAUSES.0;
@@ -188,7 +199,7 @@ async fn lock_unless_ready(
             return Ok(None);
         }
         if let Some(lock) = Lock::try_acquire(&path).map_err(io_at(&path))? {
-            return Ok(Some(lock));
+            return Ok(Some((lock, shown.is_some())));
         }
         let step = Note::read(&path).map(|note| (note.step, note.steps, note.title));
         if shown.as_ref() != Some(&step) {

@@ -4,22 +4,28 @@
 //! environment still works, nothing is planned: a tool that appeared since would make another plan, and
 //! that is no reason to build again.
 
+mod error;
+
+pub use error::PrepareError;
+
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
 
 use super::build::{self, BuildError, Built, Progress, Tool, build};
-use super::key::{Ingredients, InvalidKey, Key, UnhashablePlan, plan_digest};
+use super::key::{Ingredients, Key, UnhashablePlan, plan_digest};
 use super::layout::Layout;
 use super::ready::{Lease, State, inspect, lease};
-use super::scope::{self, Dependencies, Scope, ScopeError};
+use super::retry::{Failing, Retry, again_at};
+use super::scope::{self, Dependencies, Scope};
 use super::stage::{self, StageError, stage};
 use super::{Manifest, Plan, Stage, collect};
-use crate::detection::DetectionError;
 use crate::digest;
 use crate::execution::choice::Choice;
 use crate::installation::{Failure, FailureClass, Identity, Installation};
 use crate::metrics;
-use crate::plugin::{CheckRequest, Function, Health, PlanRequest, PluginError, RuntimePlugin};
+use crate::plugin::{CheckRequest, Function, Health, PlanRequest, RuntimePlugin};
 use crate::reference::PackRef;
 use crate::store::StoreError;
 use crate::store::environment::EnvironmentRow;
@@ -27,6 +33,10 @@ use crate::store::now;
 use crate::store::runtime::RuntimeRow;
 use crate::trace::{self, stage_span};
 use crate::worker::{Kept, Worker};
+
+/// How often, and how long apart, one who waited for a build looks for what is on record of it.
+const RECORD_LOOKS: u32 = 20;
+const RECORD_PAUSE: Duration = Duration::from_millis(50);
 
 /// What an environment is for.
 #[derive(Clone, Copy, Debug)]
@@ -76,51 +86,6 @@ pub struct Planned {
     pub root: PathBuf,
 }
 
-/// Why there is no environment.
-#[derive(Debug, thiserror::Error)]
-pub enum PrepareError {
-    /// The pack's manifests can't be read.
-    #[error(transparent)]
-    Scope(#[from] ScopeError),
-    /// The component failed, or says that it can't be done.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    /// The component may not be used.
-    #[error(transparent)]
-    Detection(#[from] DetectionError),
-    /// Building failed.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// The pack's files can't be laid beside the environment.
-    #[error(transparent)]
-    Stage(#[from] StageError),
-    /// The plan can't be hashed.
-    #[error(transparent)]
-    Plan(#[from] UnhashablePlan),
-    /// What the database says is no key.
-    #[error(transparent)]
-    Key(#[from] InvalidKey),
-    /// What is there can't be put aside.
-    #[error("can't put the environment `{}` aside: {source}", path.display())]
-    Repair {
-        /// The environment.
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    /// What is there can't be taken into use.
-    #[error("can't take the environment `{}` into use: {source}", path.display())]
-    Lease {
-        /// The environment.
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    /// The database can't be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Everything about a need that is worked out before anything is planned.
 struct Question<'a> {
     worker: &'a Worker,
@@ -142,19 +107,26 @@ struct Question<'a> {
 pub async fn prepare(
     worker: &Worker,
     need: Need<'_>,
+    retry: Retry,
     progress: impl Fn(Progress<'_>) + Send + Sync,
 ) -> Result<Prepared, PrepareError> {
     let pack_folder = need.pack_folder.to_owned();
     let question = Question::new(worker, need)?;
-    if let Some((ready, stage)) = question.known().await? {
+    let row = question.row().await?;
+    if let Some((ready, stage)) = question.known(row.as_ref()).await? {
         let root = question.stage(&ready.key, stage.as_ref()).await?;
         return Ok(Prepared { environment: Some(ready), root, fresh: false });
+    }
+    if retry == Retry::WhenDue
+        && let Some(failing) = row.as_ref().and_then(|row| question.failing(row))
+    {
+        return Err(PrepareError::Failing(Box::new(failing)));
     }
     let answer = trace::stage(stage_span!("plan"), question.plan()).await?;
     if answer.value.steps.is_empty() {
         return Ok(Prepared { environment: None, root: pack_folder, fresh: false });
     }
-    let (ready, built) = question.build(&answer, progress).await?;
+    let (ready, built) = question.build(&answer, retry, progress).await?;
     let root = question.stage(&ready.key, answer.value.stage.as_ref()).await?;
     Ok(Prepared { environment: Some(ready), root, fresh: built.fresh })
 }
@@ -190,28 +162,31 @@ pub enum Repaired {
     NotBuilt,
 }
 
+/// The stable path of the environment for `need`, if it needs one.
+pub fn place(worker: &Worker, need: Need<'_>) -> Result<PathBuf, PrepareError> {
+    Ok(Question::new(worker, need)?.link)
+}
+
 /// Looks thoroughly at the environment for `need`, at its stable path, and builds it again if it does
 /// not work. None if no environment is needed.
 pub async fn repair(
     worker: &Worker,
     need: Need<'_>,
     progress: impl Fn(Progress<'_>) + Send + Sync,
-) -> Result<Option<(PathBuf, Repaired)>, PrepareError> {
+) -> Result<Option<Repaired>, PrepareError> {
     let question = Question::new(worker, need)?;
-    let link = question.link.clone();
-    let Some(row) = worker.store.environment(worker.id, &link.to_string_lossy()).await? else {
-        return Ok(Some((link, Repaired::NotBuilt)));
-    };
+    let Some(row) = question.row().await? else { return Ok(Some(Repaired::NotBuilt)) };
     let key: Key = row.key.parse()?;
     let broken = |message: &str| Failure::new(FailureClass::Other("broken-environment".to_owned()), message);
     let reason = match inspect(&question.layout, &key, &question.identity) {
+        _ if row.status == "failed" => broken("its last build failed"),
         _ if row.prepared_for != question.asked => {
             broken("it was built for something else than is asked now")
         }
         State::Ready(marker) => {
             let folder = question.layout.built(&key);
             match question.check(&folder, true).await? {
-                Health::Healthy => return Ok(Some((link, Repaired::Healthy))),
+                Health::Healthy => return Ok(Some(Repaired::Healthy)),
                 Health::Unhealthy { reason } => {
                     collect::repair(&question.layout, &marker)
                         .map_err(|source| PrepareError::Repair { path: folder, source })?;
@@ -227,8 +202,8 @@ pub async fn repair(
     if answer.value.steps.is_empty() {
         return Ok(None);
     }
-    question.build(&answer, progress).await?;
-    Ok(Some((link, Repaired::Rebuilt { reason })))
+    question.build(&answer, Retry::AtOnce, progress).await?;
+    Ok(Some(Repaired::Rebuilt { reason }))
 }
 
 impl Planned {
@@ -285,10 +260,38 @@ impl<'a> Question<'a> {
         })
     }
 
+    /// What is on record of the environment.
+    async fn row(&self) -> Result<Option<EnvironmentRow>, StoreError> {
+        self.worker.store.environment(self.worker.id, &self.link.to_string_lossy()).await
+    }
+
+    /// The failure of the same build, if it was a short while ago and nobody has built it since for another pack.
+    fn failing(&self, row: &EnvironmentRow) -> Option<Failing> {
+        let failing = Failing::of(row).filter(|_| row.prepared_for == self.asked)?;
+        let is_built = || {
+            let key = row.key.parse::<Key>().ok()?;
+            matches!(inspect(&self.layout, &key, &self.identity), State::Ready(_)).then_some(())
+        };
+        (failing.holds(now()) && is_built().is_none()).then_some(failing)
+    }
+
+    /// What became of the build of somebody who has just released the lock: he records it a moment later.
+    async fn failure_elsewhere(&self) -> Result<Option<Failing>, StoreError> {
+        for _ in 0..RECORD_LOOKS {
+            if let Some(failing) = self.row().await?.as_ref().and_then(|row| self.failing(row)) {
+                return Ok(Some(failing));
+            }
+            tokio::time::sleep(RECORD_PAUSE).await;
+        }
+        Ok(None)
+    }
+
     /// The environment that was built for the same question before, if it still works. One that does
     /// not is put aside.
-    async fn known(&self) -> Result<Option<(Ready, Option<Stage>)>, PrepareError> {
-        let row = self.worker.store.environment(self.worker.id, &self.link.to_string_lossy()).await?;
+    async fn known(
+        &self,
+        row: Option<&EnvironmentRow>,
+    ) -> Result<Option<(Ready, Option<Stage>)>, PrepareError> {
         let Some(row) = row.filter(|row| row.status == "ready" && row.prepared_for == self.asked) else {
             return Ok(None);
         };
@@ -298,12 +301,12 @@ impl<'a> Question<'a> {
         let Some(lease) = self.lease(&key)? else { return Ok(None) };
         let State::Ready(marker) = inspect(&self.layout, &key, &self.identity) else { return Ok(None) };
         if let Health::Unhealthy { reason } = self.check(&folder, false).await? {
-            tracing::warn!(environment.path = %self.link.display(), "an environment no longer works: {reason}");
+            self.log_broken(&key, &reason);
             collect::repair(&self.layout, &marker)
                 .map_err(|source| PrepareError::Repair { path: folder.clone(), source })?;
             return Ok(None);
         }
-        Ok(Some((Ready { key, folder, link: self.link.clone(), lease: Some(lease) }, row.stage)))
+        Ok(Some((Ready { key, folder, link: self.link.clone(), lease: Some(lease) }, row.stage.clone())))
     }
 
     /// A component that knows nothing of environments plans none.
@@ -370,6 +373,7 @@ impl<'a> Question<'a> {
     async fn build(
         &self,
         answer: &Kept<Plan>,
+        retry: Retry,
         progress: impl Fn(Progress<'_>) + Send + Sync,
     ) -> Result<(Ready, Built), PrepareError> {
         let plan = &answer.value;
@@ -396,22 +400,67 @@ impl<'a> Question<'a> {
             variables: &self.variables,
             step_timeout: self.worker.settings.step_timeout,
             grace: self.worker.settings.kill_grace,
+            retry,
         };
         self.set_aside_broken(&key).await?;
         loop {
             let began = Instant::now();
             let building = build(&request, |folder: PathBuf| self.check_built(folder), &progress);
             let outcome = trace::stage(stage_span!("build"), building).await;
+            if matches!(outcome, Err(BuildError::TriedElsewhere)) {
+                match self.failure_elsewhere().await? {
+                    Some(failing) => return Err(PrepareError::Failing(Box::new(failing))),
+                    // Whoever built it gave up, or was killed.
+                    None => continue,
+                }
+            }
             if outcome.as_ref().map_or(true, |built| built.fresh) {
                 metrics::environment_build(&reference.to_string(), began.elapsed(), outcome.is_ok());
             }
-            self.record(plan, &key, outcome.as_ref()).await?;
-            let built = outcome?;
+            let again_at = self.record(plan, &key, outcome.as_ref()).await?;
+            self.log(&key, began.elapsed(), outcome.as_ref());
+            let built =
+                outcome.map_err(|source| PrepareError::Build { source: Box::new(source), again_at })?;
             // A collection may have been quicker.
             if let Some(lease) = self.lease(&key)? {
                 let (folder, link) = (built.path.clone(), self.link.clone());
                 return Ok((Ready { key, folder, link, lease: Some(lease) }, built));
             }
+        }
+    }
+
+    fn log_broken(&self, key: &Key, reason: &Failure) {
+        tracing::warn!(
+            pack.r#ref = %self.need.pack,
+            runtime.r#ref = %self.need.runtime.runtime.reference,
+            runtime.version = %self.installation.version,
+            environment.key = key.as_str(),
+            environment.path = %self.link.display(),
+            "an environment no longer works: {reason}"
+        );
+    }
+
+    fn log(&self, key: &Key, took: Duration, outcome: Result<&Built, &BuildError>) {
+        if outcome.is_ok_and(|built| !built.fresh) {
+            return;
+        }
+        let duration = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        macro_rules! say {
+            ($level:ident, $($message:tt)+) => {
+                tracing::$level!(
+                    pack.r#ref = %self.need.pack,
+                    runtime.r#ref = %self.need.runtime.runtime.reference,
+                    runtime.version = %self.installation.version,
+                    environment.key = key.as_str(),
+                    environment.path = %self.link.display(),
+                    duration_ms = duration,
+                    $($message)+
+                )
+            };
+        }
+        match outcome {
+            Ok(_) => say!(info, "built an environment"),
+            Err(error) => say!(warn, "can't build an environment: {error}"),
         }
     }
 
@@ -425,7 +474,7 @@ impl<'a> Question<'a> {
         if let State::Ready(marker) = inspect(&self.layout, key, &self.identity)
             && let Health::Unhealthy { reason } = self.check(&self.layout.built(key), false).await?
         {
-            tracing::warn!(environment.key = key.as_str(), "an environment no longer works: {reason}");
+            self.log_broken(key, &reason);
             collect::repair(&self.layout, &marker)
                 .map_err(|source| PrepareError::Repair { path: self.layout.built(key), source })?;
         }
@@ -437,7 +486,16 @@ impl<'a> Question<'a> {
         plan: &Plan,
         key: &Key,
         outcome: Result<&Built, &BuildError>,
-    ) -> Result<(), PrepareError> {
+    ) -> Result<DateTime<Utc>, PrepareError> {
+        let now = now();
+        // Of a failure that is not the first of its kind, it stays on record when that was.
+        let failing = match outcome {
+            Ok(_) => None,
+            Err(_) => self.row().await?.filter(|row| row.prepared_for == self.asked),
+        };
+        let since = failing.as_ref().and_then(Failing::of).map_or(now, |failing| failing.since.min(now));
+        // A disk that is full is no fault of what was asked: whoever comes next tries it at once.
+        let is_full = outcome.is_err() && lacks_room(self.layout.root());
         let log = match outcome {
             Ok(built) => Some(built.log.clone()),
             Err(BuildError::Step { output, .. }) => Some(output.clone()),
@@ -453,16 +511,16 @@ impl<'a> Question<'a> {
             path: self.link.to_string_lossy().into_owned(),
             status: if outcome.is_ok() { "ready" } else { "failed" }.to_owned(),
             plan_digest: plan_digest(plan)?,
-            prepared_for: self.asked.clone(),
+            prepared_for: if is_full { String::new() } else { self.asked.clone() },
             stage: plan.stage.clone(),
             size: None,
             log: log.filter(|log| !log.is_empty()),
             error: outcome.err().map(ToString::to_string),
-            created_at: now(),
-            last_used_at: now(),
+            created_at: since,
+            last_used_at: now,
         };
         self.worker.store.record_environment(self.worker.id, &row).await?;
-        Ok(())
+        Ok(if is_full { now } else { again_at(since, now) })
     }
 
     /// The folder that actions start from.
@@ -487,6 +545,12 @@ impl<'a> Question<'a> {
         };
         Ok(staged.await.map_err(failed)??)
     }
+}
+
+/// Whether there is next to no room left where environments are.
+fn lacks_room(root: &Path) -> bool {
+    const LITTLE: u64 = 64 << 20;
+    rustix::fs::statvfs(root).is_ok_and(|status| status.f_bavail.saturating_mul(status.f_frsize) < LITTLE)
 }
 
 /// Folders of the installation that an environment may link into: the one above its `bin`.

@@ -76,7 +76,7 @@ pub enum ChoiceError {
     #[error(transparent)]
     Alias(#[from] UnknownAlias),
     /// No installation satisfies the constraint.
-    #[error("no installation of `{runtime}` on this machine satisfies {asked}")]
+    #[error("no installation of `{runtime}` on this machine satisfies {asked}{hung}")]
     NoMatch {
         /// The runtime.
         runtime: String,
@@ -84,6 +84,8 @@ pub enum ChoiceError {
         asked: String,
         /// Every candidate, with its reason.
         selection: Box<Selection>,
+        /// What may be one and did not answer in time, from [`hung_text`].
+        hung: String,
     },
     /// This worker is told to leave the runtime alone.
     #[error("this worker does not use `{runtime}`: `worker_runtimes` names only others")]
@@ -126,12 +128,15 @@ pub async fn choose(worker: &Worker, runtime: &RuntimeRow, asked: Asked<'_>) -> 
             }
             // Something may have changed that leaves no trace in what a detection looks at, such as a
             // library that an interpreter needs.
-            Err(_) if !detected.looked && freshness == Freshness::IfChanged => freshness = Freshness::Again,
+            Err(_) if !detected.looked && freshness == Freshness::IfChanged => {
+                freshness = Freshness::Patiently;
+            }
             Err(selection) => {
                 return Err(ChoiceError::NoMatch {
                     runtime: name,
                     asked: asked_text(asked),
                     selection: Box::new(selection),
+                    hung: hung_text(&detected.installations),
                 });
             }
         }
@@ -146,6 +151,16 @@ pub(crate) fn asked_text(asked: Asked<'_>) -> String {
         Some(variant) => format!("{what}, variant `{variant}`"),
         None => what,
     }
+}
+
+/// What can't be told from an installation since it does not answer, to follow a sentence; empty if all of them do.
+pub(crate) fn hung_text(installations: &[FoundInstallation]) -> String {
+    let hung = installations.iter().filter(|found| found.has_hung());
+    hung.filter_map(|found| {
+        let failure = found.status.failure()?;
+        Some(format!("; `{}` is no candidate: {}", found.path.display(), failure.message))
+    })
+    .collect()
 }
 
 /// The choice among what is installed, or what was judged if there is none.
@@ -208,7 +223,7 @@ fn choice(
 }
 
 /// A warning if the version's `meta` says that nobody maintains it any more.
-fn end_of_life(runtime: &RuntimeRow, row: &RuntimeVersionRow, today: NaiveDate) -> Option<String> {
+pub(crate) fn end_of_life(runtime: &RuntimeRow, row: &RuntimeVersionRow, today: NaiveDate) -> Option<String> {
     let date = row.declared.meta.get("eol")?.parse::<NaiveDate>().ok()?;
     (date < today).then(|| {
         format!("{} {} reached its end of life on {date}", runtime.runtime.label, row.declared.version)

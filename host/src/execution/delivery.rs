@@ -11,6 +11,9 @@ use crate::process::{Command, OutputLimits, Stdin};
 use crate::trace::TraceContext;
 use crate::worker::Worker;
 
+/// Tells a process for which execution it runs; what it starts knows it too, unless it is told otherwise.
+pub(super) const EXECUTION_ID: &str = "ATTUNE_EXECUTION_ID";
+
 /// The command, with everything that the process is given.
 pub(super) fn deliver(
     worker: &Worker,
@@ -67,7 +70,7 @@ pub(super) fn hand_on(trace: Option<TraceContext>, command: &mut Command) {
 /// What a process may want to know of what it runs for.
 fn about<'a>(asked: &Asked, version: Option<&str>) -> BTreeMap<&'a str, String> {
     let mut about = BTreeMap::from([
-        ("ATTUNE_EXECUTION_ID", asked.attempt.id.to_string()),
+        (EXECUTION_ID, asked.attempt.id.to_string()),
         ("ATTUNE_ATTEMPT", asked.attempt.number.to_string()),
         ("ATTUNE_ACTION", asked.action.reference.to_string()),
         ("ATTUNE_PACK", asked.action.reference.pack().to_string()),

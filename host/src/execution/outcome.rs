@@ -9,14 +9,16 @@ use super::launch::LaunchError;
 use super::supervision::Supervised;
 use super::{AskError, Asked, ExecutionId, Status};
 use crate::detection::DetectionError;
-use crate::environment::build::BuildError;
 use crate::environment::prepare::PrepareError;
-use crate::process::{Ending as ProcessEnding, SpawnError, WaitError};
+use crate::process::{Ending as ProcessEnding, Escaped, SpawnError, WaitError};
 use crate::result::{self, Parsed, RESULT_MAX, ResultError};
 use crate::store::StoreError;
 
 /// As much of a failing step's output as goes into the record's error.
 const STEP_LINES: usize = 20;
+
+/// As many survivors as a warning names.
+const ESCAPED_NAMED: usize = 10;
 
 /// Why an execution was not accepted, or could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +68,7 @@ impl ExecutionError {
     /// The message, with the end of what a failing step printed: whoever reads it later has nothing else.
     fn told(&self) -> String {
         match self {
-            Self::Environment(PrepareError::Build(BuildError::Step { output, .. })) => {
+            Self::Environment(error) if let Some(output) = error.output() => {
                 let lines = output.trim_end().lines().collect::<Vec<_>>();
                 let last = lines[lines.len().saturating_sub(STEP_LINES)..].join("\n");
                 format!("{self}\n{last}").trim_end().to_owned()
@@ -164,7 +166,7 @@ pub struct Outcome {
 }
 
 /// What a finished process comes to.
-pub(super) fn conclude(asked: &Asked, Supervised { finished, printed }: &Supervised) -> Ending {
+pub(super) fn conclude(asked: &Asked, Supervised { finished, printed, escaped }: &Supervised) -> Ending {
     let mut ending = Ending {
         status: Status::Failed,
         result: None,
@@ -172,7 +174,7 @@ pub(super) fn conclude(asked: &Asked, Supervised { finished, printed }: &Supervi
         output_incomplete: finished.output_incomplete,
         error: None,
         cause: None,
-        warnings: Vec::new(),
+        warnings: escaped_warning(escaped).into_iter().collect(),
     };
     match finished.ending {
         ProcessEnding::Exited(0) => {
@@ -226,6 +228,22 @@ fn cut(id: ExecutionId, lost: u64, missing: u64) -> Option<String> {
         (_, _) => {
             Some(format!("the result is cut: {lost} bytes {unkept}, and {only_in_log} more are {logs}"))
         }
+    }
+}
+
+/// Names the first of them.
+fn escaped_warning(escaped: &[Escaped]) -> Option<String> {
+    let named = escaped.iter().take(ESCAPED_NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let rest = escaped.len().saturating_sub(ESCAPED_NAMED);
+    let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    match escaped.len() {
+        0 => None,
+        1 => {
+            Some(format!("ended 1 process that had left the action's process group and outlived it: {named}"))
+        }
+        count => Some(format!(
+            "ended {count} processes that had left the action's process group and outlived it: {named}{rest}"
+        )),
     }
 }
 

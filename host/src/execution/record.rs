@@ -16,7 +16,7 @@ use crate::worker::Worker;
 
 use super::choice::{Choice, ChoiceError};
 use super::outcome::{Ending, ExecutionError, Outcome};
-use super::{AskError, Asked, Status};
+use super::{AskError, Asked, Ran, Status};
 
 /// The sandbox tier that every execution has.
 const SANDBOX: &str = "T0";
@@ -86,6 +86,11 @@ impl Record {
         }
     }
 
+    /// Whether a worker claimed it from the queue.
+    pub(super) fn is_from_queue(&self) -> bool {
+        self.retries.is_some()
+    }
+
     /// Whether nothing was started for it, and the queue can have it back.
     pub(super) fn can_begin_again(&self) -> bool {
         self.retries.is_some() && !self.is_decided
@@ -149,6 +154,7 @@ impl Record {
             patiently(worker.settings.lease, || worker.give_up(self.attempt, reason)).await?;
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
+        let retry_at = self.retry_at(worker, &ending).await?;
         self.decided.warnings.extend(ending.warnings);
         self.decided.warnings.extend(self.not_tried_again(asked, ending.status));
         let (class, message) = ending.error.clone().unzip();
@@ -162,7 +168,7 @@ impl Record {
             output_incomplete: ending.output_incomplete,
             warnings: self.decided.warnings.clone(),
             timings: timings.clone(),
-            retry_at: self.retry_at(worker, ending.status).await?,
+            retry_at,
         };
         let (sequence, rest) = std::mem::take(&mut self.rest);
         let end = End { attempt: self.attempt, ended, sequence, rest };
@@ -178,7 +184,12 @@ impl Record {
         }
         let reason = end.ended.reason.as_deref();
         metrics::ended(&asked.action.reference.to_string(), ending.status.name(), reason, &timings);
-        tracing::info!(execution.status = %ending.status, "an execution ended");
+        tracing::info!(
+            execution.status = %ending.status,
+            runtime.r#ref = %self.decided.runtime,
+            error.class = reason,
+            "an execution ended"
+        );
         Ok(Outcome {
             id: self.attempt.id,
             status: ending.status,
@@ -215,14 +226,20 @@ impl Record {
         })
     }
 
-    /// When it is to be tried again.
-    async fn retry_at(&self, worker: &Worker, status: Status) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let failed = matches!(status, Status::Failed | Status::TimedOut);
+    /// When it is to be tried again: not before what it needs is.
+    async fn retry_at(&self, worker: &Worker, ending: &Ending) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let failed = matches!(ending.status, Status::Failed | Status::TimedOut);
         if !failed || self.retries.is_none_or(|retries| self.attempt.number > retries) {
             return Ok(None);
         }
         let time = patiently(worker.settings.lease, || worker.store.time()).await?;
-        Ok(Some(time + backoff(self.attempt.number)))
+        // By this machine's clock, while the queue goes by the database's.
+        let again_at = match &ending.cause {
+            Some(ExecutionError::Environment(error)) => error.again_at(),
+            Some(_) | None => None,
+        };
+        let wait = again_at.and_then(|again_at| (again_at - Utc::now()).to_std().ok()).unwrap_or_default();
+        Ok(Some(time + backoff(self.attempt.number).max(wait)))
     }
 }
 
@@ -255,7 +272,7 @@ pub(super) async fn refuse(
     worker: &Worker,
     claimed: &Claimed,
     error: AskError,
-) -> Result<Status, ExecutionError> {
+) -> Result<Ran, ExecutionError> {
     let attempt = claimed.attempt;
     let error = ExecutionError::from(error);
     let ended = Ended {
@@ -277,7 +294,8 @@ pub(super) async fn refuse(
     metrics::ended(&claimed.action.to_string(), Status::Failed.name(), Some(error.class()), &[]);
     trace::ended(&tracing::Span::current(), Status::Failed.name(), Some(error.class()));
     tracing::info!(execution.status = %Status::Failed, "can't begin: {error}");
-    Ok(Status::Failed)
+    let class = Some(error.class().to_owned());
+    Ok(Ran { status: Status::Failed, runtime: None, version: None, error: class })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The process while it runs: recorded, watched, its output masked, shown and kept.
 
+use std::io;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,11 +9,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Instrument;
 
-use crate::process::{self, Cancel, Captured, Command, Finished, Stream};
+use crate::process::{self, Cancel, Captured, Command, Escaped, Finished, Stream};
 use crate::secret::Masked;
 use crate::store::execution::LogChunk;
 use crate::worker::Worker;
 
+use super::delivery::EXECUTION_ID;
 use super::log::LogRecorder;
 use super::outcome::ExecutionError;
 use super::record::Record;
@@ -28,6 +30,8 @@ pub(super) struct Supervised {
     pub(super) finished: Finished,
     /// What was kept of its standard output, secrets masked.
     pub(super) printed: Captured,
+    /// What it had started and left behind, out of its group, and was ended.
+    pub(super) escaped: Vec<Escaped>,
 }
 
 /// Starts the process and waits for its end. Writing the log never keeps the process from writing.
@@ -82,7 +86,20 @@ pub(super) async fn supervise(
     take_in(Stream::Stderr, &stderr.finish());
     let (sequence, rest, printed) = log.finish();
     record.log_rest((sequence, rest));
-    Ok(Supervised { finished: finished?, printed })
+    let finished = finished?;
+    let escaped = if finished.output_incomplete { end_escaped(asked).await } else { Vec::new() };
+    Ok(Supervised { finished, printed, escaped })
+}
+
+/// Ends what still holds the output though its group is gone. What has let go of it is not looked for: that would
+/// cost every execution a look at every process.
+async fn end_escaped(asked: &Asked) -> Vec<Escaped> {
+    let id = asked.attempt.id.to_string();
+    let ending = tokio::task::spawn_blocking(move || process::end_escaped(EXECUTION_ID, &id));
+    ending.await.map_err(io::Error::other).flatten().unwrap_or_else(|error| {
+        tracing::warn!("can't look for what an action left running: {error}");
+        Vec::new()
+    })
 }
 
 fn masker<'m, 's>(maskers: &'m mut [Masked<'s>; 2], stream: Stream) -> &'m mut Masked<'s> {

@@ -11,6 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::error::{Function, Part};
 use super::files::Readable;
 use super::grant::Granted;
+use super::home::Home;
 use super::limits::{Limits, Usage};
 use super::log::Written;
 use super::memo::Memo;
@@ -37,6 +38,8 @@ pub(crate) struct Scope {
     pub(crate) patterns: Patterns,
     pub(crate) surroundings: Surroundings,
     pub(crate) limits: Limits,
+    /// Where programs get their folders.
+    pub(crate) homes: PathBuf,
 }
 
 /// The part of a call's time that the programs it runs may take.
@@ -53,7 +56,7 @@ pub(crate) struct Call {
     pub(super) meter: Arc<Meter>,
     pub(super) environment: Option<PathBuf>,
     roots: Option<Arc<Roots>>,
-    home: Option<tempfile::TempDir>,
+    home: Option<Home>,
     pub(super) looks: Looks,
     /// Programs that the component was given handles of.
     pub(super) tools: BTreeMap<PathBuf, Identity>,
@@ -136,7 +139,7 @@ impl Call {
         if let Some(home) = &self.home {
             return Ok(home.path().to_owned());
         }
-        let home = tempfile::Builder::new().prefix("attune-tool-").tempdir()?;
+        let home = Home::create(&self.scope.homes)?;
         Ok(self.home.insert(home).path().to_owned())
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +16,10 @@ use crate::installation::{Failure, FailureClass, Identity};
 
 /// Longer output is not worth remembering.
 const OUTPUT_MAX: usize = 256 << 10;
+
+/// How long it is remembered that a program hung, at first and at most: twice as long each time. It may have been the
+/// machine that was busy, and every try costs all the time that a program may take.
+const HUNG: (TimeDelta, TimeDelta) = (TimeDelta::minutes(5), TimeDelta::hours(1));
 
 /// What an answer holds for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,6 +85,15 @@ pub enum MemoOutcome {
         /// Why.
         failure: Failure,
     },
+    /// It did not end in time.
+    Hung {
+        /// As it was said then.
+        failure: Failure,
+        /// How often in a row.
+        times: u32,
+        /// When it is asked again.
+        until: DateTime<Utc>,
+    },
 }
 
 /// An answer and what it holds for.
@@ -92,8 +106,9 @@ pub struct MemoEntry {
 }
 
 impl MemoOutcome {
-    /// Whether it says something about the program. A timeout, a signal or a lack of memory or processes says
-    /// more about the moment: on a machine under load, the next try may well succeed.
+    /// Whether it says something about the program. A signal or a lack of memory or processes says more about the
+    /// moment: on a machine under load, the next try may well succeed. That goes for a timeout as well, but a try costs
+    /// much, so it is believed for a while.
     fn is_lasting(&self) -> bool {
         match self {
             Self::Completed { ending, .. } => matches!(ending, Ending::Exited(_)),
@@ -101,6 +116,7 @@ impl MemoOutcome {
                 failure.class,
                 FailureClass::ExecFormat | FailureClass::BadShebang | FailureClass::PermissionDenied
             ),
+            Self::Hung { .. } => true,
         }
     }
 }
@@ -112,8 +128,16 @@ impl MemoEntry {
     pub fn is_failure(&self) -> bool {
         match &self.outcome {
             MemoOutcome::Completed { ending: Ending::Exited(_), .. } => false,
-            MemoOutcome::Completed { ending: Ending::Signalled(_), .. } | MemoOutcome::Failed { .. } => true,
+            MemoOutcome::Completed { ending: Ending::Signalled(_), .. }
+            | MemoOutcome::Failed { .. }
+            | MemoOutcome::Hung { .. } => true,
         }
+    }
+
+    /// Whether to try again costs the time that a program may take.
+    #[must_use]
+    pub fn is_hang(&self) -> bool {
+        matches!(self.outcome, MemoOutcome::Hung { .. })
     }
 }
 
@@ -124,17 +148,25 @@ pub struct Memo(Mutex<Entries>);
 #[derive(Debug, Default)]
 struct Entries {
     known: HashMap<MemoKey, MemoOutcome>,
+    /// How often those hung that may be asked again.
+    hung: HashMap<MemoKey, u32>,
     new: Vec<MemoEntry>,
 }
 
 impl Memo {
-    /// Starts with what is known already.
+    /// Starts with what is known already, as far as it holds `now`.
     #[must_use]
-    pub fn from_entries(entries: Vec<MemoEntry>) -> Self {
-        // Whoever stored them may have been less strict.
-        let lasting = entries.into_iter().filter(|entry| entry.outcome.is_lasting());
-        let known = lasting.map(|entry| (entry.key, entry.outcome)).collect();
-        Self(Mutex::new(Entries { known, new: Vec::new() }))
+    pub fn from_entries(entries: Vec<MemoEntry>, now: DateTime<Utc>) -> Self {
+        let mut start = Entries::default();
+        for MemoEntry { key, outcome } in entries {
+            match outcome {
+                MemoOutcome::Hung { times, until, .. } if until <= now => drop(start.hung.insert(key, times)),
+                // Whoever stored them may have been less strict.
+                outcome if outcome.is_lasting() => drop(start.known.insert(key, outcome)),
+                MemoOutcome::Completed { .. } | MemoOutcome::Failed { .. } | MemoOutcome::Hung { .. } => {}
+            }
+        }
+        Self(Mutex::new(start))
     }
 
     /// What was added since the last time, to be kept.
@@ -148,11 +180,18 @@ impl Memo {
                 Ok(Completion { ending, stdout, stderr, truncated: false })
             }
             MemoOutcome::Failed { failure } => Err(failure),
+            MemoOutcome::Hung { failure, until, .. } => {
+                let until = until.format("%Y-%m-%d %H:%M UTC");
+                Err(Failure::new(
+                    failure.class,
+                    format!("{}, and is left alone until {until}", failure.message),
+                ))
+            }
         })
     }
 
     /// Remembers what says something about the program; half an output does not.
-    pub(crate) fn remember(&self, key: MemoKey, outcome: &Result<Completion, Failure>) {
+    pub(crate) fn remember(&self, key: MemoKey, outcome: &Result<Completion, Failure>, now: DateTime<Utc>) {
         let outcome = match outcome {
             Ok(done) if done.truncated || done.stdout.len() + done.stderr.len() > OUTPUT_MAX => return,
             Ok(done) => MemoOutcome::Completed {
@@ -160,6 +199,12 @@ impl Memo {
                 stdout: done.stdout.clone(),
                 stderr: done.stderr.clone(),
             },
+            Err(failure) if failure.class == FailureClass::Timeout => {
+                let times = self.entries().hung.get(&key).map_or(1, |times| times.saturating_add(1));
+                let wait = HUNG.0 * 2_i32.saturating_pow(times.saturating_sub(1).min(10));
+                let until = now + wait.min(HUNG.1);
+                MemoOutcome::Hung { failure: failure.clone(), times, until }
+            }
             Err(failure) => MemoOutcome::Failed { failure: failure.clone() },
         };
         if !outcome.is_lasting() {
@@ -207,6 +252,10 @@ mod tests {
         MemoKey::new(component, Path::new("/bin/x"), &identity, &invocation(arguments))
     }
 
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)
+    }
+
     fn completion(ending: Ending) -> Completion {
         Completion { ending, stdout: vec![0, 255], stderr: Vec::new(), truncated: false }
     }
@@ -214,7 +263,7 @@ mod tests {
     #[test]
     fn an_answer_holds_for_its_key_only() {
         let memo = Memo::default();
-        memo.remember(key("a", 5, &["-V"]), &Ok(completion(Ending::Exited(0))));
+        memo.remember(key("a", 5, &["-V"]), &Ok(completion(Ending::Exited(0))), at(0));
         assert_eq!(memo.recall(&key("a", 5, &["-V"])), Some(Ok(completion(Ending::Exited(0)))));
         for other in [key("b", 5, &["-V"]), key("a", 6, &["-V"]), key("a", 5, &["-v"]), key("a", 5, &[])] {
             assert_eq!(memo.recall(&other), None, "{other:?}");
@@ -225,13 +274,13 @@ mod tests {
     fn entries_survive_being_stored() {
         let memo = Memo::default();
         let failed = Err(Failure::new(FailureClass::ExecFormat, "no program"));
-        memo.remember(key("a", 5, &[]), &Ok(completion(Ending::Exited(9))));
-        memo.remember(key("a", 6, &[]), &failed);
+        memo.remember(key("a", 5, &[]), &Ok(completion(Ending::Exited(9))), at(0));
+        memo.remember(key("a", 6, &[]), &failed, at(0));
         let new = memo.take_new();
         assert_eq!(memo.take_new(), []);
         assert_eq!(new.iter().map(MemoEntry::is_failure).collect::<Vec<_>>(), [false, true]);
         let text = serde_json::to_string(&new).expect("JSON");
-        let memo = Memo::from_entries(serde_json::from_str(&text).expect("the same"));
+        let memo = Memo::from_entries(serde_json::from_str(&text).expect("the same"), at(0));
         assert_eq!(memo.recall(&key("a", 5, &[])), Some(Ok(completion(Ending::Exited(9)))));
         assert_eq!(memo.recall(&key("a", 6, &[])), Some(failed));
         assert_eq!(memo.take_new(), []);
@@ -246,10 +295,9 @@ mod tests {
             Ok(cut),
             Ok(long),
             Ok(completion(Ending::Signalled(9))),
-            Err(Failure::new(FailureClass::Timeout, "too slow")),
             Err(Failure::new(FailureClass::Other("not-started".to_owned()), "no memory")),
         ] {
-            memo.remember(key("a", 5, &[]), &outcome);
+            memo.remember(key("a", 5, &[]), &outcome, at(0));
             assert_eq!(memo.take_new(), [], "{outcome:?}");
             assert_eq!(memo.recall(&key("a", 5, &[])), None, "{outcome:?}");
         }
@@ -259,7 +307,34 @@ mod tests {
     fn what_was_stored_and_does_not_last_is_not_recalled() {
         let failure = Failure::new(FailureClass::Timeout, "too slow");
         let entry = MemoEntry { key: key("a", 5, &[]), outcome: MemoOutcome::Failed { failure } };
-        assert_eq!(Memo::from_entries(vec![entry]).recall(&key("a", 5, &[])), None);
+        assert_eq!(Memo::from_entries(vec![entry], at(0)).recall(&key("a", 5, &[])), None);
+    }
+
+    #[test]
+    fn that_it_hung_is_believed_longer_each_time_for_as_long_as_it_is_the_same_file() {
+        let hung = Err(Failure::new(FailureClass::Timeout, "too slow"));
+        let (mut now, mut waits, mut entries) = (at(0), Vec::new(), Vec::new());
+        for _ in 0..6 {
+            let memo = Memo::from_entries(std::mem::take(&mut entries), now);
+            assert_eq!(memo.recall(&key("a", 5, &[])), None, "it is asked again");
+            memo.remember(key("a", 5, &[]), &hung, now);
+            entries = memo.take_new();
+            let [entry] = &entries[..] else { panic!("{entries:?}") };
+            let MemoOutcome::Hung { until, .. } = entry.outcome else { panic!("{entry:?}") };
+            assert!(entry.is_hang() && entry.is_failure());
+            waits.push((until - now).num_minutes());
+
+            let later = Memo::from_entries(entries.clone(), until - TimeDelta::seconds(1));
+            let known = later.recall(&key("a", 5, &[])).expect("known").expect_err("it hung");
+            assert_eq!(known.class, FailureClass::Timeout);
+            assert!(known.message.starts_with("too slow, and is left alone until 1970-01-01 0"), "{known}");
+            assert_eq!(later.recall(&key("a", 6, &[])), None, "another file");
+            now = until;
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+        let memo = Memo::from_entries(entries, now);
+        memo.remember(key("a", 5, &[]), &Ok(completion(Ending::Exited(0))), now);
+        assert!(memo.recall(&key("a", 5, &[])).expect("known").is_ok(), "it was the machine's fault");
     }
 
     proptest! {

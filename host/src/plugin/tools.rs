@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use futures_util::StreamExt;
 use wasmtime::component::Resource;
 
@@ -181,8 +182,11 @@ async fn run(
     }
     let bounded = Invocation { timeout: invocation.timeout.min(left), ..invocation.clone() };
     let outcome = child::run(&program.path, &bounded, surroundings).await;
-    if let Some(memo) = memo {
-        memo.remember(key, &outcome);
+    // One that had less time than it may take has not hung.
+    let had_its_time = bounded.timeout == invocation.timeout
+        || outcome.as_ref().err().is_none_or(|failure| failure.class != FailureClass::Timeout);
+    if let Some(memo) = memo.filter(|_| had_its_time) {
+        memo.remember(key, &outcome, Utc::now());
     }
     (outcome, true)
 }

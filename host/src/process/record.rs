@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 /// A process, told from every other one that had or will have its number.
@@ -84,6 +84,61 @@ pub fn started_with(name: &str, value: &Path) -> std::io::Result<Vec<ProcessReco
         }
     }
     Ok(found)
+}
+
+/// A process that was ended though it had left the group that it was started in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Escaped {
+    pub pid: i32,
+    /// What the kernel calls it: the beginning of its program's name, unless it says otherwise.
+    pub name: String,
+}
+
+/// To follow `ended`: `sleep (4711)`.
+impl std::fmt::Display for Escaped {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.name, self.pid)
+    }
+}
+
+/// How often to look for processes: one may start another while they are looked for.
+const LOOKS: usize = 5;
+
+/// Kills every process that has this variable from its start, whatever group it is in. One that was started with other
+/// variables, or that belongs to another user, is not found. Blocks: it looks at every process there is.
+pub fn end_escaped(name: &str, value: &str) -> std::io::Result<Vec<Escaped>> {
+    let wanted = format!("{name}={value}");
+    let mut ended = Vec::new();
+    for _ in 0..LOOKS {
+        let mut is_alone = true;
+        for entry in std::fs::read_dir("/proc")? {
+            let entry = entry?;
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            // By its descriptor: the number may be another's by the time that it is killed.
+            let Some((pid, process)) =
+                pid.and_then(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
+            else {
+                continue;
+            };
+            let Ok(variables) = std::fs::read(entry.path().join("environ")) else { continue };
+            let has_it = variables.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
+            if !has_it || Stat::of(pid).map_or(true, |stat| stat.zombie) {
+                continue;
+            }
+            is_alone = false;
+            let name = std::fs::read(entry.path().join("comm")).unwrap_or_default();
+            if pidfd_send_signal(&process, Signal::KILL).is_ok() {
+                let name = String::from_utf8_lossy(&name).trim_end().to_owned();
+                ended.push(Escaped { pid: pid.as_raw_pid(), name });
+            }
+        }
+        if is_alone {
+            break;
+        }
+    }
+    ended.sort_by_key(|escaped| escaped.pid);
+    ended.dedup();
+    Ok(ended)
 }
 
 /// Reading a file of `/proc` fails with ESRCH when the process ends between open and read.
@@ -177,6 +232,32 @@ mod tests {
         for process in [&mut leader, &mut member] {
             assert!(!process.wait().expect("it ends").success());
         }
+    }
+
+    #[test]
+    fn ends_what_has_left_its_group_and_nothing_else() {
+        let place = tempfile::tempdir().expect("a folder");
+        let place = place.path().to_str().expect("text").to_owned();
+        let start = |variable: &str, script: &str| {
+            let mut command = std::process::Command::new("/bin/sh");
+            command.args(["-c", script]).env(variable, &place).stdout(std::process::Stdio::piped());
+            let mut child = command.spawn().expect("started");
+            let mut said = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+            let mut pid = String::new();
+            std::io::BufRead::read_line(&mut said, &mut pid).expect("a number");
+            (child, pid.trim().parse::<i32>().expect("a number"))
+        };
+        // Not a leader either: its own session's leader is gone.
+        let script = "setsid sh -c 'sleep 60 & echo $!'; wait";
+        let (mut parent, grandchild) = start("ATTUNE_TEST_ESCAPED", script);
+        let (mut other, _) = start("ATTUNE_TEST_OTHER", "echo 1; exec sleep 60");
+        assert!(parent.wait().expect("it ends").success());
+        let ended = end_escaped("ATTUNE_TEST_ESCAPED", &place).expect("looked");
+        assert_eq!(ended, [Escaped { pid: grandchild, name: "sleep".to_owned() }]);
+        assert_eq!(ended[0].to_string(), format!("sleep ({grandchild})"));
+        assert_eq!(other.try_wait().expect("it is there"), None);
+        other.kill().expect("it is there");
+        other.wait().expect("it ends");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Service;
 use crate::detection::{self, Detected, Freshness};
-use crate::environment::prepare::{self, Need};
+use crate::environment::prepare::{self, Need, PrepareError};
+use crate::environment::retry::Retry;
 use crate::execution::choice::{self, Asked, choose};
 use crate::pack::VersionPolicy;
 use crate::reference::RuntimeRef;
@@ -240,9 +241,10 @@ fn wanted(
         Ok(_) => Ok(()),
         Err(selection) => {
             let reason = format!(
-                "no installation of `{}` satisfies {}",
+                "no installation of `{}` satisfies {}{}",
                 runtime.runtime.reference,
-                choice::asked_text(asked)
+                choice::asked_text(asked),
+                choice::hung_text(&detected.installations)
             );
             Err((reason, Some(selection)))
         }
@@ -296,13 +298,16 @@ async fn build_for(worker: &Worker, ActionRow { action, pack_digest, .. }: &Acti
         runtime: &runtime,
         choice: &choice,
     };
-    match Box::pin(prepare::prepare(worker, need, |_| {})).await {
-        Ok(prepared) if prepared.fresh => {
-            tracing::info!(action.r#ref = %action.reference, "built an environment");
-        }
-        Ok(_) => {}
+    match Box::pin(prepare::prepare(worker, need, Retry::WhenDue, |_| {})).await {
+        // The build itself has said so.
+        Ok(_) | Err(PrepareError::Build { .. }) => {}
         Err(error) => {
-            tracing::warn!(action.r#ref = %action.reference, "can't build an environment: {error}");
+            tracing::warn!(
+                action.r#ref = %action.reference,
+                runtime.r#ref = %runtime.runtime.reference,
+                runtime.version = %choice.version,
+                "can't prepare an environment: {error}"
+            );
         }
     }
 }

@@ -36,6 +36,14 @@ pub struct FoundInstallation {
     pub verified_at: DateTime<Utc>,
 }
 
+impl FoundInstallation {
+    /// Whether it did not answer in time.
+    #[must_use]
+    pub fn has_hung(&self) -> bool {
+        self.status.failure().is_some_and(|failure| failure.class == FailureClass::Timeout)
+    }
+}
+
 /// Whether an installation can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallationStatus {

@@ -1,7 +1,8 @@
 //! Virtual environments: written as data, without the module `venv`, whose time goes into installing pip.
 
 pub mod health;
-mod installer;
+mod installed;
+pub(crate) mod installer;
 mod requirements;
 
 use attune_plugin::Machine;
@@ -45,6 +46,7 @@ pub fn plan(machine: &impl Machine, request: &PlanRequest) -> Result<BuildPlan, 
             let title = format!("install {count} {packages} with {}", installer.name());
             let manifest = format!("${{environment}}/{MANIFESTS}/{REQUIREMENTS}");
             steps.push(run(title, installer.install(&manifest)));
+            steps.push(installed::note(&site_packages(installation)?));
         }
     }
     Ok(BuildPlan { steps, stage: None, inputs, extra: Vec::new() })
@@ -64,6 +66,7 @@ fn skeleton(installation: &Installation) -> Result<Vec<Step>, Failure> {
         make_dir("bin"),
         make_dir("include"),
         make_dir(&site_packages),
+        write_file(installed::LIST, b""),
         write_file("pyvenv.cfg", configuration.as_bytes()),
         link(INTERPRETER, path),
         link(&format!("bin/python{major}"), "python"),

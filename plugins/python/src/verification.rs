@@ -8,6 +8,7 @@ use attune_plugin::types::{Failure, FailureClass, Installation};
 use attune_plugin::verification::{Check, Outcome, Request, Verdict};
 use attune_plugin::version;
 
+use crate::environment::installer;
 use crate::probe;
 
 /// Asks the installation, compares with what was claimed, and runs what the YAML declares.
@@ -37,7 +38,7 @@ pub fn verify(machine: &impl Machine, request: Request, run: &Run) -> Result<Ver
     }
     checks.push(venv(&facts, &version.semver));
     checks.push(ssl(&facts));
-    checks.push(pip(&facts, &claim.path));
+    checks.push(pip(machine, &facts, claim));
     checks.extend(declared::checks(machine, &declared::by_priority(request.commands), run));
     Ok(Verdict { version, checks, attributes: report.attributes })
 }
@@ -65,10 +66,9 @@ fn venv(facts: &Facts, semver: &str) -> Check {
         (false, _) => {
             Outcome::Failed(missing_capability("venv", "this version has no isolated environments"))
         }
-        (true, None) => Outcome::Warned(missing_capability(
-            "venv",
-            "the module `venv` is missing; environments are built without it",
-        )),
+        (true, None) => {
+            Outcome::Skipped("the module is missing; environments are built without it".to_owned())
+        }
         (true, Some(_)) => Outcome::Passed,
     };
     Check { name: "venv".to_owned(), outcome, detail: facts.get("venv").unwrap_or("no").to_owned() }
@@ -91,10 +91,12 @@ fn ssl(facts: &Facts) -> Check {
 }
 
 /// Matters to packs with dependencies only, and not even to them where there is another installer.
-fn pip(facts: &Facts, path: &str) -> Check {
+fn pip(machine: &impl Machine, facts: &Facts, claim: &Installation) -> Check {
+    let path = &claim.path;
     let (outcome, detail) = match (facts.get("pip"), facts.get("pip-wheel")) {
         (Some(version), _) => (Outcome::Passed, version),
         (None, Some(wheel)) => (Outcome::Passed, wheel),
+        (None, None) if installer::uv(machine, claim).is_some() => (Outcome::Passed, "no; uv installs"),
         (None, None) => (
             Outcome::Warned(missing_capability(
                 "pip",

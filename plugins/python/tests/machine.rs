@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use attune_plugin::detection::{Candidate, Command};
-use attune_plugin::environment::{BuildPlan, CheckRequest, Config, Manifest, PlanRequest};
+use attune_plugin::environment::{Action, BuildPlan, CheckRequest, Config, Manifest, PlanRequest, Program};
 use attune_plugin::local::Local;
 use attune_plugin::machine::Machine;
 use attune_plugin::types::{Failure, FailureClass, Installation};
@@ -263,6 +263,60 @@ fn every_installation_of_this_machine() {
 /// What is done to an environment.
 type Damage = fn(&Path);
 
+/// What lies in the folder of packages of an environment.
+fn site_packages(environment: &Path) -> PathBuf {
+    let lib =
+        fs::read_dir(environment.join("lib")).expect("a folder").next().expect("one").expect("an entry");
+    lib.path().join("site-packages")
+}
+
+/// Packages tell nothing of themselves once all of them is gone. They are made by a step in place of that which
+/// would fetch them.
+fn installed_packages_are_missed(base: &Installation, path: &Path) {
+    let mut with_pip = base.clone();
+    with_pip.attributes.push(("pip".to_owned(), "24.0".to_owned()));
+    let mut plan = plan(&with_pip, &[("requirements.txt", "whole")]).expect("a plan");
+    let position = plan.steps.len() - 2;
+    let script = "import os, sys; os.chdir(sys.argv[1]); os.mkdir('whole'); os.mkdir('whole-1.0.dist-info'); \
+                  open('whole/__init__.py', 'w'); open('single.py', 'w'); os.mkdir('__pycache__')";
+    let folder = plan.steps.iter().find_map(|step| match &step.action {
+        Action::MakeDir(path) if path.ends_with("site-packages") => Some(format!("${{environment}}/{path}")),
+        _ => None,
+    });
+    let folder = folder.expect("a folder of packages");
+    let Action::Run(install) = &mut plan.steps[position].action else { panic!("no program runs") };
+    install.program = Program::Environment("bin/python".to_owned());
+    install.arguments = ["-c", script, &folder].map(str::to_owned).to_vec();
+    let damages: [(Damage, &str); 4] = [
+        (|path| fs::remove_file(path.join("single.py")).expect("removed"), "`single.py` was installed"),
+        (
+            |path| fs::remove_file(path.join("whole/__init__.py")).expect("removed"),
+            "`whole/__init__.py` was installed",
+        ),
+        (
+            |path| fs::remove_dir_all(path.join("whole-1.0.dist-info")).expect("removed"),
+            "`whole-1.0.dist-info`",
+        ),
+        (
+            |path| {
+                fs::remove_dir_all(path).expect("removed");
+                fs::create_dir(path).expect("a folder");
+            },
+            "`single.py` and 3 more were installed and are gone",
+        ),
+    ];
+    for (damage, words) in damages {
+        machine(&[]).execute(&plan, path, path, &base.path).expect("an environment");
+        check(path, base, false).expect("healthy");
+        fs::remove_dir(site_packages(path).join("__pycache__")).expect("removed");
+        check(path, base, false).expect("what Python makes again by itself is no part of it");
+        damage(&site_packages(path));
+        let failure = check(path, base, false).expect_err(words);
+        assert!(failure.message.contains(words), "{failure:?}");
+        fs::remove_dir_all(path).expect("removed");
+    }
+}
+
 #[test]
 fn damage_is_noticed() {
     let base = some_installation();
@@ -290,18 +344,7 @@ fn damage_is_noticed() {
             "/bin/sh",
         ),
         ("packages", |path| fs::remove_dir_all(path.join("lib")).expect("removed"), "site-packages"),
-        (
-            "package",
-            |path| {
-                let python =
-                    fs::read_dir(path.join("lib")).expect("a folder").next().expect("one").expect("readable");
-                let information = python.path().join("site-packages/whole-1.0.dist-info");
-                fs::create_dir(&information).expect("a folder");
-                let record = "../../../bin/whole,,\nwhole/__init__.py,,\nwhole-1.0.dist-info/RECORD,,\n";
-                fs::write(information.join("RECORD"), record).expect("written");
-            },
-            "`whole` of the package whole-1.0 is gone",
-        ),
+        ("list", |path| fs::remove_file(path.join("installed.txt")).expect("removed"), "installed.txt"),
     ];
     for (name, damage, words) in damages {
         let path = rebuild(name);
@@ -310,6 +353,8 @@ fn damage_is_noticed() {
         let failure = check(&path, &base, false).expect_err(name);
         assert!(failure.message.contains(words), "{failure:?}");
     }
+
+    installed_packages_are_missed(&base, &folder.path().join("emptied"));
 
     // An upgrade in place: the same path, another version of the same series.
     let path = rebuild("upgraded");
@@ -330,6 +375,13 @@ fn damage_is_noticed() {
     assert!(failure.class_is("VersionMismatch") && failure.message.starts_with("runs "), "{failure:?}");
 }
 
+/// The title of the step that installs packages: before the one that notes what that came to.
+fn install_step(plan: &BuildPlan) -> &str {
+    let [.., install, note] = plan.steps.as_slice() else { panic!("no steps: {plan:?}") };
+    assert_eq!(note.title, "note what was installed");
+    &install.title
+}
+
 #[test]
 fn installers() {
     #[track_caller]
@@ -337,7 +389,7 @@ fn installers() {
         let manifests = [("requirements.txt", "six\n-c constraints.txt"), ("constraints.txt", "six<2")];
         match (plan(installation, &manifests), expected) {
             (Ok(plan), Ok(title)) => {
-                assert_eq!(plan.steps.last().expect("a step").title, title);
+                assert_eq!(install_step(&plan), title);
                 assert!(plan.inputs.iter().any(|(name, _)| name == "installer"));
             }
             (Err(failure), Err(class)) => assert!(failure.class_is(class), "{failure:?}"),
@@ -392,7 +444,7 @@ fn packages_are_installed() {
                 extra: Vec::new(),
             };
             let plan = environment::plan(&local, &request).expect("a plan");
-            let title = &plan.steps.last().expect("a step").title;
+            let title = install_step(&plan);
             let start = std::time::Instant::now();
             local
                 .execute(&plan, folder.path(), cache.path(), &installation.path)

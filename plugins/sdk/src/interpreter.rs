@@ -154,29 +154,35 @@ fn script_leads<'a>(
     }
     // What such a script starts may change without the script. The answers are remembered all the same:
     // they decide under which heading it is listed, and it is never what runs.
-    let answers = machine.run_all(&unknown, question);
-    let claims = machine.run_all(&unknown, &invocation(&["--version"], true));
-    for ((program, answer), claim) in unknown.into_iter().zip(answers).zip(claims) {
-        leads.push((&program.path, wrapper_lead(probe, answer, claim.ok().as_ref())));
+    let mut starting: Vec<(&Program, Report)> = Vec::new();
+    for (&program, answer) in unknown.iter().zip(machine.run_all(&unknown, question)) {
+        match started(probe, answer) {
+            Ok(report) => starting.push((program, report)),
+            Err(failure) => leads.push((&program.path, Lead::Done(Err(failure)))),
+        }
+    }
+    // Only those: one that hangs would do it once more.
+    let programs: Vec<&Program> = starting.iter().map(|(program, _)| *program).collect();
+    let claims = machine.run_all(&programs, &invocation(&["--version"], true));
+    for ((program, report), claim) in starting.into_iter().zip(claims) {
+        leads.push((&program.path, wrapper_lead(report, claim.ok().as_ref())));
     }
     leads
 }
 
-fn wrapper_lead(probe: &Probe, answer: Result<Completion, Failure>, claim: Option<&Completion>) -> Lead {
-    let completion = match answer {
-        Ok(completion) => completion,
-        Err(failure) => return Lead::Done(Err(failure)),
-    };
-    let report = match (probe.read)(&completion) {
-        Ok(report) => report,
-        Err(crash @ Failure { class: FailureClass::KilledBySignal(_), .. }) => return Lead::Done(Err(crash)),
-        Err(_) => {
-            return Lead::Done(Err(failure(
-                FailureClass::ShimUnresolved,
-                with_excerpt("a script that started no interpreter when asked".to_owned(), &completion),
-            )));
-        }
-    };
+/// What a script started when it was asked.
+fn started(probe: &Probe, answer: Result<Completion, Failure>) -> Result<Report, Failure> {
+    let completion = answer?;
+    (probe.read)(&completion).map_err(|reason| match reason.class {
+        FailureClass::KilledBySignal(_) => reason,
+        _ => failure(
+            FailureClass::ShimUnresolved,
+            with_excerpt("a script that started no interpreter when asked".to_owned(), &completion),
+        ),
+    })
+}
+
+fn wrapper_lead(report: Report, claim: Option<&Completion>) -> Lead {
     if let Some(claimed) = claim.and_then(claimed_version)
         && claimed.semver != report.version.0
     {

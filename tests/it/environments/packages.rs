@@ -1,6 +1,7 @@
 //! Environments with packages from the registries; without a network these tests say that they did nothing.
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use serde_json::json;
@@ -75,4 +76,86 @@ fn a_requirement_that_does_not_exist() {
     assert!(!output.stdout.contains("ran"), "{output}");
     let row = machine.last();
     assert_eq!((&row["status"], &row["error"]["class"]), (&json!("failed"), &json!("environment_failed")));
+}
+
+/// Makes the wheel of a package that consists of one file, in a folder of its own.
+const WHEEL: &str = r#"
+import sys, zipfile
+about = "whole-1.0.dist-info/"
+files = {
+    "whole.py": "word = 'whole'\n",
+    about + "METADATA": "Metadata-Version: 2.1\nName: whole\nVersion: 1.0\n",
+    about + "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+}
+record = "".join(name + ",,\n" for name in list(files) + [about + "RECORD"])
+with zipfile.ZipFile(sys.argv[1], "w") as wheel:
+    for name, text in [*files.items(), (about + "RECORD", record)]:
+        wheel.writestr(name, text)
+"#;
+
+/// Serves one file, and the page that names it; the address. Whoever installs from there needs no registry.
+fn serve(name: &'static str, file: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let page = format!("<!DOCTYPE html><html><body><a href=\"{name}\">{name}</a></body></html>");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let asked = lines.next().unwrap_or_default();
+            lines.find(String::is_empty);
+            let (kind, body) = if asked.contains(name) {
+                ("application/octet-stream", file.as_slice())
+            } else {
+                ("text/html", page.as_bytes())
+            };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let body = if asked.starts_with("HEAD") { &[] } else { body };
+            // A client that wants no more is none of its concerns.
+            let _ = stream.write_all(&[head.as_bytes(), body].concat());
+        }
+    });
+    format!("http://{address}/")
+}
+
+#[test]
+fn packages_that_were_taken_away_are_installed_again() {
+    const NAME: &str = "whole-1.0-py3-none-any.whl";
+    let machine = Machine::new();
+    let python = machine.json(&["resolve", "--runtime", "python", ">=3.9"])["selected"]["path"].clone();
+    let wheel = machine.at(NAME);
+    let made = std::process::Command::new(python.as_str().expect("a path"))
+        .args(["-I", "-c", WHEEL])
+        .arg(&wheel)
+        .status();
+    assert!(made.expect("it starts").success());
+    let address = serve(NAME, std::fs::read(wheel).expect("a wheel"));
+    let script = "import json, sys, whole\nprint(json.dumps([whole.word, whole.__file__]))\n";
+    Pack::new("packed")
+        .action("it.py", "runtime: core.python\nruntime_version: \">=3.9\"\noutput_format: json", script)
+        .file("actions/requirements.txt", format!("--no-index\n--find-links {address}\nwhole==1.0\n"))
+        .install(&machine);
+    let run = machine.json(&["run", "packed.it"]);
+    assert_eq!((&run["result"][0], &run["environment_built"]), (&json!("whole"), &json!(true)));
+    assert_eq!(machine.json(&["run", "packed.it"])["environment_built"], false);
+
+    let file = std::path::PathBuf::from(run["result"][1].as_str().expect("a path"));
+    let empty = || {
+        let packages = file.parent().expect("a folder");
+        std::fs::remove_dir_all(packages).expect("removed");
+        std::fs::create_dir(packages).expect("a folder");
+    };
+    empty();
+    let again = machine.runs(0, &["run", "packed.it", "--json", "-v"]);
+    again.says(&["an environment no longer works", "installed and are gone"]);
+    let again = again.json();
+    assert_eq!((&again["result"], &again["environment_built"]), (&run["result"], &json!(true)));
+
+    empty();
+    let repaired = machine.json(&["env", "repair"]);
+    assert_eq!(repaired[0]["outcome"], "repaired");
+    assert!(repaired[0]["reason"].as_str().is_some_and(|reason| reason.contains("are gone")), "{repaired}");
+    assert_eq!(machine.json(&["run", "packed.it"])["environment_built"], false);
 }

@@ -110,7 +110,7 @@ async fn what_is_remembered_is_not_run_again() {
     let stored = serde_json::to_string(&memo.take_new()).expect("JSON");
     let entries: Vec<MemoEntry> = serde_json::from_str(&stored).expect("entries");
     assert_eq!(entries.len(), 1);
-    let restarted = plugin.with_memo(Arc::new(Memo::from_entries(entries)));
+    let restarted = plugin.with_memo(Arc::new(Memo::from_entries(entries, chrono::Utc::now())));
     let second = restarted.detect(detection_request()).await.expect("it detects");
     assert_eq!((second.report.tools_run, second.report.tools_remembered, runs(&scene)), (0, 1, 1));
     assert_eq!(second.value, first.value);

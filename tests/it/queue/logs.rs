@@ -56,6 +56,39 @@ fn as_json() {
 }
 
 #[test]
+fn what_the_worker_itself_says_of_an_end() {
+    for (json, said) in [(true, ""), (false, "run by tools.tool 3.12.1")] {
+        let machine = Machine::bare();
+        tool(&machine, "3.12.1");
+        tools()
+            .action("say.sh", "runtime: tool", "echo hello")
+            .action("fail.sh", "runtime: tool", "exit 3")
+            .install(&machine);
+        let ids = ["tools.say", "tools.fail"].map(|action| enqueue(&machine, &[action]));
+        let mut command = machine.command(if json { &["worker", "--json"] } else { &["worker"] });
+        let (out, err) = (machine.at("worker.log"), machine.at("worker.err"));
+        command.stdout(File::create(&out).expect("a file")).stderr(File::create(&err).expect("a file"));
+        let service = Service { child: command.spawn().expect("it starts"), errors: err.clone() };
+        becomes(&machine, &ids[0], "succeeded");
+        becomes(&machine, &ids[1], "failed");
+        assert_eq!(service.stop(), 0);
+        let log = fs::read_to_string(if json { out } else { err }).expect("a file");
+        let lines = log.lines().collect::<Vec<_>>();
+        for (id, status, error) in [(&ids[0], "succeeded", None), (&ids[1], "failed", Some("nonzero_exit"))] {
+            let is_its = |line: &&&str| line.contains(id.as_str()) && line.contains(status);
+            let line = lines.iter().find(is_its).unwrap_or_else(|| panic!("{id} {status}: {log}"));
+            if json {
+                let line: Json = serde_json::from_str(line).expect("JSON");
+                assert_eq!((&line["event"], &line["runtime"]), (&json!("ended"), &json!("tools.tool")));
+                assert_eq!((&line["selected_version"], &line["error"]), (&json!("3.12.1"), &json!(error)));
+            } else {
+                assert!(line.contains(said) && error.is_none_or(|error| line.contains(error)), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn as_text() {
     let (log, ran) = logged("text");
     for said in SAID {

@@ -63,7 +63,7 @@ impl Pack {
 }
 
 /// A runtime of made-up tools in `~/tools/VERSION/bin`, found and run by the declarative component.
-const TOOL: &str = r#"
+pub(crate) const TOOL: &str = r#"
 ref: tools.tool
 label: Tool
 aliases: [tool, the-tool]

@@ -106,6 +106,7 @@ impl Fixture {
             variables: &self.variables,
             step_timeout: Duration::from_mins(1),
             grace: Duration::from_millis(100),
+            retry: Retry::AtOnce,
         };
         build(&request, |_| ready(healthy), progress).await
     }

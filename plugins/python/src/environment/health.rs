@@ -8,14 +8,11 @@ use attune_plugin::frame;
 use attune_plugin::machine::{folder, invocation};
 use attune_plugin::types::{Failure, FailureClass};
 
-use super::{INTERPRETER, site_packages};
+use super::{INTERPRETER, installed, site_packages};
 use crate::probe;
 
 /// The most of `pyvenv.cfg` that is read.
 const CONFIGURATION_MAX: u32 = 16 * 1024;
-
-/// The most that is read of a package's list of files: the first few thousand of them.
-const RECORD_MAX: u32 = 256 * 1024;
 
 /// An error says what is wrong with the environment.
 pub fn check(machine: &impl Machine, request: &CheckRequest) -> Result<(), Failure> {
@@ -49,29 +46,8 @@ pub fn check(machine: &impl Machine, request: &CheckRequest) -> Result<(), Failu
         Ok(_) => return Err(damaged(format!("`{site_packages}` is no folder"))),
         Err(reason) => return Err(damaged(format!("`{site_packages}` is gone: {}", reason.message))),
     }
-    packages(machine, &format!("{environment}/{site_packages}"))?;
+    installed::check(machine, environment, &site_packages)?;
     if request.thorough { run(machine, request, &interpreter) } else { Ok(()) }
-}
-
-/// Whether what each installed package says that it consists of is still there, as far as the first folder
-/// or file of each path goes.
-fn packages(machine: &impl Machine, site_packages: &str) -> Result<(), Failure> {
-    let present = machine.list(site_packages)?;
-    for information in present.iter().filter(|name| name.ends_with(".dist-info")) {
-        let record = format!("{site_packages}/{information}/RECORD");
-        // Without a record nobody knows what belongs to the package.
-        let Ok(record) = machine.read(&record, RECORD_MAX) else { continue };
-        let record = String::from_utf8_lossy(&record);
-        let complete = record.rfind('\n').map_or("", |end| &record[..end]);
-        let first = complete.lines().filter_map(|line| line.split([',', '/']).next());
-        for name in first.filter(|name| !name.is_empty() && !matches!(*name, ".." | "__pycache__")) {
-            if !present.iter().any(|entry| entry == name) {
-                let package = information.trim_end_matches(".dist-info");
-                return Err(damaged(format!("`{name}` of the package {package} is gone")));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Starts the environment's interpreter and has it say that it is one.
@@ -104,6 +80,6 @@ fn setting<'a>(configuration: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-fn damaged(message: String) -> Failure {
+pub(super) fn damaged(message: String) -> Failure {
     failure(FailureClass::Other("damaged-environment".to_owned()), message)
 }

@@ -28,16 +28,21 @@ pub(super) enum Installer {
     Wheel(String),
 }
 
+/// Path of the program `uv`, if there is one and it supports this version.
+pub(crate) fn uv(machine: &impl Machine, installation: &Installation) -> Option<String> {
+    let [major, minor, _] = super::numbers(installation).ok()?;
+    if (major, minor) < (3, 8) {
+        return None;
+    }
+    let found = machine.find(&["uv".to_owned()]);
+    let native = |program: &attune_plugin::Program| matches!(program.format, Format::Native);
+    found.into_iter().filter_map(|found| found.outcome.ok()).find(native).map(|uv| uv.path)
+}
+
 /// The fastest installer there is for `installation`.
 pub(super) fn choose(machine: &impl Machine, installation: &Installation) -> Result<Installer, Failure> {
-    let [major, minor, _] = super::numbers(installation)?;
-    // Older versions are beyond what uv supports.
-    if (major, minor) >= (3, 8) {
-        let found = machine.find(&["uv".to_owned()]);
-        let native = |program: &attune_plugin::Program| matches!(program.format, Format::Native);
-        if let Some(uv) = found.into_iter().filter_map(|found| found.outcome.ok()).find(native) {
-            return Ok(Installer::Uv(uv.path));
-        }
+    if let Some(uv) = uv(machine, installation) {
+        return Ok(Installer::Uv(uv));
     }
     // The option `--python` came with pip 22.3.
     let installs_elsewhere = attribute(installation, "pip")

@@ -1,0 +1,141 @@
+//! `attune env repair`: what became of each environment that some action needs.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::cli::failure::{Exit, Failed};
+use crate::cli::output::{Output, Tone, table};
+use crate::cli::progress::Progress;
+use crate::cli::run::environment_failed;
+use crate::cli::runtime::detection_failed;
+use crate::environment::prepare::{self, Need, Repaired};
+use crate::execution::choice::{Asked, ChoiceError, choose};
+use crate::store::action::ActionRow;
+use crate::worker::{RuntimeError, Worker};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Healthy,
+    Repaired,
+    Failed,
+}
+
+impl Outcome {
+    fn shown(self) -> (Tone, &'static str) {
+        match self {
+            Self::Healthy => (Tone::Good, "healthy"),
+            Self::Repaired => (Tone::Good, "repaired"),
+            Self::Failed => (Tone::Bad, "failed"),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Looked {
+    /// None if it could not even be told which one it is.
+    path: Option<PathBuf>,
+    /// The first action that needs it.
+    action: String,
+    outcome: Outcome,
+    reason: Option<String>,
+}
+
+impl Looked {
+    /// What people know it by.
+    fn name(&self) -> String {
+        match &self.path {
+            Some(path) => path.display().to_string(),
+            None => format!("that of {}", self.action),
+        }
+    }
+}
+
+/// Looks at one after the other. One that can't be repaired does not keep the others from it.
+pub(super) async fn repair(worker: &Worker, output: &Output) -> Result<(), Failed> {
+    let progress = Progress::begin(output);
+    let mut looked: Vec<Looked> = Vec::new();
+    for row in worker.store.actions(None).await? {
+        progress.say(format!("checking the environment of {}", row.action.reference));
+        let found = match look(worker, &row, &looked).await {
+            Ok(None) => continue,
+            Ok(Some((path, outcome, reason))) => (Some(path), outcome, reason),
+            Err((path, failed)) => (path, Outcome::Failed, Some(failed.text())),
+        };
+        let (path, outcome, reason) = found;
+        looked.push(Looked { path, action: row.action.reference.to_string(), outcome, reason });
+    }
+    progress.end();
+    output.data(&looked, || {
+        if looked.is_empty() {
+            return "no environments yet".to_owned();
+        }
+        table(
+            ["ENVIRONMENT", "OUTCOME", "WHY"],
+            looked.iter().map(|looked| {
+                let (tone, outcome) = looked.outcome.shown();
+                let reason = looked.reason.clone().unwrap_or_default();
+                [looked.name(), output.data_tone(tone, outcome), reason]
+            }),
+        )
+    })?;
+    let failed = looked.iter().filter(|looked| looked.outcome == Outcome::Failed);
+    let failed = failed.map(|looked| format!("`{}`", looked.name())).collect::<Vec<_>>();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failed::message(Exit::Environment, format!("can't repair {}", failed.join(", ")))
+        .hint("`attune env show ENVIRONMENT` shows what its steps printed"))
+}
+
+type Found = (PathBuf, Outcome, Option<String>);
+
+/// The environment that an action needs; none if there is none, or if it was looked at already. A failure comes with
+/// the path, as far as it is known.
+async fn look(
+    worker: &Worker,
+    row: &ActionRow,
+    looked: &[Looked],
+) -> Result<Option<Found>, (Option<PathBuf>, Failed)> {
+    let unknown = |failed: Failed| (None, failed);
+    let program = &row.action.program;
+    let pack = row.action.reference.pack();
+    let runtime = match worker.runtime(&program.runtime, Some(pack)).await {
+        Ok(runtime) => runtime,
+        Err(RuntimeError::Unknown { .. } | RuntimeError::Ambiguous { .. }) => return Ok(None),
+        Err(RuntimeError::Store(error)) => return Err(unknown(error.into())),
+    };
+    let asked = Asked {
+        constraint: program.constraint.as_ref(),
+        variant: program.variant.as_deref(),
+        policy: program.version_policy,
+    };
+    // An action that nothing can run has no environment to repair.
+    let choice = match choose(worker, &runtime, asked).await {
+        Ok(choice) => choice,
+        Err(ChoiceError::Detection(error)) => return Err(unknown(detection_failed(error))),
+        Err(_) => return Ok(None),
+    };
+    let folder = worker.pack_folder(pack, &row.pack_digest);
+    let need = Need {
+        pack,
+        pack_digest: &row.pack_digest,
+        pack_folder: &folder,
+        entry_point: &program.entry_point,
+        runtime: &runtime,
+        choice: &choice,
+    };
+    let path = prepare::place(worker, need).map_err(|error| unknown(environment_failed(error)))?;
+    if looked.iter().any(|looked| looked.path.as_ref() == Some(&path)) {
+        return Ok(None);
+    }
+    match prepare::repair(worker, need, |_| {}).await {
+        Ok(None | Some(Repaired::NotBuilt)) => Ok(None),
+        Ok(Some(Repaired::Healthy)) => Ok(Some((path, Outcome::Healthy, None))),
+        Ok(Some(Repaired::Rebuilt { reason })) => {
+            Ok(Some((path, Outcome::Repaired, Some(reason.to_string()))))
+        }
+        Err(error) => Err((Some(path), environment_failed(error))),
+    }
+}

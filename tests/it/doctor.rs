@@ -1,0 +1,89 @@
+//! `attune doctor`: what is amiss, each with how to mend it.
+
+use serde_json::{Value as Json, json};
+use sqlx::Connection as _;
+
+use crate::support::cli::Machine;
+use crate::support::fixture::{tool, tools};
+
+/// What is said of something.
+fn of(findings: &Json, what: &str) -> Vec<Json> {
+    let all = findings.as_array().expect("a list").iter();
+    all.filter(|finding| finding["what"] == what).cloned().collect()
+}
+
+#[track_caller]
+fn is_noted(findings: &[Json], seen: &str, mend: &str) {
+    let says = |finding: &&Json, name: &str, words: &str| {
+        finding[name].as_str().is_some_and(|text| text.contains(words))
+    };
+    let found = findings.iter().find(|finding| says(finding, "seen", seen));
+    let found = found.unwrap_or_else(|| panic!("nothing says `{seen}`: {findings:#?}"));
+    assert_eq!(found["state"], "warning");
+    assert!(says(&found, "mend", mend), "{found}");
+}
+
+#[test]
+fn programs_that_are_broken_and_versions_that_have_ended() {
+    let machine = Machine::bare();
+    tool(&machine, "3.11.7");
+    tool(&machine, "3.12.1");
+    machine.write("home/tools/plain/bin/tool", "#!/bin/sh\n");
+    machine.script("home/tools/orphan/bin/tool", "#!/nowhere/sh\n");
+    let yaml = |eol: &str| {
+        let text = crate::support::fixture::TOOL;
+        text.replacen(
+            "version: \"3.11\"\n",
+            &format!("version: \"3.11\"\n    meta: {{ eol: \"{eol}\" }}\n"),
+            1,
+        )
+    };
+    tools().file("runtimes/tool.yaml", yaml("2024-10-31")).install(&machine);
+    let found = of(&machine.json(&["doctor"]), "tools.tool");
+    is_noted(&found, "Tool 3.11 reached its end of life on 2024-10-31", "a later version");
+    let plain = machine.at("home/tools/plain/bin/tool").display().to_string();
+    is_noted(&found, &format!("{plain} (not_executable)"), "attune runtime detect tools.tool");
+    is_noted(&found, "orphan/bin/tool (bad_shebang)", "remove or mend them");
+    machine.runs(0, &["doctor"]).prints(&["found, but broken", "reached its end of life"]);
+
+    tools().file("runtimes/tool.yaml", yaml("9999-10-31")).install(&machine);
+    let found = of(&machine.json(&["doctor"]), "tools.tool");
+    assert!(!json!(found).to_string().contains("end of life"), "{found:#?}");
+}
+
+#[test]
+fn what_a_component_misses_of_an_installation_that_works() {
+    let machine = Machine::bare();
+    let path = tool(&machine, "3.12.1");
+    let command = "      - { binary: tool, args: [\"--version\"]";
+    let helper = "      - { binary: tool, args: [\"--helper\"], optional: true }\n";
+    let yaml = crate::support::fixture::TOOL.replacen(command, &format!("{helper}{command}"), 1);
+    tools().file("runtimes/tool.yaml", yaml).install(&machine);
+    let detected = machine.json(&["runtime", "detect", "tool"]);
+    assert_eq!(detected[0]["installations"][0]["status"], "verified", "{detected:#}");
+    let found = of(&machine.json(&["doctor"]), "tools.tool");
+    is_noted(&found, &format!("3.12.1 at {}: command-", path.display()), "attune runtime verify tools.tool");
+
+    // One that lacks nothing.
+    tools().install(&machine);
+    let found = of(&machine.json(&["doctor"]), "tools.tool");
+    assert!(found.iter().all(|finding| finding["state"] == "good"), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_newer() {
+    let machine = Machine::bare();
+    if !machine.keeps_a_file() {
+        return crate::support::cli::skip("the database is on a server");
+    }
+    let url = format!("sqlite://{}", machine.at("data/attune.db").display());
+    let mut database = sqlx::SqliteConnection::connect(&url).await.expect("a database");
+    let later = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                 values (9999, 'later', true, x'00', 0)";
+    sqlx::query(later).execute(&mut database).await.expect("inserted");
+    database.close().await.expect("closed");
+    let findings = machine.runs(1, &["doctor", "--json"]).json();
+    let says = |name: &str, words: &str| findings[0][name].as_str().is_some_and(|text| text.contains(words));
+    assert_eq!(findings[0]["state"], "bad");
+    assert!(says("seen", "newer Attune") && says("mend", "run the newer Attune"), "{findings:#}");
+}
