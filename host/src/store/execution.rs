@@ -83,7 +83,7 @@ pub struct End {
 /// attempt that runs.
 #[derive(Clone, Debug)]
 pub(super) enum Milestone {
-    Decided(Attempt, Box<Decided>),
+    Decided(Attempt, Decided),
     Ended(End),
 }
 
@@ -256,7 +256,7 @@ impl Store {
     /// Records what an execution is going to run with, before it starts. Whether it still is this attempt that runs.
     /// On a file, this is what takes its beginning to the disk, also if it was claimed.
     pub async fn decide_execution(&self, attempt: Attempt, decided: &Decided) -> Result<bool> {
-        self.keep(Milestone::Decided(attempt, Box::new(decided.clone()))).await
+        self.keep(Milestone::Decided(attempt, decided.clone())).await
     }
 
     /// Says what keeps a running attempt busy, until it is decided what it runs with.
