@@ -122,14 +122,17 @@ fn a_disk_that_is_full_while_an_action_prints_ends_in_a_record() {
     process(&machine, "slow");
     fs::write(data.join("fills"), vec![0; 80 << 20]).expect_err("it is full");
     fs::remove_file(machine.at("gate")).expect("removed");
-    std::thread::sleep(Duration::from_secs(2));
+    wait_for("the fault", || {
+        let said = fs::read_to_string(machine.at("worker.err")).ok()?;
+        let is_it =
+            |line: &str| line.contains("can't record the end") && line.contains("database or disk is full");
+        said.lines().any(is_it).then_some(())
+    });
     assert_eq!(show(&machine, &id)["status"], "running", "its end can't be recorded");
     fs::remove_file(data.join("fills")).expect("removed");
     let row = wait_for("its end", || Some(show(&machine, &id)).filter(|row| !row["finished_at"].is_null()));
     assert_eq!(row["status"], "succeeded", "it did what it had to");
     assert!(row["result"].as_str().is_some_and(|text| text.starts_with("through\nxxx")));
-    let said = fs::read_to_string(machine.at("worker.err")).expect("a log");
-    assert!(said.contains("database or disk is full"), "{said}");
     let log = machine.runs(0, &["execution", "logs", &id]).stdout;
     assert!(
         log.starts_with("through\nxxx") && log.ends_with("x\nend\n"),
