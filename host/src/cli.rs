@@ -100,6 +100,8 @@ const SERVICE_THREADS: usize = 2;
 const FLUSH: Duration = Duration::from_secs(1);
 /// The same for a service, which has more to tell.
 const SERVICE_FLUSH: Duration = Duration::from_secs(5);
+/// How long a service may take to end what still runs on its other threads.
+const SERVICE_END: Duration = Duration::from_secs(2);
 
 /// Runs the command that `arguments` (the program's name first) ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -130,8 +132,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match runtime {
         Ok(runtime) => {
             let outcome = runtime.block_on(cli.command.execute(&cli.options, &output));
-            // A thread that is stuck in a system call must not keep the command from ending.
-            runtime.shutdown_background();
+            // What still runs ends its processes. A thread that is stuck in a system call must not keep the command from
+            // ending.
+            runtime.shutdown_timeout(if is_service { SERVICE_END } else { Duration::ZERO });
             outcome
         }
         Err(error) => Err(Failed::from(anyhow::Error::new(error).context("can't start"))),

@@ -170,7 +170,9 @@ async fn look(
     // Who asks for it explicitly waits for what hung a moment ago.
     let hung_holds = matches!(freshness, Freshness::IfChanged | Freshness::Patiently);
     let known = |found: &FoundInstallation| {
-        let hung_lately = found.has_hung() && now() - found.verified_at < TRANSIENT_MAX;
+        // In the future, it was before the clock was set back.
+        let age = now() - found.verified_at;
+        let hung_lately = found.has_hung() && (TimeDelta::zero()..TRANSIENT_MAX).contains(&age);
         found.status == InstallationStatus::Verified || (hung_lately && hung_holds)
     };
     let known = before.iter().filter(|found| known(found)).cloned().collect::<Vec<_>>();

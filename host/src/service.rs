@@ -190,13 +190,19 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
         fill(&service, slots, &mut runs, &observe).await;
         metrics::load(service.running.len(), slots);
         if is_look {
+            // Where every slot is taken, no claim comes back empty and says so.
+            service.unjudged.notify_one();
             service.vitals.has_looked();
             observe(Event::Looked { running: service.running.len() });
         }
     }
     service.vitals.is_draining.store(true, Ordering::Relaxed);
     observe(Event::Draining { running: service.running.len() });
-    service.worker.store.worker_status(service.worker.id, WorkerStatus::Draining, slots).await?;
+    let draining = service.worker.store.worker_status(service.worker.id, WorkerStatus::Draining, slots).await;
+    if let Err(error) = draining {
+        // What runs has to end all the same.
+        tracing::warn!("can't say that this worker takes nothing more: {error}");
+    }
     drain(&service, &mut stop, &mut runs, &observe).await;
     background.shutdown().await;
     // A database closes when nobody uses it any more.

@@ -265,6 +265,12 @@ impl<'a> Question<'a> {
         self.worker.store.environment(self.worker.id, &self.link.to_string_lossy()).await
     }
 
+    /// The same, whoever has changed it since this execution was claimed.
+    async fn row_by_now(&self) -> Result<Option<EnvironmentRow>, StoreError> {
+        self.worker.store.has_changed();
+        self.row().await
+    }
+
     /// The failure of the same build, if it was a short while ago and nobody has built it since for another pack.
     fn failing(&self, row: &EnvironmentRow) -> Option<Failing> {
         let failing = Failing::of(row).filter(|_| row.prepared_for == self.asked)?;
@@ -278,7 +284,7 @@ impl<'a> Question<'a> {
     /// What became of the build of somebody who has just released the lock: he records it a moment later.
     async fn failure_elsewhere(&self) -> Result<Option<Failing>, StoreError> {
         for _ in 0..RECORD_LOOKS {
-            if let Some(failing) = self.row().await?.as_ref().and_then(|row| self.failing(row)) {
+            if let Some(failing) = self.row_by_now().await?.as_ref().and_then(|row| self.failing(row)) {
                 return Ok(Some(failing));
             }
             tokio::time::sleep(RECORD_PAUSE).await;
@@ -491,7 +497,7 @@ impl<'a> Question<'a> {
         // Of a failure that is not the first of its kind, it stays on record when that was.
         let failing = match outcome {
             Ok(_) => None,
-            Err(_) => self.row().await?.filter(|row| row.prepared_for == self.asked),
+            Err(_) => self.row_by_now().await?.filter(|row| row.prepared_for == self.asked),
         };
         let since = failing.as_ref().and_then(Failing::of).map_or(now, |failing| failing.since.min(now));
         // A disk that is full is no fault of what was asked: whoever comes next tries it at once.

@@ -84,7 +84,7 @@ pub enum ChoiceError {
         asked: String,
         /// Every candidate, with its reason.
         selection: Box<Selection>,
-        /// What may be one and did not answer in time, from [`hung_text`].
+        /// What may be one and did not answer in time, from `hung_text`.
         hung: String,
     },
     /// This worker is told to leave the runtime alone.

@@ -13,6 +13,8 @@ use crate::worker::Worker;
 
 /// Tells a process for which execution it runs; what it starts knows it too, unless it is told otherwise.
 pub(super) const EXECUTION_ID: &str = "ATTUNE_EXECUTION_ID";
+/// The variable with its attempt.
+pub(super) const ATTEMPT: &str = "ATTUNE_ATTEMPT";
 
 /// The command, with everything that the process is given.
 pub(super) fn deliver(
@@ -71,7 +73,7 @@ pub(super) fn hand_on(trace: Option<TraceContext>, command: &mut Command) {
 fn about<'a>(asked: &Asked, version: Option<&str>) -> BTreeMap<&'a str, String> {
     let mut about = BTreeMap::from([
         (EXECUTION_ID, asked.attempt.id.to_string()),
-        ("ATTUNE_ATTEMPT", asked.attempt.number.to_string()),
+        (ATTEMPT, asked.attempt.number.to_string()),
         ("ATTUNE_ACTION", asked.action.reference.to_string()),
         ("ATTUNE_PACK", asked.action.reference.pack().to_string()),
         ("ATTUNE_PACK_DIR", asked.pack_folder.to_string_lossy().into_owned()),

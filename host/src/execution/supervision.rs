@@ -11,10 +11,10 @@ use tracing::Instrument;
 
 use crate::process::{self, Cancel, Captured, Command, Escaped, Finished, Stream};
 use crate::secret::Masked;
-use crate::store::execution::LogChunk;
+use crate::store::execution::{Attempt, LogChunk};
 use crate::worker::Worker;
 
-use super::delivery::EXECUTION_ID;
+use super::delivery::{ATTEMPT, EXECUTION_ID};
 use super::log::LogRecorder;
 use super::outcome::ExecutionError;
 use super::record::Record;
@@ -94,8 +94,10 @@ pub(super) async fn supervise(
 /// Ends what still holds the output though its group is gone. What has let go of it is not looked for: that would
 /// cost every execution a look at every process.
 async fn end_escaped(asked: &Asked) -> Vec<Escaped> {
-    let id = asked.attempt.id.to_string();
-    let ending = tokio::task::spawn_blocking(move || process::end_escaped(EXECUTION_ID, &id));
+    // Another attempt may have begun by now, and is none of this one's.
+    let Attempt { id, number } = asked.attempt;
+    let variables = [(EXECUTION_ID, id.to_string()), (ATTEMPT, number.to_string())];
+    let ending = tokio::task::spawn_blocking(move || process::end_escaped(&variables));
     ending.await.map_err(io::Error::other).flatten().unwrap_or_else(|error| {
         tracing::warn!("can't look for what an action left running: {error}");
         Vec::new()

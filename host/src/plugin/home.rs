@@ -52,11 +52,16 @@ pub(crate) fn sweep(parent: &Path) -> io::Result<Vec<PathBuf>> {
         if !is_home {
             continue;
         }
-        let Some(_lock) = lock(&path)? else { continue };
-        match fs::remove_dir_all(&path) {
-            Ok(()) => removed.push(path),
+        let removal = lock(&path).and_then(|lock| match lock {
+            Some(_lock) => fs::remove_dir_all(&path).map(|()| true),
+            None => Ok(false),
+        });
+        match removal {
+            Ok(true) => removed.push(path),
+            Ok(false) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            // Such as of what a program made so that nobody may write there: it keeps none of the others.
+            Err(error) => tracing::debug!(path = %path.display(), "can't remove it: {error}"),
         }
     }
     Ok(removed)

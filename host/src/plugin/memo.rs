@@ -160,7 +160,10 @@ impl Memo {
         let mut start = Entries::default();
         for MemoEntry { key, outcome } in entries {
             match outcome {
-                MemoOutcome::Hung { times, until, .. } if until <= now => drop(start.hung.insert(key, times)),
+                // Longer than it ever waits: the clock has been set back since.
+                MemoOutcome::Hung { times, until, .. } if until <= now || until > now + HUNG.1 => {
+                    start.hung.insert(key, times);
+                }
                 // Whoever stored them may have been less strict.
                 outcome if outcome.is_lasting() => drop(start.known.insert(key, outcome)),
                 MemoOutcome::Completed { .. } | MemoOutcome::Failed { .. } | MemoOutcome::Hung { .. } => {}
@@ -329,6 +332,8 @@ mod tests {
             assert_eq!(known.class, FailureClass::Timeout);
             assert!(known.message.starts_with("too slow, and is left alone until 1970-01-01 0"), "{known}");
             assert_eq!(later.recall(&key("a", 6, &[])), None, "another file");
+            let earlier = Memo::from_entries(entries.clone(), now - TimeDelta::hours(2));
+            assert_eq!(earlier.recall(&key("a", 5, &[])), None, "the clock was set back");
             now = until;
         }
         assert_eq!(waits, [5, 10, 20, 40, 60, 60]);

@@ -104,10 +104,10 @@ impl std::fmt::Display for Escaped {
 /// How often to look for processes: one may start another while they are looked for.
 const LOOKS: usize = 5;
 
-/// Kills every process that has this variable from its start, whatever group it is in. One that was started with other
-/// variables, or that belongs to another user, is not found. Blocks: it looks at every process there is.
-pub fn end_escaped(name: &str, value: &str) -> std::io::Result<Vec<Escaped>> {
-    let wanted = format!("{name}={value}");
+/// Kills every process that has all of these variables from its start, whatever group it is in. One that was started with
+/// others, or that belongs to another user, is not found. Blocks: it looks at every process there is.
+pub fn end_escaped(variables: &[(&str, String)]) -> std::io::Result<Vec<Escaped>> {
+    let wanted = variables.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
     let mut ended = Vec::new();
     for _ in 0..LOOKS {
         let mut is_alone = true;
@@ -120,9 +120,10 @@ pub fn end_escaped(name: &str, value: &str) -> std::io::Result<Vec<Escaped>> {
             else {
                 continue;
             };
-            let Ok(variables) = std::fs::read(entry.path().join("environ")) else { continue };
-            let has_it = variables.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
-            if !has_it || Stat::of(pid).map_or(true, |stat| stat.zombie) {
+            let Ok(found) = std::fs::read(entry.path().join("environ")) else { continue };
+            let has =
+                |wanted: &String| found.split(|byte| *byte == 0).any(|found| found == wanted.as_bytes());
+            if !wanted.iter().all(has) || Stat::of(pid).map_or(true, |stat| stat.zombie) {
                 continue;
             }
             is_alone = false;
@@ -238,9 +239,10 @@ mod tests {
     fn ends_what_has_left_its_group_and_nothing_else() {
         let place = tempfile::tempdir().expect("a folder");
         let place = place.path().to_str().expect("text").to_owned();
-        let start = |variable: &str, script: &str| {
+        let start = |attempt: &str, script: &str| {
             let mut command = std::process::Command::new("/bin/sh");
-            command.args(["-c", script]).env(variable, &place).stdout(std::process::Stdio::piped());
+            command.args(["-c", script]).stdout(std::process::Stdio::piped());
+            command.env("ATTUNE_TEST_ESCAPED", &place).env("ATTUNE_TEST_ATTEMPT", attempt);
             let mut child = command.spawn().expect("started");
             let mut said = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
             let mut pid = String::new();
@@ -249,10 +251,11 @@ mod tests {
         };
         // Not a leader either: its own session's leader is gone.
         let script = "setsid sh -c 'sleep 60 & echo $!'; wait";
-        let (mut parent, grandchild) = start("ATTUNE_TEST_ESCAPED", script);
-        let (mut other, _) = start("ATTUNE_TEST_OTHER", "echo 1; exec sleep 60");
+        let (mut parent, grandchild) = start("1", script);
+        let (mut other, _) = start("12", "echo 1; exec sleep 60");
         assert!(parent.wait().expect("it ends").success());
-        let ended = end_escaped("ATTUNE_TEST_ESCAPED", &place).expect("looked");
+        let variables = [("ATTUNE_TEST_ESCAPED", place.clone()), ("ATTUNE_TEST_ATTEMPT", "1".to_owned())];
+        let ended = end_escaped(&variables).expect("looked");
         assert_eq!(ended, [Escaped { pid: grandchild, name: "sleep".to_owned() }]);
         assert_eq!(ended[0].to_string(), format!("sleep ({grandchild})"));
         assert_eq!(other.try_wait().expect("it is there"), None);

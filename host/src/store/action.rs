@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cache::Key;
 use super::change::{ChangeError, Kind, Revision, lock_for_new};
-use super::database::{Row, Transaction};
+use super::database::{Engine, Row, Transaction};
 use super::program::{ProgramFilter, lock_runtime, meant_runtime, name, named, program_row};
 use super::requirement::require_anew;
 use super::row::{optional_json, parsed, to_json};
@@ -223,12 +223,13 @@ pub(super) async fn put_action(
 /// Has what waits in the queue for an action need what the action does: to be called where something comes back into the
 /// queue, since the action may have been changed while it was not in there.
 pub(super) async fn require_as_now(transaction: &mut Transaction, reference: &ActionRef) -> Result<()> {
-    // Whoever changes the action meanwhile finds it in the queue, or has ended before it is read.
-    if Kind::Action.lock(transaction, &reference.to_string()).await?.is_none() {
-        return Ok(());
-    }
+    // Whoever changes the action meanwhile finds it in the queue, or has ended before it is read. Not the lock of a change:
+    // it would count as one.
     let row = transaction
-        .query(select_action!("where action.ref = $1"))
+        .query(match transaction.engine() {
+            Engine::Sqlite => select_action!("where action.ref = $1"),
+            Engine::Postgres => select_action!("where action.ref = $1 for update of action"),
+        })
         .bind(reference.to_string())
         .fetch_optional()
         .await?;
@@ -238,6 +239,19 @@ pub(super) async fn require_as_now(transaction: &mut Transaction, reference: &Ac
         Some(runtime) => require_anew(transaction, &action, &runtime).await,
         None => Ok(()),
     }
+}
+
+/// Locks the actions of a pack, always in the same order: before what they need is changed, as it is for one of them.
+pub(super) async fn lock_actions(transaction: &mut Transaction, pack: i64) -> Result<()> {
+    match transaction.engine() {
+        // Nobody else writes.
+        Engine::Sqlite => {}
+        Engine::Postgres => {
+            let lock = transaction.query("select id from action where pack = $1 order by ref for update");
+            lock.bind(pack).fetch_all().await?;
+        }
+    }
+    Ok(())
 }
 
 fn action_row(row: &Row) -> Result<ActionRow> {

@@ -21,6 +21,9 @@ const CHANNEL: &str = "attune_queue";
 /// Time between two tries to reach a server.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// So many letters fit into a socket at least: Linux's own value of `net.unix.max_dgram_qlen`.
+const ROOM_MIN: usize = 10;
+
 /// What there may be to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bell {
@@ -134,8 +137,14 @@ impl Listener {
                     Ok(_) => rung.add(&letter),
                     Err(_) => std::future::pending().await,
                 }
+                let mut count = 1;
                 while socket.try_recv(&mut letter).is_ok() {
                     rung.add(&letter);
+                    count += 1;
+                }
+                if count >= ROOM_MIN {
+                    // There may have been no room for more.
+                    rung = Rung { queue: true, runnable: true };
                 }
             }
             Self::Server(listener) => {
@@ -181,7 +190,7 @@ fn ring_all(folder: &Path, what: Bell) {
     // Without the folder, nobody has ever listened.
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let Ok(bell) = std::os::unix::net::UnixDatagram::unbound() else { return };
-    // One that is rung already need not wait for room to be rung again.
+    // Where there is no room for more, whoever listens knows that he may have missed something.
     if bell.set_nonblocking(true).is_err() {
         return;
     }

@@ -119,8 +119,8 @@ impl Store {
         }
     }
 
-    /// Has what this process has changed be read anew, also before the next claim.
-    pub(super) fn has_changed(&self) {
+    /// Has everything be read anew, also before the next claim: something has changed, or may have, here or elsewhere.
+    pub(crate) fn has_changed(&self) {
         if let Some(cache) = &self.cache {
             cache.forget();
         }

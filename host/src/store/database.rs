@@ -111,6 +111,13 @@ impl Database {
 }
 
 impl Transaction {
+    pub(super) fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite(_) => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+
     /// A statement of this transaction.
     pub(super) fn query(&mut self, sql: &'static str) -> Query<'_> {
         match self {

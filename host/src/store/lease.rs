@@ -6,11 +6,13 @@ use chrono::{DateTime, Utc};
 
 use uuid::Uuid;
 
+use super::action::require_as_now;
 use super::clock::interval;
+use super::database::{Row, Transaction};
 use super::execution::{Attempt, attempt_row};
 use super::row::parsed;
 use super::worker::WorkerId;
-use super::{Result, Store};
+use super::{Durability, Result, Store};
 use crate::execution::Status;
 
 /// How often an execution whose worker died is given to another one.
@@ -84,9 +86,9 @@ impl Store {
     /// asked for, or if it surely was not begun, and is abandoned otherwise. What became of it; none if it had ended, or
     /// has been claimed again.
     pub async fn lose(&self, attempt: Attempt, begun: bool, reason: &str) -> Result<Option<Status>> {
-        let rows = self
-            .database
-            .durable(
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let row = transaction
+            .query(
                 "update execution set
                  status = case
                      when cancel_requested_at is not null then 'cancelled'
@@ -98,7 +100,7 @@ impl Store {
                      else coalesce($4, current_timestamp) end,
                  rescues = rescues + 1, reason = 'worker_lost', error_class = 'worker_lost', error_message = $3,
                  lease_owner = null, lease_expires_at = null
-             where id = $1 and attempt = $2 and status = 'running' returning status",
+             where id = $1 and attempt = $2 and status = 'running' returning status, action",
             )
             .bind(attempt.id.0)
             .bind(attempt.number)
@@ -106,9 +108,12 @@ impl Store {
             .bind(self.clock())
             .bind(RESCUES_MAX)
             .bind(begun)
-            .fetch_all()
+            .fetch_optional()
             .await?;
-        rows.first().map(|row| parsed(row, "status")).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let status = is_back(&mut transaction, &row).await?;
+        transaction.commit().await?;
+        Ok(Some(status))
     }
 
     /// Puts an attempt back for which nothing was started, to be started by anybody after a while, unless somebody has
@@ -120,9 +125,10 @@ impl Store {
         started_at: DateTime<Utc>,
         delay: Duration,
     ) -> Result<bool> {
-        let rows = self
-            .database
-            .durable(
+        let run_at = self.time().await? + delay;
+        let mut transaction = self.begin(Durability::Disk).await?;
+        let row = transaction
+            .query(
                 "update execution set
                  status = case when cancel_requested_at is null then 'queued' else 'cancelled' end,
                  finished_at = case when cancel_requested_at is null then null
@@ -132,15 +138,28 @@ impl Store {
                  error_message = case when cancel_requested_at is null then error_message
                      else 'it was cancelled before it was started' end,
                  attempt = attempt - 1, started_at = null, lease_owner = null, lease_expires_at = null, run_at = $3
-             where id = $1 and attempt = $2 and started_at = $5 and status = 'running' returning id",
+             where id = $1 and attempt = $2 and started_at = $5 and status = 'running' returning status, action",
             )
             .bind(attempt.id.0)
             .bind(attempt.number)
-            .bind(self.time().await? + delay)
+            .bind(run_at)
             .bind(self.clock())
             .bind(started_at)
-            .fetch_all()
+            .fetch_optional()
             .await?;
-        Ok(!rows.is_empty())
+        let Some(row) = row else { return Ok(false) };
+        is_back(&mut transaction, &row).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
+}
+
+/// What has become of an attempt that its worker does not have any more. Back in the queue, it needs what its action does by
+/// now.
+async fn is_back(transaction: &mut Transaction, row: &Row) -> Result<Status> {
+    let status = parsed(row, "status")?;
+    if status == Status::Queued {
+        require_as_now(transaction, &parsed(row, "action")?).await?;
+    }
+    Ok(status)
 }

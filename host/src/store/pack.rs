@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::action::put_action;
+use super::action::{lock_actions, put_action};
 use super::change::{ChangeError, Kind, Revision};
 use super::database::{Query, Row, Transaction};
 use super::installation::lock_versions;
@@ -172,6 +172,7 @@ impl Store {
         lock_versions(&mut transaction, self.engine()).await?;
         let pack = put_pack(&mut transaction, &NewPack::from(install)).await?;
         replace_plugins(&mut transaction, pack, install.plugins).await?;
+        lock_actions(&mut transaction, pack).await?;
         delete_gone(&mut transaction, pack, install.pack).await?;
         for runtime in &install.pack.runtimes {
             let found = install.runtimes.get(&runtime.reference).cloned().unwrap_or_default();

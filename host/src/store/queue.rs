@@ -321,6 +321,15 @@ impl Store {
 
     /// Asks for the end of an execution.
     pub async fn cancel_execution(&self, id: ExecutionId) -> Result<CancelOutcome> {
+        loop {
+            // None if it has come back into the queue between two statements.
+            if let Some(outcome) = self.try_to_cancel(id).await? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    async fn try_to_cancel(&self, id: ExecutionId) -> Result<Option<CancelOutcome>> {
         let waiting = self
             .database
             .durable(
@@ -334,7 +343,7 @@ impl Store {
             .fetch_all()
             .await?;
         if !waiting.is_empty() {
-            return Ok(CancelOutcome::Cancelled);
+            return Ok(Some(CancelOutcome::Cancelled));
         }
         let running = self
             .database
@@ -347,7 +356,7 @@ impl Store {
             .fetch_all()
             .await?;
         if !running.is_empty() {
-            return Ok(CancelOutcome::Requested);
+            return Ok(Some(CancelOutcome::Requested));
         }
         let row = self
             .database
@@ -355,13 +364,12 @@ impl Store {
             .bind(id.0)
             .fetch_optional()
             .await?;
-        Ok(match row.map(|row| parsed(&row, "status")).transpose()? {
+        Ok(Some(match row.map(|row| parsed(&row, "status")).transpose()? {
             None => CancelOutcome::Unknown,
             Some(Status::Running) => CancelOutcome::Direct,
-            // Between the two statements its worker gave it back.
-            Some(Status::Queued) => CancelOutcome::Requested,
+            Some(Status::Queued) => return Ok(None),
             Some(status) => CancelOutcome::Ended(status),
-        })
+        }))
     }
 
     /// Puts an execution that has ended back into the queue, with the same parameters. It needs from now on what its action

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use attune::execution::Status;
 use attune::reference::RuntimeRef;
 use attune::store::Store;
 use attune::store::change::{ChangeError, Kind};
+use attune::store::execution::Attempt;
 use attune::store::pack::RuntimeInstall;
 use attune::store::program::ProgramFilter;
 use serde_json::json;
@@ -201,6 +203,27 @@ fn what_waits_in_the_queue_follows_its_action() {
         install(store, &mine).await;
         assert_eq!(store.execution(waits).await.unwrap().unwrap().constraint.as_deref(), Some("3.0"));
         assert_eq!(store.execution(follows).await.unwrap().unwrap().constraint.as_deref(), Some("2.0"));
+    });
+}
+
+#[test]
+fn what_comes_back_into_the_queue_needs_what_its_action_does_by_then() {
+    on_each_engine(&async |store, _| {
+        let lang = prepare(store).await;
+        let old = store.register_worker("old", "here").await.unwrap();
+        let new = store.register_worker("new", "here").await.unwrap();
+        let act = action("mine.act", "lang", "1.0");
+        store.create_action(&act).await.unwrap();
+        let ids = [enqueue(store, &act, &lang, None).await, enqueue(store, &act, &lang, None).await];
+        assert_eq!(claim(store, old, &["1.0"]).await.len(), ids.len());
+        store.update_action(&action("mine.act", "lang", "2.0"), None).await.unwrap();
+
+        let [lost, given_back] = ids.map(|id| Attempt { id, number: 1 });
+        let status = store.lose(lost, false, "its worker was killed").await.unwrap();
+        assert_eq!(status, Some(Status::Queued));
+        let row = store.execution(given_back.id).await.unwrap().unwrap();
+        assert!(store.give_back(given_back, row.started_at.unwrap(), Duration::ZERO).await.unwrap());
+        assert_eq!(claim(store, new, &["2.0"]).await, ids);
     });
 }
 
