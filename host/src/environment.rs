@@ -19,6 +19,7 @@ pub mod scope;
 pub mod stage;
 
 mod beneath;
+mod contents;
 mod lock;
 mod publish;
 mod step;

@@ -1,8 +1,9 @@
 //! `attune worker`: a process that takes executions from the queue and runs them, until it is told to stop.
 //!
 //! Three things go on side by side, and none waits for another: claiming and running ([`serve`]), keeping the leases
-//! (`lease`), and finding out what this machine can run and building what that needs (`preparation`). All of it is on
-//! one thread: what a service does is waiting, and what computes for long has threads of its own or gives way.
+//! (`lease`), and finding out what this machine can run and building what that needs (`preparation`). All of that is on
+//! one thread: what a service does is waiting, and what computes for long has threads of its own or gives way. Executions
+//! are on the others.
 
 mod lease;
 mod monitor;

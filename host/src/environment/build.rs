@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 
 use super::beneath::Folder;
+use super::contents;
 use super::key::{Key, UnhashablePlan, plan_digest};
 use super::layout::Layout;
 use super::lock::{Lock, Note};
@@ -245,6 +246,9 @@ where
         steps,
         created_at: Utc::now(),
     };
+    let listed = path.clone();
+    let record = tokio::task::spawn_blocking(move || contents::record(&listed));
+    record.await.map_err(std::io::Error::other).flatten().map_err(io_at(&path))?;
     write_marker(&path, &marker).map_err(io_at(&path))?;
     Ok((marker, log))
 }

@@ -20,7 +20,7 @@ use super::ready::{Lease, State, inspect, lease};
 use super::retry::{Failing, Retry, again_at};
 use super::scope::{self, Dependencies, Scope};
 use super::stage::{self, StageError, stage};
-use super::{Manifest, Plan, Stage, collect};
+use super::{Manifest, Plan, Stage, collect, contents};
 use crate::digest;
 use crate::execution::choice::Choice;
 use crate::installation::{Failure, FailureClass, Identity, Installation};
@@ -185,14 +185,10 @@ pub async fn repair(
         }
         State::Ready(marker) => {
             let folder = question.layout.built(&key);
-            match question.check(&folder, true).await? {
-                Health::Healthy => return Ok(Some(Repaired::Healthy)),
-                Health::Unhealthy { reason } => {
-                    collect::repair(&question.layout, &marker)
-                        .map_err(|source| PrepareError::Repair { path: folder, source })?;
-                    reason
-                }
-            }
+            let Some(reason) = question.damage(&folder).await? else { return Ok(Some(Repaired::Healthy)) };
+            collect::repair(&question.layout, &marker)
+                .map_err(|source| PrepareError::Repair { path: folder, source })?;
+            reason
         }
         State::Missing => broken("its folder is gone"),
         State::Unfinished => broken("it was not built to its end"),
@@ -354,6 +350,18 @@ impl<'a> Question<'a> {
         let worth_keeping = |health: &Health| !thorough && *health == Health::Healthy;
         let asked = (Function::Check, &(&self.asked, folder, thorough));
         Ok(self.worker.answer(self.need.runtime, asked, worth_keeping, ask).await?.value)
+    }
+
+    /// Why an environment does not work, or what of it is not as it was built.
+    async fn damage(&self, folder: &Path) -> Result<Option<Failure>, PrepareError> {
+        if let Health::Unhealthy { reason } = self.check(folder, true).await? {
+            return Ok(Some(reason));
+        }
+        let looked = folder.to_owned();
+        let damage = tokio::task::spawn_blocking(move || contents::damage(&looked)).await;
+        let damage = damage.map_err(std::io::Error::other).flatten();
+        let damage = damage.map_err(|source| PrepareError::Look { path: folder.to_owned(), source })?;
+        Ok(damage.map(|text| Failure::new(FailureClass::Other("broken-environment".to_owned()), text)))
     }
 
     /// The same, for one that was just built and that nobody uses yet.

@@ -158,4 +158,15 @@ fn packages_that_were_taken_away_are_installed_again() {
     assert_eq!(repaired[0]["outcome"], "repaired");
     assert!(repaired[0]["reason"].as_str().is_some_and(|reason| reason.contains("are gone")), "{repaired}");
     assert_eq!(machine.json(&["run", "packed.it"])["environment_built"], false);
+
+    // Damage that no component would notice is found when somebody looks thoroughly.
+    std::fs::write(&file, "").expect("emptied");
+    let repaired = machine.json(&["env", "repair"]);
+    assert_eq!(repaired[0]["outcome"], "repaired");
+    assert!(
+        repaired[0]["reason"].as_str().is_some_and(|reason| reason.contains("was changed")),
+        "{repaired}"
+    );
+    assert_eq!(machine.json(&["run", "packed.it"])["result"], run["result"]);
+    assert_eq!(machine.json(&["env", "repair"])[0]["outcome"], "healthy");
 }

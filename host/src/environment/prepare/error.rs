@@ -53,6 +53,14 @@ pub enum PrepareError {
         #[source]
         source: std::io::Error,
     },
+    /// What is there can't be looked at.
+    #[error("can't look through the environment `{}`: {source}", path.display())]
+    Look {
+        /// The environment.
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     /// What is there can't be taken into use.
     #[error("can't take the environment `{}` into use: {source}", path.display())]
     Lease {
