@@ -12,6 +12,8 @@ use super::ready::{MARKER, Marker};
 
 /// How the names of links begin that are about to be renamed.
 pub(super) const ASIDE: &str = ".aside-";
+/// How often a link is laid that somebody else takes away.
+const TRIES: u32 = 100;
 
 /// Writes the marker of an environment such that it is there completely, or not at all.
 pub(super) fn write_marker(folder: &Path, marker: &Marker) -> io::Result<()> {
@@ -30,10 +32,22 @@ pub(super) fn swap_link(link: &Path, key: &Key) -> io::Result<()> {
     if std::fs::read_link(link).is_ok_and(|present| present == target) {
         return Ok(());
     }
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        match lay(link, &target) {
+            // Another process has just removed what killed ones left, and taken it for that.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries > 0 => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn lay(link: &Path, target: &Path) -> io::Result<()> {
     let folder = link.parent().ok_or(io::ErrorKind::InvalidInput)?;
     std::fs::create_dir_all(folder)?;
     let aside = folder.join(format!("{ASIDE}{}", unique()));
-    symlink(&target, &aside)?;
+    symlink(target, &aside)?;
     std::fs::rename(&aside, link).inspect_err(|_| {
         // What is in the way is the error to report.
         let _ = std::fs::remove_file(&aside);
@@ -50,7 +64,35 @@ pub(super) fn unique() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::layout::Layout;
+    use super::super::rubbish::remove_rubbish;
     use super::*;
+
+    #[test]
+    fn a_sweep_that_goes_on_meanwhile_keeps_no_link_from_being_laid() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(folder.path());
+        let link = folder.path().join("pack/shell-1");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    remove_rubbish(&layout).expect("swept");
+                }
+            });
+            for number in 0..500 {
+                let key = format!("{number:064x}").parse().expect("a key");
+                let laid = swap_link(&link, &key);
+                if let Err(error) = &laid {
+                    is_over.store(true, Ordering::Relaxed);
+                    panic!("{error}");
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
 
     #[test]
     fn the_link_is_never_absent_while_it_is_swapped() {
