@@ -26,6 +26,10 @@ fn of_an_action() {
         ("label: a: b", "put quotes around it: `\"a: b\"`"),
         ("output_schema: {type: string, default: 3}", "put quotes around it: `\"3\"`"),
         (
+            "output_schema: {type: string, enum: [a], default: b}",
+            "write a value that the schema allows, or correct the schema",
+        ),
+        (
             "output_schema: {type: integer, default: many}",
             "write a value that the schema allows, or correct the schema",
         ),
