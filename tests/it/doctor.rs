@@ -105,7 +105,7 @@ fn less_time_is_no_help_for_a_component_that_crashes() {
     let machine = machine.and("ATTUNE_DETECTION_TIMEOUT", "500ms");
     let yaml = |name: &str, what: &str| {
         let yaml = format!("ref: bad.{name}\nplugin: {{component: hostile, settings: {{do: {what}}}}}\n");
-        yaml + "distributions: {verification: {commands: [{binary: tool}]}}\n"
+        yaml + "versions: [{version: \"1\", execution_config: {}}]\n"
     };
     Pack::new("bad")
         .file("components/hostile.wasm", &*component)

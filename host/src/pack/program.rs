@@ -168,7 +168,10 @@ fn read_constraint(element: &Element, report: &mut Report<'_>) -> Option<Constra
             if constraint.resolve(&[]).is_ok_and(|range| range.is_contradictory()) {
                 report.add(
                     &locate(element, &written(&constraint), report),
-                    format!("no version can satisfy `{}`: its bounds leave nothing between them", text.trim()),
+                    format!(
+                        "no version can satisfy `{}`: its bounds leave nothing between them",
+                        text.trim()
+                    ),
                     "write the lower bound first, such as `>=3.10,<3.12`",
                 );
             }

@@ -309,10 +309,6 @@ fn of_patterns() {
 #[test]
 fn of_an_action() {
     for (line, expected) in [
-        (
-            "runtime_version: \" >=3.12, <3.10\"",
-            "5:20: no version can satisfy `>=3.12, <3.10`: its bounds leave nothing between them",
-        ),
         ("entrypoint: x", "5:1: an action has no key `entrypoint`"),
         ("something: x", "5:1: an action has no key `something`"),
         ("timeout: 0", "5:10: `0` is not a time from a millisecond to a year"),
@@ -432,6 +428,10 @@ fn of_constraints() {
         ("\"\\u003e=3.a\"", "3:28: the constraint `>=3.a` can't be read: `a` is not a number"),
         ("3.12,", "3:22: the constraint `3.12,` can't be read"),
         ("\"3.12 ||\"", "3:24: the constraint `3.12 ||` can't be read"),
+        (
+            "\" >=3.12, <3.10\"",
+            "3:20: no version can satisfy `>=3.12, <3.10`: its bounds leave nothing between them",
+        ),
         (">-\n  3.a", "4:3: the constraint `3.a` can't be read: `a` is not a number"),
         ("012", "3:18: a version is expected here, and `012` is a number"),
         ("[3]", "3:18: a version is expected here, and this is a list"),
