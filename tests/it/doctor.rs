@@ -1,10 +1,12 @@
 //! `attune doctor`: what is amiss, each with how to mend it.
 
+use attune::plugin::Wasm;
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 
 use crate::support::cli::Machine;
-use crate::support::fixture::{tool, tools};
+use crate::support::fixture::{Pack, tool, tools};
+use crate::support::guests;
 
 /// What is said of something.
 fn of(findings: &Json, what: &str) -> Vec<Json> {
@@ -68,6 +70,55 @@ fn what_a_component_misses_of_an_installation_that_works() {
     tools().install(&machine);
     let found = of(&machine.json(&["doctor"]), "tools.tool");
     assert!(found.iter().all(|finding| finding["state"] == "good"), "{found:#?}");
+}
+
+#[test]
+fn actions_that_nothing_here_can_run() {
+    let machine = Machine::bare();
+    tool(&machine, "3.12.1");
+    let mut pack = tools()
+        .action("fits.sh", "runtime: tool\nruntime_version: \">=3.12\"", "true")
+        .action("falls.sh", "runtime: tool\nruntime_version: \"4\"\nversion_policy: fallback", "true")
+        .action("off.sh", "runtime: tool\nruntime_version: \"4\"\nenabled: false", "true")
+        .action("late.sh", "runtime: tool\nruntime_version: \">=4\"", "true");
+    pack.install(&machine);
+    let noted = |what: &str| of(&machine.json(&["doctor"]), what);
+    let seen = "can't run here: no installation of `tools.tool` on this machine satisfies `>=4`";
+    is_noted(&noted("tools.late"), seen, "`attune resolve tools.late`");
+    for action in ["tools.fits", "tools.falls", "tools.off", "actions"] {
+        assert_eq!(noted(action), [Json::Null; 0], "{action}");
+    }
+
+    for number in 0..11 {
+        let file = format!("a{number}.sh");
+        pack = pack.action(&file, "runtime: tool\nruntime_version: \"5\"", "true");
+    }
+    pack.install(&machine);
+    is_noted(&noted("actions"), "2 actions more can't run here", "attune pack show");
+}
+
+#[test]
+fn less_time_is_no_help_for_a_component_that_crashes() {
+    let machine = Machine::bare();
+    tool(&machine, "3.12.1");
+    let Wasm::Bytes(component) = guests::source("hostile").wasm else { panic!("it is in memory") };
+    let machine = machine.and("ATTUNE_DETECTION_TIMEOUT", "500ms");
+    let yaml = |name: &str, what: &str| {
+        let yaml = format!("ref: bad.{name}\nplugin: {{component: hostile, settings: {{do: {what}}}}}\n");
+        yaml + "versions: [{version: \"1\", execution_config: {}}]\n"
+    };
+    Pack::new("bad")
+        .file("components/hostile.wasm", &*component)
+        .file("runtimes/hangs.yaml", yaml("hangs", "loop"))
+        .file("runtimes/crashes.yaml", yaml("crashes", "panic"))
+        .install(&machine);
+    let findings = machine.runs(1, &["doctor", "--json"]).json();
+    for (runtime, is_hint) in [("bad.hangs", true), ("bad.crashes", false)] {
+        let found = of(&findings, runtime);
+        let mend = found[0]["mend"].as_str().expect("a hint");
+        assert!(mend.contains("attune -vv runtime detect"), "{runtime}: {mend}");
+        assert_eq!(mend.contains("verification_timeout"), is_hint, "{runtime}: {mend}");
+    }
 }
 
 #[tokio::test]

@@ -36,6 +36,26 @@ fn is_gone(pid: Pid) -> Option<()> {
 }
 
 #[test]
+fn output_that_gets_nowhere_is_no_success() {
+    let machine = Machine::new();
+    Pack::new("talk")
+        .shell("much", "", "echo much")
+        .shell("fail", "", "echo much; exit 3")
+        .shell("none", "", "true")
+        .install(&machine);
+    for (action, code, said) in [("much", 1, true), ("fail", 1, true), ("none", 0, false)] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("a device");
+        let ended = machine.command(&["run", &format!("talk.{action}")]).stdout(full).output();
+        let ended = Output::new(&ended.expect("it runs"));
+        assert_eq!(ended.code, code, "{action}: {ended}");
+        assert_eq!(ended.stderr.contains("what the action printed can't be passed on"), said, "{ended}");
+    }
+    machine.runs(0, &["execution", "logs", "last"]);
+    let listed = machine.json(&["execution", "list", "--action", "talk.much"]);
+    assert_eq!(listed[0]["status"], "succeeded", "the action itself did");
+}
+
+#[test]
 fn what_ran_is_listed_shown_and_its_output_kept() {
     let machine = Machine::new();
     machine.runs(0, &["execution", "list"]).prints(&["no executions yet"]);
@@ -55,7 +75,9 @@ fn what_ran_is_listed_shown_and_its_output_kept() {
     assert_eq!(list(&["--action", "talk.both"]), ["talk.both"]);
     assert_eq!(list(&["--status", "failed"]), ["talk.fail"]);
     assert_eq!(list(&["-n", "2"]), ["core.echo", "talk.fail"]);
-    machine.runs(2, &["execution", "list", "--status", "asleep"]).says(&["`asleep` is not a status"]);
+    machine
+        .runs(2, &["execution", "list", "--status", "asleep"])
+        .says(&["`asleep` is not `queued`, `running`, ", "`cancelled` or `abandoned`"]);
 
     let listed = machine.json(&["execution", "list", "--action", "talk.both"]);
     let id = listed[0]["id"].as_str().expect("an identifier");

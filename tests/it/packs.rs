@@ -35,7 +35,7 @@ fn from_a_folder_and_from_an_archive() {
     assert!(tar.expect("tar").success());
     let output = install(&machine, &archive);
     assert_eq!(output.code, 0, "{output}");
-    output.prints(&["replaced mine 1.0.0"]);
+    output.prints(&["replaced mine 1.0.0 by 1.0.0"]);
     assert_eq!(result(&machine, "mine.say"), "archive");
     // What was installed stays as it was, whatever becomes of where it came from.
     fs::remove_dir_all(machine.at("packs")).expect("removed");
@@ -75,9 +75,11 @@ versions:
   - { version: "3.13", execution_config: { interpreter: { binary: tool } } }
 "#;
     Pack::new("tools")
+        .file("pack.yaml", "ref: tools\nversion: \"0.9.0\"\n")
         .file("runtimes/tool.yaml", yaml)
         .action("both.sh", "runtime: tool", "echo 2")
-        .install(&machine);
+        .install(&machine)
+        .prints(&["replaced tools 1.0.0 by 0.9.0", "no longer there: tools.tool 3.11, tools.tool 3.12\n"]);
     assert_eq!(result(&machine, "tools.both"), "2");
     machine.runs(4, &["run", "tools.old"]);
     let shown = machine.json(&["runtime", "show", "tools.tool"]);

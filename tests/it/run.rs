@@ -89,7 +89,7 @@ fn exit_codes_of_what_went_wrong() {
         (4, &["run", "nothing.here"], "there is no action `nothing.here`"),
         (124, &["run", "codes.slow"], "timeout: the action ran longer than 300ms"),
         (124, &["run", "codes.idle", "--timeout", "200ms"], "timeout: the action ran longer than 200ms"),
-        (2, &["run", "codes.seven", "--timeout", "0"], "no time"),
+        (2, &["run", "codes.seven", "--timeout", "0"], "no time; leave it out for the action's own"),
     ] {
         machine.runs(code, arguments).says(&[words]);
     }

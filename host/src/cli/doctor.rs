@@ -15,8 +15,10 @@ use crate::store::StoreError;
 use crate::store::pack::PackRow;
 use crate::worker::{Worker, WorkerError};
 
+mod actions;
 mod runtime;
 
+use actions::stranded;
 use runtime::examine;
 
 #[derive(Debug, Args)]
@@ -86,6 +88,7 @@ impl Doctor {
             progress.say(format!("looking for {}", runtime.runtime.label));
             findings.extend(examine(&worker, &runtime).await);
         }
+        findings.extend(stranded(&worker).await?);
         progress.end();
         output.data(&findings, || text(output, &findings))?;
         worker.close().await;

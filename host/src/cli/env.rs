@@ -22,6 +22,7 @@ use crate::environment::ready::{State, inspect};
 use crate::environment::retry::Failing;
 use crate::environment::rubbish::remove_rubbish;
 use crate::installation::Identity;
+use crate::pack::problem::counted;
 use crate::printable::printable;
 use crate::settings::{bytes, duration};
 use crate::store::environment::EnvironmentRow;
@@ -324,7 +325,8 @@ async fn prune(worker: &Worker, policy: Policy, output: &Output) -> Result<(), F
             .map(|path| format!("removed {}\n", path.display()))
             .collect::<Vec<_>>()
             .concat();
-        let _ = writeln!(text, "{} environments removed, {} freed", removed.len(), size_text(freed));
+        let _ =
+            writeln!(text, "{} removed, {} freed", counted(removed.len(), "environment"), size_text(freed));
         text
     })?;
     Ok(())

@@ -153,6 +153,9 @@ struct InstalledView<'a> {
     version: String,
     digest: &'a str,
     replaced: Option<&'a str>,
+    replaced_version: Option<&'a str>,
+    /// Versions that its runtimes no longer have.
+    removed_versions: &'a [String],
     runtimes: Vec<RuntimeView>,
     actions: Vec<String>,
     sensors: Vec<String>,
@@ -188,11 +191,14 @@ async fn install_from(worker: &Worker, path: &Path, approve: bool, output: &Outp
         Err(error) => return Err(install_failed(error)),
     };
     let runtimes = look(worker, &installed, output).await?;
+    let replaced = installed.replaced.as_ref();
     let view = InstalledView {
         reference: installed.pack.reference.to_string(),
         version: installed.pack.version.to_string(),
         digest: &installed.pack.digest,
-        replaced: installed.replaced.as_deref(),
+        replaced: replaced.map(|replaced| replaced.digest.as_str()),
+        replaced_version: replaced.map(|replaced| replaced.version.as_str()),
+        removed_versions: replaced.map(|replaced| replaced.versions.as_slice()).unwrap_or_default(),
         runtimes,
         actions: installed.pack.actions.iter().map(|action| action.reference.to_string()).collect(),
         sensors: installed.pack.sensors.iter().map(|sensor| sensor.reference.to_string()).collect(),
@@ -223,8 +229,15 @@ async fn look(worker: &Worker, installed: &Installed, output: &Output) -> Result
 }
 
 fn installed_text(output: &Output, view: &InstalledView<'_>) -> String {
-    let verb = if view.replaced.is_some() { "replaced" } else { "installed" };
-    let mut text = format!("{verb} {} {} ({})\n", view.reference, view.version, short(view.digest));
+    let (InstalledView { reference, version, .. }, digest) = (view, short(view.digest));
+    let mut text = match view.replaced_version {
+        Some(before) => format!("replaced {reference} {before} by {version} ({digest})\n"),
+        None => format!("installed {reference} {version} ({digest})\n"),
+    };
+    if !view.removed_versions.is_empty() {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "no longer there: {}", view.removed_versions.join(", "));
+    }
     for runtime in &view.runtimes {
         let body = runtime.error.as_ref().map_or_else(
             || installations(output, &runtime.installations),

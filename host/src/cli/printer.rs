@@ -1,11 +1,13 @@
 //! Passing on what an action prints, without the action's supervision ever waiting for the reader.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
+use super::failure::{Exit, Failed};
 use super::output::Output;
+use crate::execution::ExecutionId;
 use crate::process::Stream;
 
 /// With more than this unread, even the action has to wait.
@@ -23,7 +25,26 @@ pub(super) struct Printer {
 #[derive(Debug)]
 struct Running {
     sender: Sender<(Stream, Vec<u8>)>,
-    thread: JoinHandle<bool>,
+    thread: JoinHandle<Printed>,
+}
+
+/// What came of printing.
+#[derive(Debug, Default)]
+pub(super) struct Printed {
+    /// Whether the last line has no end.
+    pub(super) open_line: bool,
+    /// Why some of the data did not get where it was to go.
+    lost: Option<io::Error>,
+}
+
+impl Printed {
+    /// How the command ends that would end with `exit` if all was printed.
+    pub(super) fn exit(self, exit: Exit, id: ExecutionId) -> Result<Exit, Failed> {
+        let Some(error) = self.lost else { return Ok(exit) };
+        let exit = if exit == Exit::Success { Exit::Failure } else { exit };
+        let error = anyhow::Error::new(error).context("what the action printed can't be passed on");
+        Err(Failed::new(exit, error).hint(format!("`attune execution logs {id}` prints it again")))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -62,26 +83,32 @@ impl Printer {
         }
     }
 
-    /// Waits until everything is printed. Whether the last line of it has no end.
-    pub(super) fn finish(self) -> bool {
-        let Some(Some(Running { sender, thread })) = self.thread.into_inner() else { return false };
+    /// Waits until everything is printed.
+    pub(super) fn finish(self) -> Printed {
+        let Some(Some(Running { sender, thread })) = self.thread.into_inner() else {
+            return Printed::default();
+        };
         drop(sender);
-        thread.join().unwrap_or(false)
+        thread.join().unwrap_or_default()
     }
 }
 
-fn print(output: &Output, receiver: &Receiver<(Stream, Vec<u8>)>, backlog: &Backlog) -> bool {
-    let mut open_line = false;
+fn print(output: &Output, receiver: &Receiver<(Stream, Vec<u8>)>, backlog: &Backlog) -> Printed {
+    let mut printed = Printed::default();
     for (stream, bytes) in receiver {
         // A reader that went away is no reason to end the action.
         match stream {
             Stream::Stdout if output.json => {}
-            Stream::Stdout => drop(output.bytes(&bytes)),
+            Stream::Stdout => {
+                if let Err(error) = output.bytes(&bytes) {
+                    printed.lost.get_or_insert(error);
+                }
+            }
             Stream::Stderr => drop(std::io::stderr().write_all(&bytes)),
         }
-        open_line = bytes.last().is_some_and(|last| *last != b'\n');
+        printed.open_line = bytes.last().is_some_and(|last| *last != b'\n');
         *backlog.bytes.lock().unwrap_or_else(PoisonError::into_inner) -= bytes.len();
         backlog.shrunk.notify_one();
     }
-    open_line
+    printed
 }

@@ -111,7 +111,7 @@ impl Ask {
 fn limit(text: &str) -> Result<Duration, String> {
     match duration(text) {
         Ok(limit) if limit.is_zero() => {
-            Err("nothing can be done in no time; leave it out for no limit".to_owned())
+            Err("nothing can be done in no time; leave it out for the action's own".to_owned())
         }
         Ok(limit) => Ok(limit),
         Err(error) => Err(error.to_string()),
@@ -166,7 +166,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     let outcome = execution::run(worker, request, &observe, cancel).await;
     interruptions.abort();
     end_progress();
-    let open_line = printer.finish();
+    let printed = printer.finish();
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => return Err(execution_failed(worker, error).await),
@@ -174,7 +174,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     if output.json {
         output.data(&Shown::new(request, &outcome), String::new)?;
     } else {
-        if open_line {
+        if printed.open_line {
             output.say("");
         }
         ending(request, &outcome).say(output);
@@ -182,10 +182,10 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     match (outcome.status, outcome.cause) {
         (_, Some(cause)) if !output.json => Err(execution_failed(worker, cause).await),
         (_, Some(cause)) => Ok(execution_failed(worker, cause).await.exit),
-        (Status::Succeeded, None) => Ok(Exit::Success),
-        (Status::TimedOut, None) => Ok(Exit::TimedOut),
-        (Status::Cancelled, None) => Ok(Exit::Cancelled),
-        (_, None) => Ok(Exit::Failure),
+        (Status::Succeeded, None) => printed.exit(Exit::Success, outcome.id),
+        (Status::TimedOut, None) => printed.exit(Exit::TimedOut, outcome.id),
+        (Status::Cancelled, None) => printed.exit(Exit::Cancelled, outcome.id),
+        (_, None) => printed.exit(Exit::Failure, outcome.id),
     }
 }
 

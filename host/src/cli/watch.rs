@@ -50,16 +50,16 @@ pub(super) async fn watch(store: &Store, id: ExecutionId, output: &Output) -> Re
         look = (look * 2).min(LOOK_LAST);
     };
     told.end();
-    let open_line = printer.finish();
+    let printed = printer.finish();
     if output.json {
         output.data(&Shown::from(&row), String::new)?;
     } else {
-        if open_line {
+        if printed.open_line {
             output.say("");
         }
         Ending::from(&row).say(output);
     }
-    Ok(exit_of(&row))
+    printed.exit(exit_of(&row), row.id)
 }
 
 /// What was said of an execution that has not ended.

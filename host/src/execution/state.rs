@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::pack::problem::alternatives;
+
 /// Names an execution; later ones sort after earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -127,7 +129,7 @@ impl fmt::Display for Status {
 
 /// A text that names no status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a status")]
+#[error("`{0}` is not {names}", names = alternatives(Status::ALL.map(Status::name)))]
 pub struct UnknownStatus(String);
 
 impl std::str::FromStr for Status {

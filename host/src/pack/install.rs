@@ -13,11 +13,13 @@ use super::bundle::{Bundle, BundleError};
 use super::bundles::{Bundles, BundlesError};
 use super::grants::component_file;
 use super::problem::Problems;
-use super::{Component, Grants, Known, KnownRuntime, Loaded, Pack, PluginDeclaration, Runtime};
+use super::{
+    Component, DeclaredVersion, Grants, Known, KnownRuntime, Loaded, Pack, PluginDeclaration, Runtime,
+};
 use crate::plugin::{Cause, ComponentSource, Function, PluginError, RuntimePlugin, Wasm};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::StoreError;
-use crate::store::pack::{Approval, PackInstall, PluginRow, RuntimeInstall};
+use crate::store::pack::{Approval, PackInstall, PackRow, PluginRow, RuntimeInstall};
 use crate::store::runtime::RuntimeRow;
 use crate::worker::{Worker, keep_component};
 
@@ -81,8 +83,17 @@ pub enum Approve<'a> {
 #[derive(Debug)]
 pub struct Installed {
     pub pack: Pack,
-    /// Digest of what was installed under the reference before.
-    pub replaced: Option<String>,
+    /// What was installed under the reference before, if it was another.
+    pub replaced: Option<Replaced>,
+}
+
+/// What was installed before.
+#[derive(Debug)]
+pub struct Replaced {
+    pub version: String,
+    pub digest: String,
+    /// Versions that its runtimes declared and no longer do, with the runtime: `core.shell 5`.
+    pub versions: Vec<String>,
 }
 
 /// Reads and checks a pack, knowing what is installed.
@@ -217,11 +228,31 @@ pub async fn install(
     }
     bundle.unpack(&worker.pack_folder(&pack.reference, &pack.digest))?;
     Bundles::open(&worker.settings.bundles)?.keep(&pack.digest, bundle).await?;
-    let replaced = worker.store.pack(&pack.reference).await?.map(|pack| pack.digest);
+    let before = worker.store.pack(&pack.reference).await?.filter(|before| before.digest != pack.digest);
+    let versions = versions(worker, &pack.reference).await?;
     let install = PackInstall { pack: &pack, source, plugins: &plugins, runtimes: &runtimes };
     worker.store.install_pack(&install).await?;
     tracing::info!(pack.r#ref = %pack.reference, pack.digest = %pack.digest, "installed a pack");
-    Ok(Installed { replaced: replaced.filter(|digest| *digest != pack.digest), pack })
+    let replaced = match before {
+        Some(PackRow { version, digest, .. }) => {
+            let after = self::versions(worker, &pack.reference).await?;
+            let gone = versions.into_iter().filter(|version| !after.contains(version)).collect();
+            Some(Replaced { version, digest, versions: gone })
+        }
+        None => None,
+    };
+    Ok(Installed { replaced, pack })
+}
+
+/// The declared versions of a pack's runtimes as they are installed.
+async fn versions(worker: &Worker, pack: &PackRef) -> Result<Vec<String>, InstallError> {
+    let mut versions = Vec::new();
+    for reference in worker.store.runtimes_of(pack).await? {
+        let declared = worker.store.runtime(&reference).await?.map(|row| row.runtime.versions);
+        let named = |version: &DeclaredVersion| format!("{reference} {}", version.version);
+        versions.extend(declared.iter().flatten().map(named));
+    }
+    Ok(versions)
 }
 
 /// Keeps the pack's components by digest and looks into each.

@@ -114,6 +114,7 @@ pub fn load<'b>(bundle: &'b Bundle, known: &Known) -> Loaded<'b> {
     let sensors = each(bundle, SENSORS, &mut problems, |element, report| {
         sensor::read(element, &mut surroundings, report)
     });
+    misplaced(bundle, &mut problems);
     let components = components(bundle, &mut problems);
     let nothing = runtimes.is_empty() && actions.is_empty() && sensors.is_empty() && components.is_empty();
     // Where something is wrong below the pack's folder, something is there.
@@ -154,6 +155,34 @@ fn misnamed_folder(bundle: &Bundle) -> Option<String> {
         let meant = nearest(folder, folders)?;
         Some(format!("call the folder `{meant}`: `{folder}` is not read"))
     })
+}
+
+/// Definitions where none are read: below a folder of definitions, or in one whose name is nearly that of one.
+fn misplaced(bundle: &Bundle, problems: &mut Problems) {
+    let folders = [RUNTIMES, ACTIONS, SENSORS].map(|folder| folder.trim_end_matches('/'));
+    for (path, entry) in bundle.iter() {
+        let Some((folder, name)) = path.split_once('/') else { continue };
+        let Some(meant) = nearest(folder, folders).filter(|_| is_definition(name, entry)) else { continue };
+        let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
+        let right = format!("{meant}/{file}");
+        if path != right {
+            problems.add_file(
+                path,
+                format!("only the files right in the folder `{meant}` are read"),
+                format!("move it to `{right}`"),
+            );
+        }
+    }
+}
+
+/// Whether a file defines an action, a sensor or a runtime, as far as its keys tell.
+fn is_definition(name: &str, entry: &BundleEntry) -> bool {
+    let Some(text) = name.strip_suffix(".yaml").and_then(|_| std::str::from_utf8(&entry.bytes).ok()) else {
+        return false;
+    };
+    let has =
+        |key: &str| text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    has("ref") && ["entry_point", "plugin", "execution_config"].into_iter().any(has)
 }
 
 fn read_manifest(bundle: &Bundle, problems: &mut Problems) -> (Option<PackRef>, Option<Manifest>) {

@@ -164,7 +164,19 @@ fn read_constraint(element: &Element, report: &mut Report<'_>) -> Option<Constra
         return None;
     }
     match Constraint::parse(&text) {
-        Ok(constraint) => Some(constraint),
+        Ok(constraint) => {
+            if constraint.resolve(&[]).is_ok_and(|range| range.is_contradictory()) {
+                report.add(
+                    &locate(element, &written(&constraint), report),
+                    format!(
+                        "no version can satisfy `{}`: its bounds leave nothing between them",
+                        text.trim()
+                    ),
+                    "write the lower bound first, such as `>=3.10,<3.12`",
+                );
+            }
+            Some(constraint)
+        }
         Err(error) => {
             let span = locate(element, &visible(&error.span, &text), report);
             let help = error.hint.clone().unwrap_or_else(|| {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use chrono::NaiveDate;
+
 use super::bundle::Bundle;
 use super::decode::{
     Fields, argument, boolean, duration, integer, items, list, nonempty, pairs, text, version_text,
@@ -184,7 +186,7 @@ fn version(
         );
     }
     let distributions = fields.optional("distributions", report, distributions);
-    let meta = fields.optional("meta", report, pairs).unwrap_or_default();
+    let meta = fields.optional("meta", report, meta).unwrap_or_default();
     fields.finish(report);
     Some(DeclaredVersion {
         version: version?,
@@ -193,6 +195,18 @@ fn version(
         distributions: distributions.unwrap_or_else(|| inherited.clone()),
         meta: meta.into_iter().collect::<BTreeMap<_, _>>(),
     })
+}
+
+/// What else is said of a version. Only when it ends is understood.
+fn meta(element: &Element, report: &mut Report<'_>) -> Option<Vec<(String, String)>> {
+    let read = pairs(element, report)?;
+    if let Some((_, date)) = read.iter().find(|(key, _)| key == "eol")
+        && date.parse::<NaiveDate>().is_err()
+    {
+        let message = format!("`{date}` is not the date on which a version reaches its end of life");
+        report.add(&element.at_pointer("/eol").span, message, "write a date such as `2030-10-31`");
+    }
+    Some(read)
 }
 
 /// It is what a version covers that may not be declared twice: `3.12` and `v3.12` are the same.

@@ -1,40 +1,38 @@
-//! Leaves a component alone that keeps failing. Pure: the time is an argument.
+//! Leaves a component alone that keeps failing for a runtime. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// What is known about a component's recent calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+use super::error::Cause;
+
+/// What is known about a component's recent calls for one runtime: its YAML may be what makes them fail, and others
+/// that the component serves are not to suffer for it.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Breaker {
     failures: u32,
-    open_until: Option<Instant>,
+    /// Until when it is left alone, and what it failed of last.
+    open: Option<(Instant, Cause)>,
 }
 
 impl Breaker {
     /// Whether a call may be made at `now`; if not, how long to wait.
-    pub(crate) fn admit(&self, now: Instant) -> Result<(), Duration> {
-        match self.open_until {
-            Some(until) if now < until => Err(until - now),
+    pub(crate) fn admit(&self, now: Instant) -> Result<(), Cause> {
+        match &self.open {
+            Some((until, last)) if now < *until => Err(Cause::CircuitOpen {
+                failures: self.failures,
+                wait: *until - now,
+                last: Box::new(last.clone()),
+            }),
             Some(_) | None => Ok(()),
         }
     }
 
-    /// A call came back, whatever it answered.
-    pub(crate) fn succeeded(&mut self) {
-        *self = Self::default();
-    }
-
     /// A call failed by the component's own fault. After the cool-down one more failure is enough to
     /// wait again: the count starts over only with a success.
-    pub(crate) fn failed(&mut self, now: Instant, most: u32, cool_down: Duration) {
+    pub(crate) fn failed(&mut self, now: Instant, cause: &Cause, most: u32, cool_down: Duration) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= most {
-            self.open_until = Some(now + cool_down);
+            self.open = Some((now + cool_down, cause.clone()));
         }
-    }
-
-    /// Failures in a row.
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
     }
 }
 
@@ -48,10 +46,11 @@ mod tests {
     fn check(history: &str, admitted: bool) {
         let mut now = Instant::now();
         let mut breaker = Breaker::default();
+        let cause = Cause::Trap { reason: "unreachable".to_owned(), message: None };
         for event in history.chars() {
             match event {
-                'F' => breaker.failed(now, 3, COOL_DOWN),
-                'S' => breaker.succeeded(),
+                'F' => breaker.failed(now, &cause, 3, COOL_DOWN),
+                'S' => breaker = Breaker::default(),
                 minutes => now += COOL_DOWN * minutes.to_digit(10).expect("a digit"),
             }
         }

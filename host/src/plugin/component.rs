@@ -1,7 +1,9 @@
 //! A component, compiled and linked, and what it turned out to export.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre};
@@ -13,7 +15,7 @@ use super::engine::Sandbox;
 use super::error::{Cause, Function, PluginError};
 use super::limits::Limits;
 use super::{ComponentSource, Shared, Wasm};
-use crate::reference::PackRef;
+use crate::reference::{PackRef, RuntimeRef};
 
 /// Bytes of a page of WebAssembly's memory.
 const PAGE: u64 = 64 << 10;
@@ -28,7 +30,8 @@ pub struct Plugin {
     detection: Export<detection::GuestIndices>,
     verification: Export<verification::GuestIndices>,
     environment: Export<environment::GuestIndices>,
-    breaker: Mutex<Breaker>,
+    /// For those runtimes whose last calls failed.
+    breakers: Mutex<HashMap<RuntimeRef, Breaker>>,
 }
 
 /// An interface that may be exported.
@@ -94,7 +97,7 @@ impl Plugin {
             verification: Export::find(&linked, "verification", verification::GuestIndices::new),
             environment: Export::find(&linked, "environment", environment::GuestIndices::new),
             linked,
-            breaker: Mutex::default(),
+            breakers: Mutex::default(),
         })
     }
 
@@ -174,8 +177,25 @@ impl Plugin {
         self.environment.get("environment")
     }
 
-    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether it may be called for a runtime now.
+    pub(super) fn admit(&self, runtime: &RuntimeRef) -> Result<(), Cause> {
+        self.breakers().get(runtime).map_or(Ok(()), |breaker| breaker.admit(Instant::now()))
+    }
+
+    /// A call for a runtime came back, whatever it answered.
+    pub(super) fn succeeded(&self, runtime: &RuntimeRef) {
+        self.breakers().remove(runtime);
+    }
+
+    /// A call for a runtime failed by the component's own fault.
+    pub(super) fn failed(&self, runtime: &RuntimeRef, cause: &Cause, limits: &Limits) {
+        let mut breakers = self.breakers();
+        let breaker = breakers.entry(runtime.clone()).or_default();
+        breaker.failed(Instant::now(), cause, limits.failures, limits.cool_down);
+    }
+
+    fn breakers(&self) -> MutexGuard<'_, HashMap<RuntimeRef, Breaker>> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn error(&self, function: Function, cause: Cause) -> PluginError {

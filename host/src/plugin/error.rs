@@ -176,13 +176,19 @@ pub enum Cause {
         /// How it differs.
         reason: String,
     },
-    /// It failed too often, and is left alone for a while.
-    #[error("it failed {failures} times in a row and is not called for another {} s", .wait.as_secs().max(1))]
+    /// It failed too often for the runtime, and is left alone for a while.
+    #[error(
+        "it failed {failures} times in a row for this runtime and is not called for that for another {} s; \
+         the last time, {last}",
+        .wait.as_secs().max(1)
+    )]
     CircuitOpen {
         /// Failures in a row.
         failures: u32,
         /// How long.
         wait: Duration,
+        /// Why it failed the last time.
+        last: Box<Cause>,
     },
     /// It did not answer in time.
     #[error(
@@ -243,6 +249,16 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether too little time is the reason, or was the last time that the component was called.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::DeadlineExceeded { .. } => true,
+            Self::CircuitOpen { last, .. } => last.is_timeout(),
+            _ => false,
+        }
+    }
+
     /// Whether the component itself misbehaved, so that calling it again is likely to do the same.
     #[must_use]
     pub fn is_crash(&self) -> bool {

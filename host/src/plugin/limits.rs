@@ -30,9 +30,9 @@ pub struct Limits {
     pub command_timeout: Duration,
     /// Bytes kept of each of a program's two streams.
     pub command_output: usize,
-    /// How long a component that failed [`Limits::failures`] times in a row is left alone.
+    /// How long a component that failed [`Limits::failures`] times in a row for a runtime is not called for it.
     pub cool_down: Duration,
-    /// Failures in a row after which a component is left alone.
+    /// Failures in a row, for one runtime, after which a component is left alone.
     pub failures: u32,
 }
 

@@ -326,11 +326,7 @@ impl RuntimePlugin {
         work: impl for<'a> FnOnce(&'a mut Store<Call>, Instance) -> Work<'a, T> + Send,
     ) -> Result<Answer<T>, PluginError> {
         let failed = |cause| self.plugin.error(function, cause);
-        let admission = {
-            let breaker = self.plugin.breaker();
-            breaker.admit(Instant::now()).map_err(|wait| (breaker.failures(), wait))
-        };
-        admission.map_err(|(failures, wait)| failed(Cause::CircuitOpen { failures, wait }))?;
+        self.plugin.admit(&self.scope.runtime).map_err(failed)?;
         let limit = self.scope.limits.deadline_of(function);
         let sandbox = self.plugins.sandbox().map_err(failed)?;
         let _slot = sandbox.slot().await;
@@ -379,13 +375,11 @@ impl RuntimePlugin {
     }
 
     fn record(&self, report: &CallReport, cause: Option<&Cause>) {
-        let limits = &self.scope.limits;
+        let Scope { runtime, limits, .. } = &*self.scope;
         match cause {
-            Some(cause) if cause.is_crash() => {
-                self.plugin.breaker().failed(Instant::now(), limits.failures, limits.cool_down);
-            }
+            Some(cause) if cause.is_crash() => self.plugin.failed(runtime, cause, limits),
             Some(_) => {}
-            None => self.plugin.breaker().succeeded(),
+            None => self.plugin.succeeded(runtime),
         }
         tracing::debug!(
             guest_ms = report.guest.as_millis(),

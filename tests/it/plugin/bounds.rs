@@ -11,10 +11,10 @@ use attune::installation::{FailureClass, Identity};
 use attune::pack::ExecutionConfig;
 use attune::plugin::{
     Cause, DetectionRequest, Function, LaunchRequest, Limits, Part, PlanRequest, Plugins, RuntimePlugin,
-    Scanned, VerificationRequest,
+    RuntimeScope, Scanned, VerificationRequest,
 };
 
-use super::{Scene, installation, instruction, provoke, provoked, runtime};
+use super::{Scene, grants, installation, instruction, load, provoke, provoked, runtime, scope};
 
 async fn assert_others_work(plugins: &Plugins) {
     let plugin = runtime(plugins, "detector").await;
@@ -133,10 +133,19 @@ async fn repeated_crashes_open_the_circuit() {
         assert!(matches!(provoked(&plugin, "panic", "").await, Cause::Trap { .. }));
     }
     match provoked(&plugin, "idle", "").await {
-        Cause::CircuitOpen { failures, .. } => assert_eq!(failures, 3),
+        cause @ Cause::CircuitOpen { failures: 3, .. } => {
+            assert!(cause.to_string().contains("the guest gives up"), "{cause}");
+        }
         other => panic!("{other}"),
     }
     assert_others_work(&plugins).await;
+    let other = RuntimeScope { runtime: "tests.other".parse().expect("a reference"), ..scope(grants()) };
+    let other = plugins.runtime(&load(&plugins, "hostile").await, other).expect("valid grants");
+    provoke(&other, "idle", "").await.expect("another runtime of the same component is still served");
+    assert!(
+        matches!(provoked(&plugin, "idle", "").await, Cause::CircuitOpen { .. }),
+        "that is no success of the first"
+    );
     let deadline = Instant::now() + Duration::from_secs(5);
     while provoke(&plugin, "idle", "").await.is_err() {
         assert!(Instant::now() < deadline, "it never closes");

@@ -4,7 +4,7 @@
 use chrono::Utc;
 
 use super::{Finding, State};
-use crate::detection::{self, Freshness};
+use crate::detection::{self, DetectionError, Freshness};
 use crate::execution::choice::end_of_life;
 use crate::installation::{CheckOutcome, FailureClass};
 use crate::store::installation::{FoundInstallation, InstallationStatus};
@@ -44,14 +44,23 @@ async fn look(worker: &Worker, runtime: &RuntimeRow) -> Result<Vec<FoundInstalla
         ));
     }
     let detected = detection::detect(worker, runtime, Freshness::IfChanged).await;
-    detected.map(|detected| detected.installations).map_err(|error| {
-        Finding::new(
-            State::Bad,
-            name,
-            error.to_string(),
-            "look closer with `attune -vv runtime detect`; programs that hang can be given less time: `--set verification_timeout=1s`",
-        )
-    })
+    detected
+        .map(|detected| detected.installations)
+        .map_err(|error| Finding::new(State::Bad, name, error.to_string(), mend(&error)))
+}
+
+/// What to do about a runtime whose installations can't be looked for.
+fn mend(error: &DetectionError) -> String {
+    let closer = "look closer with `attune -vv runtime detect`";
+    match error {
+        DetectionError::Plugin(failed) if failed.cause.is_timeout() => {
+            format!("{closer}; programs that hang can be given less time: `--set verification_timeout=1s`")
+        }
+        DetectionError::Plugin(_)
+        | DetectionError::NotApproved { .. }
+        | DetectionError::Files(_)
+        | DetectionError::Store(_) => closer.to_owned(),
+    }
 }
 
 fn verified(installations: &[FoundInstallation]) -> impl Iterator<Item = &FoundInstallation> {

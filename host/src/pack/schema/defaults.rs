@@ -4,7 +4,7 @@ use jsonschema::{PatternOptions, ValidationError};
 use serde_json::Value as Json;
 
 use crate::pack::problem::Report;
-use crate::pack::yaml::{Element, Value};
+use crate::pack::yaml::{Element, Reading, Value};
 use crate::parameters;
 
 /// Keywords with a schema, or a list of schemas. Those of conditions are left out: what stands there is given to nobody.
@@ -64,7 +64,11 @@ fn collect<'a>(schema: &'a Json, pointer: &str, declared: &mut Vec<(String, &'a 
 
 fn help(part: &Json, at: &Element, error: &ValidationError<'_>) -> String {
     match &at.value {
-        Value::Scalar(scalar) if part["type"] == "string" && error.instance_path().as_str().is_empty() => {
+        Value::Scalar(scalar)
+            if part["type"] == "string"
+                && scalar.reading() != Reading::Text
+                && error.instance_path().as_str().is_empty() =>
+        {
             format!("put quotes around it: `\"{}\"`", scalar.text)
         }
         _ => "write a value that the schema allows, or correct the schema".to_owned(),

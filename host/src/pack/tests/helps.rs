@@ -26,6 +26,10 @@ fn of_an_action() {
         ("label: a: b", "put quotes around it: `\"a: b\"`"),
         ("output_schema: {type: string, default: 3}", "put quotes around it: `\"3\"`"),
         (
+            "output_schema: {type: string, enum: [a], default: b}",
+            "write a value that the schema allows, or correct the schema",
+        ),
+        (
             "output_schema: {type: integer, default: many}",
             "write a value that the schema allows, or correct the schema",
         ),
@@ -122,9 +126,15 @@ fn of_names_that_are_not_read() {
             &["pack.yaml: it is a folder; make it a file, with at least `ref` and `version`"],
         ),
         (
-            &[("pack.yaml", PACK), ("action/greet.yaml", ACTION)],
+            &[("pack.yaml", PACK), ("action/greet.yml", "")],
             &[
                 "pack.yaml: the pack is empty: it has no actions, sensors, runtimes or components; call the folder `actions`: `action` is not read",
+            ],
+        ),
+        (
+            &[("pack.yaml", PACK), ("action/greet.yaml", ACTION), ("actions/data/a.yaml", "ref: x\n")],
+            &[
+                "action/greet.yaml: only the files right in the folder `actions` are read; move it to `actions/greet.yaml`",
             ],
         ),
         (

@@ -73,6 +73,16 @@ fn of_the_files() {
             large.as_bytes(),
             "pack.yaml: the file has 524318 bytes; a file of YAML may have 524288",
         ),
+        (
+            "action/b.yaml",
+            ACTION.as_bytes(),
+            "action/b.yaml: only the files right in the folder `actions` are read",
+        ),
+        (
+            "sensors/sub/b.yaml",
+            ACTION.as_bytes(),
+            "sensors/sub/b.yaml: only the files right in the folder `sensors` are read",
+        ),
         ("actions/other.yml", b"x", "actions/other.yml: files that end in `.yml` are not read"),
         (
             "components/lua.wasm",
@@ -217,6 +227,10 @@ fn of_versions() {
             &["2:22: a version is expected here, and `true` is a boolean"],
         ),
         (
+            "[{version: \"5\", execution_config: {}, meta: {lts: soon, eol: tomorrow}}]",
+            &["2:72: `tomorrow` is not the date on which a version reaches its end of life"],
+        ),
+        (
             "[{version: \"5\", execution_config: {}, meta: {eol: [x]}}]",
             &["2:61: text is expected here, and this is a list"],
         ),
@@ -270,6 +284,8 @@ fn of_patterns() {
     for (pattern, expected) in [
         ("'Lua (\\d+'", "6:23: `Lua (\\d+` is not a regular expression: unclosed group"),
         ("\"Lua \\\\y\"", "6:23: `Lua \\y` is not a regular expression: unrecognized escape sequence"),
+        ("(?P<versoin>.+)", "6:22: the version is not read from a group called `versoin`"),
+        ("'(?<Version>.+) (?<build>.+)'", "6:22: the version is not read from a group called `Version`"),
         (
             "a{2,1}",
             "6:19: `a{2,1}` is not a regular expression: invalid repetition count range, the start must be <= the end",
@@ -412,6 +428,10 @@ fn of_constraints() {
         ("\"\\u003e=3.a\"", "3:28: the constraint `>=3.a` can't be read: `a` is not a number"),
         ("3.12,", "3:22: the constraint `3.12,` can't be read"),
         ("\"3.12 ||\"", "3:24: the constraint `3.12 ||` can't be read"),
+        (
+            "\" >=3.12, <3.10\"",
+            "3:20: no version can satisfy `>=3.12, <3.10`: its bounds leave nothing between them",
+        ),
         (">-\n  3.a", "4:3: the constraint `3.a` can't be read: `a` is not a number"),
         ("012", "3:18: a version is expected here, and `012` is a number"),
         ("[3]", "3:18: a version is expected here, and this is a list"),

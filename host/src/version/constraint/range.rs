@@ -65,6 +65,12 @@ impl Range {
         self.alternatives.iter().any(|alternative| alternative.matches(version))
     }
 
+    /// Whether the bounds of every alternative leave no room for any version, as those of `>=3.12,<3.10`.
+    #[must_use]
+    pub fn is_contradictory(&self) -> bool {
+        self.alternatives.iter().all(Alternative::is_contradictory)
+    }
+
     /// Whether `version` is covered, and if not, why.
     #[must_use]
     pub fn judge(&self, version: &Version) -> Judgement {
@@ -107,6 +113,22 @@ impl Alternative {
 
     fn is_any(&self) -> bool {
         self.required.comparators.is_empty() && self.exclusions.is_empty()
+    }
+
+    /// Whether one bound from below lies above one from above.
+    fn is_contradictory(&self) -> bool {
+        let comparators = &self.required.comparators;
+        let is_lower = |comparator: &&Comparator| !matches!(comparator.op, Op::Less | Op::LessEq);
+        let is_upper = |comparator: &&Comparator| !matches!(comparator.op, Op::Greater | Op::GreaterEq);
+        comparators.iter().filter(is_lower).any(|lower| {
+            comparators.iter().filter(is_upper).any(|upper| {
+                match bound(lower).cmp_precedence(&bound(upper)) {
+                    Ordering::Less => false,
+                    Ordering::Equal => lower.op == Op::Greater || upper.op == Op::Less,
+                    Ordering::Greater => true,
+                }
+            })
+        })
     }
 
     fn excludes(&self, version: &Version) -> bool {

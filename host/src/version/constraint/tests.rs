@@ -30,6 +30,20 @@ fn check(constraint: &str, covered: &str, not_covered: &str) {
 }
 
 #[test]
+fn what_contradicts_itself() {
+    for text in
+        [">=3.12,<3.10", "3.11, 3.12", ">3.12.1,<=3.12.1", ">=4 <3 || ~3.11 >3.12", "=3.1.0,!=3,=3.2.0"]
+    {
+        assert!(range(text).is_contradictory(), "{text}");
+    }
+    for text in
+        ["", "*", "<3.12", "3.12", "=3.12.1", ">=3.12.1,<=3.12.1", ">=4,<3 || 3.11", ">=3.12,<3.13", "!=3"]
+    {
+        assert!(!range(text).is_contradictory(), "{text}");
+    }
+}
+
+#[test]
 fn any() {
     for text in ["", "  ", "*", " * ", "*, *"] {
         check(text, "0.0.0 3.12.1 99.0.0 17.0.9+9", "3.14.0-rc.1");
@@ -239,6 +253,7 @@ proptest! {
         if let Ok(constraint) = Constraint::parse(&text) {
             let range = constraint.resolve(&[]).expect("a range");
             prop_assert_eq!(range.judge(&version) == Judgement::Matches, range.matches(&version));
+            prop_assert!(!(range.is_contradictory() && range.matches(&version)));
         }
     }
 
