@@ -241,7 +241,7 @@ pub async fn install(
         }
         None => None,
     };
-    Ok(Installed { replaced, pack })
+    Ok(Installed { pack, replaced })
 }
 
 /// The declared versions of a pack's runtimes as they are installed.
