@@ -166,7 +166,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     let outcome = execution::run(worker, request, &observe, cancel).await;
     interruptions.abort();
     end_progress();
-    let delivered = printer.finish();
+    let passed_on = printer.finish();
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => return Err(execution_failed(worker, error).await),
@@ -174,7 +174,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     if output.json {
         output.data(&Shown::new(request, &outcome), String::new)?;
     } else {
-        if delivered.open_line {
+        if passed_on.open_line {
             output.say("");
         }
         ending(request, &outcome).say(output);
@@ -182,10 +182,10 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     match (outcome.status, outcome.cause) {
         (_, Some(cause)) if !output.json => Err(execution_failed(worker, cause).await),
         (_, Some(cause)) => Ok(execution_failed(worker, cause).await.exit),
-        (Status::Succeeded, None) => delivered.exit(Exit::Success, outcome.id),
-        (Status::TimedOut, None) => delivered.exit(Exit::TimedOut, outcome.id),
-        (Status::Cancelled, None) => delivered.exit(Exit::Cancelled, outcome.id),
-        (_, None) => delivered.exit(Exit::Failure, outcome.id),
+        (Status::Succeeded, None) => passed_on.exit(Exit::Success, outcome.id),
+        (Status::TimedOut, None) => passed_on.exit(Exit::TimedOut, outcome.id),
+        (Status::Cancelled, None) => passed_on.exit(Exit::Cancelled, outcome.id),
+        (_, None) => passed_on.exit(Exit::Failure, outcome.id),
     }
 }
 

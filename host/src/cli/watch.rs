@@ -50,16 +50,16 @@ pub(super) async fn watch(store: &Store, id: ExecutionId, output: &Output) -> Re
         look = (look * 2).min(LOOK_LAST);
     };
     told.end();
-    let delivered = printer.finish();
+    let passed_on = printer.finish();
     if output.json {
         output.data(&Shown::from(&row), String::new)?;
     } else {
-        if delivered.open_line {
+        if passed_on.open_line {
             output.say("");
         }
         Ending::from(&row).say(output);
     }
-    delivered.exit(exit_of(&row), row.id)
+    passed_on.exit(exit_of(&row), row.id)
 }
 
 /// What was said of an execution that has not ended.

@@ -139,13 +139,6 @@ async fn repeated_crashes_open_the_circuit() {
         other => panic!("{other}"),
     }
     assert_others_work(&plugins).await;
-    let other = RuntimeScope { runtime: "tests.other".parse().expect("a reference"), ..scope(grants()) };
-    let other = plugins.runtime(&load(&plugins, "hostile").await, other).expect("valid grants");
-    provoke(&other, "idle", "").await.expect("another runtime of the same component is still served");
-    assert!(
-        matches!(provoked(&plugin, "idle", "").await, Cause::CircuitOpen { .. }),
-        "that is no success of the first"
-    );
     let deadline = Instant::now() + Duration::from_secs(5);
     while provoke(&plugin, "idle", "").await.is_err() {
         assert!(Instant::now() < deadline, "it never closes");
@@ -153,6 +146,24 @@ async fn repeated_crashes_open_the_circuit() {
     }
     assert!(matches!(provoked(&plugin, "panic", "").await, Cause::Trap { .. }));
     provoke(&plugin, "idle", "").await.expect("a success had reset the count");
+}
+
+#[tokio::test]
+async fn crashes_for_a_runtime_leave_the_others_of_the_component_alone() {
+    let scene = Scene::new();
+    let limits = Limits { failures: 2, cool_down: Duration::from_hours(1), ..Limits::default() };
+    let (plugins, plugin) = hostile(&scene, limits).await;
+    let other = RuntimeScope { runtime: "tests.other".parse().expect("a reference"), ..scope(grants()) };
+    let other = plugins.runtime(&load(&plugins, "hostile").await, other).expect("valid grants");
+    for _ in 0..2 {
+        assert!(matches!(provoked(&plugin, "panic", "").await, Cause::Trap { .. }));
+    }
+    assert!(matches!(provoked(&plugin, "idle", "").await, Cause::CircuitOpen { .. }));
+    provoke(&other, "idle", "").await.expect("it is the same component for another runtime");
+    // That is no success of the first, and one failure of the other is not its second.
+    assert!(matches!(provoked(&plugin, "idle", "").await, Cause::CircuitOpen { .. }));
+    assert!(matches!(provoked(&other, "panic", "").await, Cause::Trap { .. }));
+    provoke(&other, "idle", "").await.expect("it failed only once");
 }
 
 #[tokio::test]
