@@ -173,8 +173,10 @@ fn comments_are_no_banners() {
 #[test]
 fn migrations_are_the_ones_that_are_applied() {
     let source = fs::read_to_string(project().join("host/src/store/migration.rs")).unwrap();
-    for entry in fs::read_dir(project().join("migrations/sqlite")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(source.contains(&name), "{name} is in the folder and is not applied");
+    for engine in ["sqlite", "postgres"] {
+        for entry in fs::read_dir(project().join("migrations").join(engine)).unwrap() {
+            let name = format!("{engine}/{}", entry.unwrap().file_name().into_string().unwrap());
+            assert!(source.contains(&name), "{name} is in the folder and is not applied");
+        }
     }
 }

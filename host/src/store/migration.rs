@@ -123,22 +123,6 @@ mod tests {
         Store::open(&Location::File(path.clone())).await.unwrap().close().await;
     }
 
-    #[test]
-    fn every_file_is_applied() {
-        for (engine, sources) in [("sqlite", &SQLITE), ("postgres", &POSTGRES)] {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(engine);
-            let mut files = std::fs::read_dir(folder)
-                .unwrap()
-                .map(|file| file.unwrap().file_name().into_string().unwrap())
-                .collect::<Vec<_>>();
-            files.sort();
-            let named = sources.iter().map(|(version, description, _)| {
-                format!("{version:04}_{}.sql", description.replace(' ', "_"))
-            });
-            assert_eq!(files, named.collect::<Vec<_>>());
-        }
-    }
-
     #[tokio::test]
     async fn an_older_database_is_migrated_and_keeps_its_queue() {
         let folder = tempfile::tempdir().unwrap();
