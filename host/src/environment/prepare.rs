@@ -270,11 +270,9 @@ impl<'a> Question<'a> {
     /// The failure of the same build, if it was a short while ago and nobody has built it since for another pack.
     fn failing(&self, row: &EnvironmentRow) -> Option<Failing> {
         let failing = Failing::of(row).filter(|_| row.prepared_for == self.asked)?;
-        let is_built = || {
-            let key = row.key.parse::<Key>().ok()?;
-            matches!(inspect(&self.layout, &key, &self.identity), State::Ready(_)).then_some(())
-        };
-        (failing.holds(now()) && is_built().is_none()).then_some(failing)
+        let is_ready = |key: Key| matches!(inspect(&self.layout, &key, &self.identity), State::Ready(_));
+        let is_built = row.key.parse().is_ok_and(is_ready);
+        (failing.holds(now()) && !is_built).then_some(failing)
     }
 
     /// What became of the build of somebody who has just released the lock: he records it a moment later.
