@@ -1,13 +1,14 @@
-"""How many executions a second go through the queue, how long one takes from being asked for to its start, and what a
-claim costs with up to a million in the queue.
+"""How many executions a second go through the queue, how long one takes from being asked for to its start, and what a claim
+costs with up to a million in the queue, and with a thousand different requirements.
 
 The base is a bare loop of posix_spawn and wait with as many threads as the worker has slots: once with `/bin/true`, and
 once with the script that the action is, since an action can't be faster than its own process. All in one run.
 
-    python3 bench/queue.py [--count N] [--slots N] [--database URL]
+    python3 bench/queue.py [--count N] [--slots N] [--depth] [--database URL]
 """
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -125,33 +126,61 @@ def ticks(pid):
     return int(fields[11]) + int(fields[12])
 
 
-def depth(root, slots):
-    """What a claim costs with more and more in the queue, half of which this worker can run and half of which nobody can."""
-    env = variables(root, ATTUNE_MONITOR_ADDRESS="127.0.0.1:0")
+def depth(root, slots, database):
+    """What a claim costs with ever more that this worker can run and that differ in what they need; then with more and more in
+    the queue, half of which it can run and half of which, before the others, nobody can."""
+    env = variables(root, ATTUNE_MONITOR_ADDRESS="127.0.0.1:0", **({"ATTUNE_DATABASE": database} if database else {}))
+    change = functools.partial(sql, database, root / "data/attune.db")
+    print("\n   queued   requirements   a claim")
+    for requirements, each in ((1, 1_000), (1_000, 1), (1, 100_000), (1_000, 100)):
+        attune(env, "execution", "enqueue", "bench.shell")
+        change(REQUIRE.format(requirements))
+        change(SPREAD.format(each, requirements))
+        claims(env, slots, requirements * each, requirements)
+        change("delete from execution where status = 'queued'")
     attune(env, "execution", "enqueue", "bench.never")
     attune(env, "execution", "enqueue", "bench.shell", "--delay", "1s")
-    print("\nqueued        a claim of two")
     filled = 0
     for queued in (100, 10_000, 1_000_000):
-        fill(root / "data/attune.db", queued - filled)
+        change(COPY.format((queued - filled) // 2))
         filled = queued
-        worker = Worker(env, slots)
-        worker.until("ended", 40)
-        count, seconds = worker.claims()
-        worker.stop()
-        print(f"{queued:9,}   {1000 * seconds / count:8.2f} ms, mean of {count:.0f}")
+        claims(env, slots, queued, 2)
 
 
-def fill(path, count):
-    """Copies what waits, `count` times in all: asking for each would take longer than the benchmark."""
-    with sqlite3.connect(path) as database:
-        columns = [row[1] for row in database.execute("pragma table_info(execution)") if row[1] != "id"]
-        names = ", ".join(columns)
-        # Random identifiers of a version that sorts them by time would not be told apart from others here.
-        database.execute(
-            f"""with recursive copies (number) as (select 1 union all select number + 1 from copies where number < ?)
-            insert into execution (id, {names}) select randomblob(16), {names}
-            from (select * from execution where status = 'queued' group by action), copies""", (count // 2,))
+def claims(env, slots, queued, requirements):
+    worker = Worker(env, slots)
+    worker.until("ended", 40)
+    count, seconds = worker.claims()
+    worker.stop()
+    print(f"{queued:9,}   {requirements:12,}   {1000 * seconds / count:7.2f} ms, mean of {count:.0f}", flush=True)
+
+
+# Copies of what waits, one of each action: asking for each would take longer than the benchmark.
+NUMBERS = "with recursive numbers (number) as (select 1 union all select number + 1 from numbers where number < {})"
+COLUMNS = "action, pack, pack_digest, parameters, status, rank, run_at, created_at, warnings, timings, request_digest"
+ASKED = """(select execution.*, row_number() over (partition by action) as place
+    from execution where status = 'queued') as asked"""
+COPY = f"""{NUMBERS} insert into execution (id, requirement, {COLUMNS}) select random_id(), requirement, {COLUMNS}
+    from {ASKED}, numbers where place = 1"""
+# In turn: the first of each, then the second of each.
+SPREAD = f"""{NUMBERS} insert into execution (id, requirement, constraint_override, {COLUMNS})
+    select random_id(), requirement.id, constraint_text,
+        {", ".join(f"asked.{column}" for column in COLUMNS.split(", ")).replace("asked.rank", "asked.rank + number")}
+    from {ASKED}, numbers, requirement
+    where place = 1 and constraint_text like '>=0.0.%' and cast(substr(constraint_text, 7) as integer) <= {{}}"""
+REQUIRE = f"""{NUMBERS} insert into requirement (runtime, constraint_text, variant, fallback, scope, pack)
+    select 'core.shell', '>=0.0.' || number, '', false, 'bench', 'bench' from numbers where true
+    on conflict do nothing"""
+
+
+def sql(database, path, statement):
+    """Changes the database behind the worker's back."""
+    if database:
+        statement = statement.replace("random_id()", "gen_random_uuid()")
+        subprocess.run(["psql", database, "--quiet", "--set", "ON_ERROR_STOP=1", "--command", statement], check=True)
+        return
+    with sqlite3.connect(path, timeout=60) as file:
+        file.execute(statement.replace("random_id()", "randomblob(16)"))
 
 
 def time_of(text):
@@ -163,12 +192,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--slots", type=int, default=os.cpu_count())
+    parser.add_argument("--depth", action="store_true", help="only what a claim costs")
     parser.add_argument("--database", help="an empty database on a PostgreSQL server; SQLite unless given")
     arguments = parser.parse_args()
     with folder() as root:
-        bench(root, arguments.count, arguments.slots, arguments.database)
-        if not arguments.database:
-            depth(root, arguments.slots)
+        if arguments.depth:
+            env = variables(root, **({"ATTUNE_DATABASE": arguments.database} if arguments.database else {}))
+            install(root, env, PACK)
+        else:
+            bench(root, arguments.count, arguments.slots, arguments.database)
+        depth(root, arguments.slots, arguments.database)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
 //! Data goes to standard output, talk to standard error. One file per command; each parses its
 //! arguments, calls a stage of the pipeline and shows what came out.
 
+mod amount;
 mod config;
 mod doctor;
 mod ending;
 mod env;
 mod execution;
 mod failure;
+mod fleet;
 mod interruption;
+mod looking;
 mod options;
 mod output;
 mod pack;
@@ -37,6 +40,7 @@ use failure::Failed;
 use options::{Options, Traces};
 use output::Output;
 
+use crate::process::init;
 use crate::trace;
 
 /// Runs actions under the language runtime version that each asks for.
@@ -79,7 +83,7 @@ enum Command {
     /// See what ran and what it printed
     #[command(subcommand)]
     Execution(execution::Execution),
-    /// Run what is queued, until told to stop
+    /// Run what is queued, until told to stop; see the workers
     Worker(worker::WorkerCommand),
     /// Check this machine: what is found, what is missing, how to mend it
     Doctor(doctor::Doctor),
@@ -105,7 +109,8 @@ const SERVICE_END: Duration = Duration::from_secs(2);
 
 /// Runs the command that `arguments` (the program's name first) ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments = arguments.into_iter().collect::<Vec<_>>();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output and are no failure; clap knows which is which.
@@ -114,20 +119,29 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let output = Output::new(&cli.options);
+    let is_service = cli.command.is_service();
+    if is_service && init::is_first() {
+        match init::run(arguments.get(1..).unwrap_or_default()) {
+            Ok(code) => return code.into(),
+            Err(error) => output.warn(&format!(
+                "nobody asks how the processes ended that actions leave behind, so they pile up: {error}"
+            )),
+        }
+    }
     // Settings that are wrong are an error of the command's, in its turn.
-    let settings = cli.command.is_traced().then(|| cli.options.settings(&output).ok()).flatten();
+    let settings = cli.options.settings(&output).ok();
     let endpoint = settings.as_ref().and_then(|settings| settings.otlp_endpoint.as_ref());
-    let is_service = matches!(cli.command, Command::Worker(_));
-    let traces = endpoint.map(|endpoint| Traces { endpoint, is_service });
-    options::start_log(&cli.options, &output, traces);
+    let traces = endpoint.filter(|_| cli.command.is_traced());
+    let traces = traces.map(|endpoint| Traces { endpoint, is_service });
+    let format = settings.as_ref().map(|settings| settings.log_format).unwrap_or_default();
+    options::start_log(&cli.options, &output, format, traces);
     // A command waits most of its time. With one thread for that, nothing has to be handed from core to core:
     // what computes for long goes to threads of its own.
-    let runtime = match cli.command {
+    let runtime = if is_service {
         // A service must not wait for a component that computes for long.
-        Command::Worker(_) => {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(SERVICE_THREADS).enable_all().build()
-        }
-        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        tokio::runtime::Builder::new_multi_thread().worker_threads(SERVICE_THREADS).enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
     };
     let outcome = match runtime {
         Ok(runtime) => {
@@ -151,10 +165,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 impl Command {
+    /// Whether it runs until it is told to stop.
+    fn is_service(&self) -> bool {
+        matches!(self, Self::Worker(command) if command.is_service())
+    }
+
     /// Whether it has a part in executions.
     fn is_traced(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Worker(_) | Self::Execution(execution::Execution::Enqueue { .. }) => true,
+            Self::Run(_) | Self::Execution(execution::Execution::Enqueue { .. }) => true,
+            Self::Worker(command) => command.is_service(),
             Self::Resolve(_)
             | Self::Pack(_)
             | Self::Runtime(_)

@@ -15,10 +15,11 @@ use crate::digest;
 use crate::installation::{Candidate, FailureClass, Identity, Installation};
 use crate::pack::{DeclaredVersion, Distributions};
 use crate::plugin::{
-    DetectionRequest, Memo, MemoEntry, PluginError, RuntimePlugin, Scanned, programs_at_a_time,
+    DetectionRequest, LOST, Memo, MemoEntry, NOT_STARTED, PluginError, RuntimePlugin, Scanned,
+    programs_at_a_time,
 };
 use crate::store::StoreError;
-use crate::store::installation::{FoundInstallation, InstallationStatus, scan_now};
+use crate::store::installation::{FoundInstallation, InstallationStatus, LastDetection, scan_now};
 use crate::store::now;
 use crate::store::probe::ProbeKey;
 use crate::store::runtime::RuntimeRow;
@@ -82,40 +83,37 @@ pub async fn detect(
         return Ok(Detected { installations: Vec::new(), looked: false });
     }
     let against = detected_against(worker, runtime);
-    let known = worker.store.installations(worker.id, runtime.id).await?;
-    if freshness == Freshness::IfChanged && is_current(worker, runtime, &against, &known).await? {
-        return Ok(Detected { installations: known, looked: false });
+    let known = worker.store.last_detection(worker.id, runtime.id).await?;
+    if freshness == Freshness::IfChanged && is_current(&known, &against) {
+        return Ok(Detected { installations: known.found.clone(), looked: false });
     }
-    let known = if freshness == Freshness::Anew { Vec::new() } else { known };
-    let looking = look(worker, runtime, against, &known, freshness);
+    let known = if freshness == Freshness::Anew { &[][..] } else { &known.found };
+    let looking = look(worker, runtime, against, known, freshness);
     let span = stage_span!("detection", runtime.r#ref = %runtime.runtime.reference);
     let found = trace::stage(span, looking).await?;
     Ok(Detected { installations: found, looked: true })
 }
 
 /// Whether looking again would find the same.
-async fn is_current(
-    worker: &Worker,
-    runtime: &RuntimeRow,
-    against: &str,
-    known: &[FoundInstallation],
-) -> Result<bool, DetectionError> {
-    let Some(scan) = worker.store.scan::<Vec<Scanned>>(worker.id, runtime.id).await? else {
-        return Ok(false);
+fn is_current(known: &LastDetection<Vec<Scanned>>, against: &str) -> bool {
+    let Some(scan) = &known.scan else {
+        return false;
     };
     let is_stale = now() - scan.scanned_at > TRANSIENT_MAX;
-    Ok(scan.detected_against == against
-        && !(is_stale && known.iter().any(is_transient))
+    scan.detected_against == against
+        && !(is_stale && known.found.iter().any(is_transient))
         && scan.folders.iter().all(Scanned::is_unchanged)
         && known
+            .found
             .iter()
-            .all(|found| found.identity.is_none() || found.identity == Identity::of(&found.path).ok()))
+            .all(|found| found.identity.is_none() || found.identity == Identity::of(&found.path).ok())
 }
 
 /// Whether trying again may come out differently, though nothing has changed that can be seen.
 fn is_transient(found: &FoundInstallation) -> bool {
     found.status.failure().is_some_and(|failure| match failure.class {
         FailureClass::Timeout | FailureClass::KilledBySignal(_) | FailureClass::PluginFailed => true,
+        FailureClass::Other(ref name) => [NOT_STARTED, LOST].contains(&name.as_str()),
         FailureClass::NotFound
         | FailureClass::BrokenSymlink
         | FailureClass::SymlinkLoop
@@ -134,8 +132,7 @@ fn is_transient(found: &FoundInstallation) -> bool {
         | FailureClass::VariantMismatch
         | FailureClass::MissingCapability(_)
         | FailureClass::Denied
-        | FailureClass::InvalidDeclaration
-        | FailureClass::Other(_) => false,
+        | FailureClass::InvalidDeclaration => false,
     })
 }
 

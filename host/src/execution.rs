@@ -17,7 +17,7 @@ pub(crate) mod run_folder;
 mod supervision;
 mod timing;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracing::{Instrument, Span};
@@ -28,8 +28,8 @@ use crate::process::{Cancel, Stream};
 use crate::reference::{ActionRef, RuntimeRef};
 use crate::selection::SelectionView;
 use crate::store;
+use crate::store::claim::Claimed;
 use crate::store::execution::Attempt;
-use crate::store::queue::Claimed;
 use crate::trace::{self, TraceContext, stage_span};
 use crate::version::constraint::Constraint;
 use crate::worker::{FilesError, Worker};
@@ -285,10 +285,14 @@ async fn carry_out(
     let process = supervision::supervise(worker, asked, command, folder, record, observe, cancel);
     let finished = trace::stage(span, process).await;
     timings.end("run");
-    let ending = match finished {
+    let mut ending = match finished {
         Ok(supervised) => outcome::conclude(asked, &supervised),
         Err(error) => error.into(),
     };
+    if ending.status == Status::Failed {
+        let pack = asked.action.reference.pack();
+        ending.warnings.extend(worker.mend_after_failure(pack, &asked.pack_digest).await);
+    }
     timings.end("result");
     ending
 }
@@ -302,7 +306,10 @@ async fn stages_before_launch(
 ) -> Result<Launch, ExecutionError> {
     let program = &asked.action.program;
     if asked.is_direct() {
-        return Ok(launch::direct(&asked.runtime, &asked.pack_folder, program));
+        choice::served(worker, &asked.runtime)?;
+        let launch = launch::direct(&asked.runtime, &asked.pack_folder, program);
+        record.starts_by_itself(&launch.program);
+        return Ok(launch);
     }
     observe(Event::Doing("looking for installations"));
     let selection = choose(worker, &asked.runtime, asked.wanted());
@@ -346,7 +353,10 @@ fn need<'a>(asked: &'a Asked, choice: &'a Choice) -> Need<'a> {
 /// What running an action would do.
 #[derive(Debug)]
 pub struct Preview {
+    /// Without secrets.
     pub asked: Asked,
+    /// Where the secrets that the action declares would be read from; none if nobody says.
+    pub secrets_file: Option<PathBuf>,
     /// None if the entry point is itself the program.
     pub choice: Option<Choice>,
     /// None if no environment is needed.
@@ -355,13 +365,16 @@ pub struct Preview {
     pub launch: Option<Launch>,
 }
 
-/// Works out what running an action would do, and does none of it.
+/// Works out what running an action would do, and does none of it. It needs no secrets.
 pub async fn preview(worker: &Worker, request: &Request) -> Result<Preview, ExecutionError> {
-    let asked = asked::ask(worker, request, Attempt { id: ExecutionId::new(), number: 1 }).await?;
+    let attempt = Attempt { id: ExecutionId::new(), number: 1 };
+    let asked = asked::ask_without_secrets(worker, request, attempt).await?;
+    let secrets_file = asked::secrets_file(worker, request).map(Path::to_owned);
     let program = &asked.action.program;
     if asked.is_direct() {
+        choice::served(worker, &asked.runtime)?;
         let launch = launch::direct(&asked.runtime, &asked.pack_folder, program);
-        return Ok(Preview { choice: None, environment: None, launch: Some(launch), asked });
+        return Ok(Preview { choice: None, environment: None, launch: Some(launch), secrets_file, asked });
     }
     let choice = choose(worker, &asked.runtime, asked.wanted()).await?;
     let planned = prepare::plan(worker, need(&asked, &choice)).await?;
@@ -373,5 +386,5 @@ pub async fn preview(worker: &Worker, request: &Request) -> Result<Preview, Exec
         let prepared = Prepared { environment, root: planned.root.clone(), fresh: false };
         Some(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
     };
-    Ok(Preview { choice: Some(choice), environment: Some(planned), launch, asked })
+    Ok(Preview { choice: Some(choice), environment: Some(planned), launch, secrets_file, asked })
 }

@@ -35,6 +35,7 @@ use std::time::Instant;
 
 pub use call::{Answer, CallReport};
 pub use child::Ending;
+pub(crate) use child::{LOST, NOT_STARTED};
 pub use component::Plugin;
 pub use convert::Alias;
 pub use error::{Cause, Function, Part, PluginError};

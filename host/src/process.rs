@@ -7,6 +7,7 @@
 //! is killed. A descendant that starts a session of its own escapes that. If it still holds the output, it is looked
 //! for, ended and named; to hold one that lets go of everything takes the stronger sandbox tiers.
 
+pub mod init;
 pub mod variables;
 
 mod cancel;
@@ -27,6 +28,7 @@ pub use capture::{Capture, Captured};
 pub use hardening::harden;
 pub use record::{Escaped, ProcessRecord, Swept, end_escaped, started_with, sweep};
 pub use running::{CpuTime, Ending, Finished, Running, WaitError};
+pub(crate) use spawn::spawn_when_written;
 pub use spawn::{SpawnError, start};
 
 /// Everything that a child is started with: nothing is inherited.

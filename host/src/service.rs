@@ -21,9 +21,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use opentelemetry::KeyValue;
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{Instrument, Span};
 
@@ -31,10 +32,11 @@ use crate::environment::build::Progress;
 use crate::execution::{self, ExecutionError, Ran, Status};
 use crate::metrics;
 use crate::process::Cancel;
+use crate::settings::Settings;
 use crate::store::bell::Bell;
+use crate::store::claim::Claimed;
 use crate::store::execution::Attempt;
 use crate::store::lease::Lessee;
-use crate::store::queue::Claimed;
 use crate::store::worker::WorkerStatus;
 use crate::store::{StoreError, now};
 use crate::trace;
@@ -92,6 +94,12 @@ pub enum ServiceError {
         /// The lock.
         path: PathBuf,
     },
+    /// Another one has its name: this one was out of reach for so long that it was given up.
+    #[error("another worker is called `{name}` by now, since this one was out of reach for too long")]
+    Superseded {
+        /// The name of both.
+        name: String,
+    },
     /// The lock can't be taken.
     #[error("can't lock `{}`: {source}", path.display())]
     Lock {
@@ -130,6 +138,8 @@ struct Service {
     runnable: Notify,
     /// Something may wait whose need nobody has judged yet.
     unjudged: Notify,
+    /// Another data folder has the name of this worker.
+    superseded: Notify,
 }
 
 /// Runs executions until `stop` is asked for and what runs then has ended. What has not ended in `drain_timeout` is
@@ -138,14 +148,16 @@ pub async fn serve(worker: Worker, stop: Cancel, observe: Observer) -> Result<()
     LocalSet::new().run_until(Box::pin(serve_here(worker, stop, observe))).await
 }
 
-async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Result<(), ServiceError> {
+async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> Result<(), ServiceError> {
     let _lock = lock(&worker)?;
-    let settings = &worker.settings;
-    let (slots, poll, lease) = (settings.worker_slots, settings.poll_interval, settings.lease);
+    let Settings { worker_slots: slots, poll_interval: poll, lease, .. } = worker.settings;
     // First listen, then look: what is rung in between is heard.
     let mut listener = worker.store.listen().await;
+    // From now on nobody is given its name; whoever was given it since it was registered has it.
+    while !worker.store.worker_status(worker.identity(), WorkerStatus::Active, slots).await? {
+        worker.register_again().await?;
+    }
     let lessee = Lessee::new(worker.id);
-    worker.store.worker_status(worker.id, WorkerStatus::Active, slots).await?;
     let service = Rc::new(Service {
         lessee,
         running: Running::default(),
@@ -154,24 +166,28 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
         asked: Notify::new(),
         runnable: Notify::new(),
         unjudged: Notify::new(),
+        superseded: Notify::new(),
         runner: Arc::new(Worker { store: worker.store.caching(), ..worker.clone() }),
         worker: Arc::new(worker),
     });
-    lease::take_back(&service, Some(lessee)).await?;
+    lease::succeed(&service).await?;
     let mut background = JoinSet::new();
     background.spawn_local(lease::keep(Rc::clone(&service)));
     background.spawn_local(lease::watch(Rc::clone(&service)));
-    background.spawn_local(preparation::judge_new(Rc::clone(&service)));
-    background.spawn_local(preparation::prepare(Rc::clone(&service)));
+    let judging = [
+        background.spawn_local(preparation::judge_new(Rc::clone(&service))),
+        background.spawn_local(preparation::prepare(Rc::clone(&service))),
+    ];
     let monitor = watch_over(&service, &mut background).await?;
     observe(Event::Ready { slots, monitor });
 
     let mut runs = JoinSet::new();
     let mut look = interval(poll);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let is_superseded = loop {
         let is_look = tokio::select! {
-            () = stop.asked() => break,
+            () = stop.asked() => break false,
+            () = service.superseded.notified() => break true,
             heard = listener.heard() => {
                 if heard.queue {
                     service.asked.notify_one();
@@ -196,19 +212,30 @@ async fn serve_here(worker: Worker, mut stop: Cancel, observe: Observer) -> Resu
             service.vitals.has_looked();
             observe(Event::Looked { running: service.running.len() });
         }
-    }
+    };
     service.vitals.is_draining.store(true, Ordering::Relaxed);
     observe(Event::Draining { running: service.running.len() });
-    let draining = service.worker.store.worker_status(service.worker.id, WorkerStatus::Draining, slots).await;
-    if let Err(error) = draining {
-        // What runs has to end all the same.
-        tracing::warn!("can't say that this worker takes nothing more: {error}");
+    if is_superseded {
+        // What this machine has is not what the other one has.
+        judging.iter().for_each(AbortHandle::abort);
     }
-    drain(&service, &mut stop, &mut runs, &observe).await;
+    let identity = service.worker.identity();
+    let say_so = async {
+        let said = service.worker.store.worker_status(identity, WorkerStatus::Draining, slots).await;
+        if let Err(error) = said {
+            tracing::warn!("can't say that this worker takes nothing more: {error}");
+        }
+    };
+    // What runs has to end also while the database is out of reach.
+    tokio::join!(say_so, drain(&service, &mut stop, &mut runs, &observe));
     background.shutdown().await;
     // A database closes when nobody uses it any more.
     drop(listener);
-    service.worker.store.worker_status(service.worker.id, WorkerStatus::Stopped, slots).await?;
+    if is_superseded {
+        let name = service.worker.settings.worker_name.clone();
+        return Err(ServiceError::Superseded { name });
+    }
+    service.worker.store.worker_status(identity, WorkerStatus::Stopped, slots).await?;
     // All who shared it have ended.
     if let Some(worker) = Rc::into_inner(service).and_then(|service| Arc::into_inner(service.worker)) {
         worker.close().await;
@@ -408,14 +435,16 @@ async fn drain(
         return;
     }
     // Given back first: whatever they still say about their end does not count.
-    for (attempt, span) in service.running.attempts() {
-        let give_up = async {
+    let give_ups = service.running.attempts().into_iter().map(|(attempt, span)| {
+        let give_up = async move {
             if let Err(error) = service.worker.give_up(attempt, "the worker that ran it was stopped").await {
                 tracing::warn!("can't give up an execution: {error}");
             }
         };
-        give_up.instrument(span).await;
-    }
+        give_up.instrument(span)
+    });
+    // Side by side: where the database is out of reach, each takes its time.
+    join_all(give_ups).await;
     service.worker.store.ring(Bell::Queue).await;
     service.running.end_all();
     wait_for_all(settings.kill_grace + LAST_WAIT, &mut Cancel::never()).await;

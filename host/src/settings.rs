@@ -22,7 +22,7 @@ use crate::trace::Endpoint;
 
 pub use file::ConfigFile;
 pub use keys::{KEYS, Key};
-pub use value::{InvalidValue, bytes, duration};
+pub use value::{InvalidValue, LogFormat, bytes, duration};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +192,7 @@ pub struct Settings {
     pub execution_retention: Duration,
     /// None: nobody is answered.
     pub monitor_address: Option<SocketAddr>,
+    pub log_format: LogFormat,
     /// None: traces are not exported.
     pub otlp_endpoint: Option<Endpoint>,
     pub secrets_file: Option<PathBuf>,
@@ -241,14 +242,15 @@ impl Settings {
         let worker_name = resolver.text("worker_name", host_name())?;
         let worker_runtimes = resolver.optional("worker_runtimes", "all", |text| Ok(value::list(text)))?;
         let seconds = Duration::from_secs;
-        let verification_timeout = resolver.duration("verification_timeout", seconds(10))?;
-        let detection_timeout = resolver.duration("detection_timeout", seconds(60))?;
-        let step_timeout = resolver.duration("step_timeout", seconds(600))?;
+        let verification_timeout = resolver.positive("verification_timeout", seconds(10))?;
+        let detection_timeout = resolver.positive("detection_timeout", seconds(60))?;
+        let step_timeout = resolver.positive("step_timeout", seconds(600))?;
         let action_timeout = resolver.duration("action_timeout", Duration::ZERO)?;
         let kill_grace = resolver.duration("kill_grace", seconds(10))?;
         let mebibytes = |count: u64| count << 20;
         let output_limit = resolver.bytes("output_limit", mebibytes(10))?;
-        let plugin_memory = resolver.bytes("plugin_memory", mebibytes(64))?;
+        let plugin_memory = resolver
+            .settle("plugin_memory", mebibytes(64), value::memory, |bytes| value::show_bytes(*bytes))?;
         let environment_quota = resolver.bytes("environment_quota", mebibytes(10 << 10))?;
         let environment_grace = resolver.duration("environment_grace", seconds(24 * 3600))?;
         let worker_slots = resolver.count("worker_slots", slots())?;
@@ -262,6 +264,8 @@ impl Settings {
         let drain_timeout = resolver.duration("drain_timeout", seconds(60))?;
         let execution_retention = resolver.positive("execution_retention", seconds(30 * 24 * 3600))?;
         let monitor_address = resolver.optional("monitor_address", "none", value::address)?;
+        let log_format =
+            resolver.settle("log_format", LogFormat::Text, value::log_format, |_| "text".to_owned())?;
         let (otlp_endpoint, warning) = resolver.otlp_endpoint()?;
         let secrets_file = resolver.optional("secrets_file", "none", value::path)?;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -291,6 +295,7 @@ impl Settings {
             drain_timeout,
             execution_retention,
             monitor_address,
+            log_format,
             otlp_endpoint,
             secrets_file,
             variables: file_variables(sources)

@@ -7,8 +7,10 @@ pub mod action;
 pub mod answer;
 pub mod bell;
 pub mod change;
+pub mod claim;
 pub mod environment;
 pub mod execution;
+pub mod fleet;
 pub mod installation;
 pub mod lease;
 pub mod pack;
@@ -28,6 +30,7 @@ mod group;
 mod location;
 mod migration;
 mod refusal;
+mod retention;
 mod row;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -36,25 +39,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteConnectOptions, SqliteConnection, SqliteError, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
+use sqlx::{Connection, Executor};
 
 use cache::Cache;
 use database::{Database, Transaction};
 use execution::Milestones;
 
 pub use location::{InvalidLocation, Location};
-pub use refusal::Refused;
+pub use refusal::{Cause, Refused, Unreachable};
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections to a server that one process uses at most.
 const CONNECTIONS_MAX: u32 = 8;
+
+/// A process that is stopped in a transaction, or whose machine is cut off, must not hold its locks for ever.
+const SESSION: &str = "set idle_in_transaction_session_timeout = '10s'";
 
 /// A longer journal is merged into the database before a process ends: reading it costs every start.
 const JOURNAL_MAX: u64 = 512 << 10;
@@ -101,9 +107,77 @@ pub enum StoreError {
         #[source]
         source: sqlx::migrate::MigrateError,
     },
+    /// The server can't be reached any more.
+    #[error(transparent)]
+    Unreachable(Box<Unreachable>),
+    /// The connection broke while it was used.
+    #[error("the connection to the database was lost: {0}")]
+    Lost(#[source] sqlx::Error),
     /// A query failed.
     #[error("the database refused a query: {0}")]
-    Query(#[from] sqlx::Error),
+    Query(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Self::Lost(error),
+            error => Self::Query(error),
+        }
+    }
+}
+
+/// Classes of SQLSTATE that are no fault of what was asked: connections, resources, an operator who steps in, and the
+/// system below.
+const OUTAGES: [&str; 4] = ["08", "53", "57", "58"];
+
+/// Of these, what does not pass by itself: what the server does not understand, a configured limit, a statement that took too
+/// long, and a database that is gone.
+const FAULTS: [&str; 4] = ["08P01", "53400", "57014", "57P04"];
+
+/// What passes, of SQLite's result codes: busy, locked, out of memory, reading or writing failed, full, can't be opened.
+const FILE_OUTAGES: [i32; 6] = [5, 6, 7, 10, 13, 14];
+
+impl StoreError {
+    /// Whether the database, once opened, is out of reach or can't do anything at the moment: the same may be asked again
+    /// later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(unreachable) => match &unreachable.source {
+                Cause::Silence | Cause::Busy => true,
+                Cause::Server(error) => is_outage(error),
+            },
+            Self::Lost(_) => true,
+            Self::Query(error) => is_outage(error),
+            Self::Folder { .. }
+            | Self::Open { .. }
+            | Self::Refused(_)
+            | Self::Newer { .. }
+            | Self::Migrate { .. } => false,
+        }
+    }
+}
+
+fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => {
+            let Some(code) = error.code() else { return false };
+            match error.try_downcast_ref::<SqliteError>() {
+                // The lower byte is the code, the rest says more about it.
+                Some(_) => code.parse::<i32>().is_ok_and(|code| FILE_OUTAGES.contains(&(code & 0xff))),
+                None => {
+                    !FAULTS.contains(&&*code) && code.get(..2).is_some_and(|class| OUTAGES.contains(&class))
+                }
+            }
+        }
+        _ => false,
+    }
 }
 
 /// Whether an error comes from the database: the same may well succeed when the database is back.
@@ -193,8 +267,11 @@ impl Store {
                 .await?,
             ),
             Database::Postgres(pool) => Transaction::Postgres(match durability {
-                Durability::Disk => pool.begin().await?,
-                Durability::Process => pool.begin_with("begin; set local synchronous_commit = off").await?,
+                Durability::Disk => Box::pin(refusal::reached(pool, pool.begin())).await?,
+                Durability::Process => {
+                    let statement = "begin; set local synchronous_commit = off";
+                    Box::pin(refusal::reached(pool, pool.begin_with(statement))).await?
+                }
             }),
         })
     }
@@ -238,11 +315,13 @@ async fn is_free(connection: &mut SqliteConnection) -> bool {
 async fn connect(url: &str, location: &Location) -> Result<PgPool> {
     let failed = |source| StoreError::Open { location: location.clone(), source };
     let options = url.parse::<PgConnectOptions>().map_err(failed)?.application_name("attune");
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(BUSY_TIMEOUT);
-    match pool.connect_with(options.clone()).await {
-        Ok(pool) => Ok(pool),
-        Err(error) => Err(Refused::of(location, &options, error).await),
-    }
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .acquire_timeout(BUSY_TIMEOUT)
+        .after_connect(|connection, _| Box::pin(async { connection.execute(SESSION).await.map(drop) }));
+    let pool = pool.connect_lazy_with(options);
+    refusal::open(&pool, location).await?;
+    Ok(pool)
 }
 
 /// The time now by this machine's clock, as precise as every database keeps it. What others are to agree on is told by

@@ -3,16 +3,20 @@
 //! Every command that does more than look at the database opens one. Opening it installs the packs that
 //! the binary carries, if they are not installed yet, and sweeps what a killed predecessor left.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use uuid::Uuid;
 
 use crate::detection::DetectionError;
 use crate::environment::layout::Layout;
 use crate::environment::rubbish::remove_rubbish;
 use crate::execution::Status;
-use crate::metrics;
 use crate::nearest::{did_you_mean, nearest_name};
 use crate::pack::embedded;
 use crate::pack::install::{self, Approve, InstallError};
@@ -26,24 +30,31 @@ use crate::reference::PackRef;
 use crate::settings::{self, Settings};
 use crate::store::execution::Attempt;
 use crate::store::runtime::RuntimeRow;
-use crate::store::worker::WorkerId;
+use crate::store::worker::{Identity, WorkerId};
 use crate::store::{Store, StoreError};
 
 mod answers;
 mod files;
+mod home;
 mod sweep;
 
 pub use answers::Kept;
 pub(crate) use files::keep_component;
-pub use files::{FilesError, MissingFiles};
+pub use files::{FilesError, Lost, MissingFiles};
+pub(crate) use sweep::sweep;
 
 /// A process that runs executions.
 #[derive(Clone, Debug)]
 pub struct Worker {
     pub id: WorkerId,
+    /// What tells its data folder from every other one.
+    pub home: Uuid,
+    /// Its `worker_name` is the name that it has.
     pub settings: Settings,
     pub store: Store,
     pub plugins: Plugins,
+    /// When the files of packs were last looked through, by digest.
+    pub(crate) looked_through: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 /// Why a worker can't start.
@@ -53,6 +64,14 @@ pub enum WorkerError {
     #[error("can't make the folder `{}`: {source}", path.display())]
     Folder {
         /// The folder.
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// What tells its data folder from others can't be read or written.
+    #[error("can't read or write `{}`: {source}", path.display())]
+    Home {
+        /// The file.
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -121,9 +140,11 @@ impl Worker {
             make_private(folder)?;
         }
         let store = Store::open(&settings.database).await?;
-        let id = store.register_worker(&settings.worker_name, &settings::host_name()).await?;
+        let home = home::identify(&settings.data_dir)?;
+        let (id, name) = register(&store, &settings.worker_name, home).await?;
+        let settings = Settings { worker_name: name, ..settings };
         let plugins = Plugins::new(plugin_settings(&settings));
-        let worker = Self { id, settings, store, plugins };
+        let worker = Self { id, home, settings, store, plugins, looked_through: Arc::default() };
         worker.sweep().await?;
         if let Err(error) = remove_rubbish(&Layout::new(&worker.settings.runtime_envs_dir)) {
             tracing::warn!("can't remove what builders of environments left: {error}");
@@ -140,6 +161,18 @@ impl Worker {
             worker.install_embedded(notice).await?;
         }
         Ok(worker)
+    }
+
+    /// What its service is told from those of other data folders by.
+    pub(crate) fn identity(&self) -> (WorkerId, Uuid) {
+        (self.id, self.home)
+    }
+
+    /// Registers it anew, since another data folder has its name by now.
+    pub(crate) async fn register_again(&mut self) -> Result<(), StoreError> {
+        (self.id, self.settings.worker_name) =
+            register(&self.store, &self.settings.worker_name, self.home).await?;
+        Ok(())
     }
 
     /// Ends: what is left in the database's journal is written into its file.
@@ -187,9 +220,15 @@ impl Worker {
             return Err(not_approved());
         };
         let grants = used.approved.clone().ok_or_else(not_approved)?;
-        self.component_files(reference.pack(), &used.sha256).await?;
         let source = self.component(reference.pack(), &declaration.component, &used.sha256);
-        Ok(self.bind(&source, &runtime.runtime, grants).await?)
+        self.component_files(&source).await?;
+        match self.bind(&source, &runtime.runtime, grants.clone()).await {
+            Err(error) if error.cause.is_damage() => {
+                self.fetch_component(&source).await?;
+                Ok(self.bind(&source, &runtime.runtime, grants).await?)
+            }
+            bound => Ok(bound?),
+        }
     }
 
     /// A component, loaded and bound to a runtime and what it may do for it.
@@ -221,35 +260,20 @@ impl Worker {
 
     /// Ends what killed processes of this machine left, and gives up what they ran.
     pub(crate) async fn sweep(&self) -> Result<(), WorkerError> {
-        sweep::sweep(self).await
+        sweep::sweep(&self.settings, &self.store).await
     }
 
     /// Takes an attempt from whoever had it, since he can't end it any more. What became of the execution; none if
     /// somebody else was faster.
     pub(crate) async fn give_up(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>, StoreError> {
-        let status = self.store.lose(attempt, true, reason).await?;
-        Ok(Self::given_up(attempt, status, reason))
+        sweep::give_up(&self.store, attempt, reason).await
     }
 
     /// Takes an attempt back that surely was not begun.
     pub(crate) async fn take_back(&self, attempt: Attempt, reason: &str) -> Result<(), StoreError> {
         let status = self.store.lose(attempt, false, reason).await?;
-        Self::given_up(attempt, status, reason);
+        sweep::given_up(attempt, status, reason);
         Ok(())
-    }
-
-    fn given_up(attempt: Attempt, status: Option<Status>, reason: &str) -> Option<Status> {
-        if let Some(status) = status {
-            metrics::lost(status.name());
-        }
-        let what = match status {
-            None => return None,
-            Some(Status::Queued) => "put an execution back into the queue",
-            Some(Status::Cancelled) => "cancelled an execution",
-            Some(_) => "abandoned an execution",
-        };
-        tracing::warn!(execution.id = %attempt.id, execution.attempt = attempt.number, "{what}: {reason}");
-        status
     }
 
     /// Whether this worker uses a runtime, as `worker_runtimes` says.
@@ -286,6 +310,11 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+async fn register(store: &Store, name: &str, home: Uuid) -> Result<(WorkerId, String), StoreError> {
+    let host = settings::host_name();
+    store.register_worker(&Identity { name, host: &host, home }).await
 }
 
 /// A folder that only its owner may look into.

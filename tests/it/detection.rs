@@ -291,6 +291,28 @@ fn an_installation_that_hangs_when_it_is_verified_is_left_alone_too() {
 }
 
 #[test]
+fn programs_that_hang_take_no_time_from_the_others() {
+    // One after the other, those that hang would take all the time that there is for programs.
+    let machine =
+        Machine::bare().and("ATTUNE_VERIFICATION_TIMEOUT", "3s").and("ATTUNE_DETECTION_TIMEOUT", "9s");
+    for name in ["1-hangs", "2-hangs", "3-hangs"] {
+        machine.script(&format!("home/tools/{name}/bin/tool"), "#!/bin/sh\nwhile :; do sleep 1; done\n");
+    }
+    tool(&machine, "3.12.1");
+    let pack = tools().write(&machine.make("packs"));
+    let installed = machine.json(&["pack", "install", "--approve", &pack.to_string_lossy()]);
+    let found = installed["runtimes"][0]["installations"].as_array().expect("a list");
+    assert_eq!(at(found, &machine.at("home/tools/3.12.1/bin/tool"))["status"], "verified");
+    let hung = &at(found, &machine.at("home/tools/3-hangs/bin/tool"))["failure"];
+    assert_eq!(hung["class"], "timeout");
+    let said = hung["message"].as_str().expect("a message");
+    assert!(
+        said.starts_with("`tool --version`: ") && said.contains("did not finish within 3000 ms"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_is_gone_is_said() {
     let machine = Machine::bare();
     let path = tool(&machine, "3.12.1");

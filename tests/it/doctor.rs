@@ -111,7 +111,7 @@ fn less_time_is_no_help_for_a_component_that_crashes() {
         .file("components/hostile.wasm", &*component)
         .file("runtimes/hangs.yaml", yaml("hangs", "loop"))
         .file("runtimes/crashes.yaml", yaml("crashes", "panic"))
-        .install(&machine);
+        .install_failing(&machine);
     let findings = machine.runs(1, &["doctor", "--json"]).json();
     for (runtime, is_hint) in [("bad.hangs", true), ("bad.crashes", false)] {
         let found = of(&findings, runtime);

@@ -2,6 +2,7 @@
 
 mod failing;
 mod packages;
+mod shared;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -262,7 +262,6 @@ fn what_a_killed_worker_left_is_ended_and_abandoned_by_the_next() {
     signal(&child, Signal::KILL);
     child.wait().expect("it ends");
     assert_eq!(is_gone(pid), None, "nobody is there yet to end it");
-    assert_eq!(machine.last()["status"], "running");
     let output = machine.runs(0, &["run", "core.echo"]);
     assert!(output.stderr.starts_with("warning: abandoned an execution: "), "no date, no level: {output}");
     wait_for("the end of the action", || is_gone(pid));
@@ -272,6 +271,39 @@ fn what_a_killed_worker_left_is_ended_and_abandoned_by_the_next() {
     assert!(row["error"]["message"].as_str().is_some_and(|text| text.contains("was ended")), "{row}");
     assert_ne!(row["finished_at"], Json::Null);
     assert!(machine.run_folders().is_empty());
+}
+
+#[test]
+fn who_asks_first_what_became_of_a_killed_run_is_told_the_truth() {
+    for question in [&["execution", "show", "last", "--json"][..], &["execution", "list", "--json"]] {
+        let machine = machine();
+        let (mut child, pid) = started(&machine);
+        assert_eq!(machine.last()["status"], "running", "a look does it no harm");
+        assert_eq!(is_gone(pid), None);
+        signal(&child, Signal::KILL);
+        child.wait().expect("it ends");
+        let output = machine.runs(0, question);
+        let answer = output.json();
+        let row = answer.get(0).unwrap_or(&answer);
+        assert_eq!((&row["status"], &row["error"]["class"]), (&json!("abandoned"), &json!("worker_lost")));
+        assert_ne!(row["finished_at"], Json::Null);
+        output.says(&["abandoned an execution: the worker that ran it was killed"]);
+        wait_for("the end of the action", || is_gone(pid));
+    }
+}
+
+#[test]
+fn who_asks_another_database_leaves_what_became_of_a_killed_run_to_be_found_out() {
+    let machine = machine();
+    let (mut child, pid) = started(&machine);
+    signal(&child, Signal::KILL);
+    child.wait().expect("it ends");
+    let other = format!("sqlite://{}", machine.at("other.db").display());
+    let listed = machine.runs(0, &["execution", "list", "--json", "--database", &other]);
+    assert_eq!(listed.json(), json!([]));
+    wait_for("the end of the action", || is_gone(pid));
+    let row = machine.last();
+    assert_eq!((&row["status"], &row["error"]["class"]), (&json!("abandoned"), &json!("worker_lost")));
 }
 
 #[test]

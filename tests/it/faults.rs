@@ -34,6 +34,27 @@ fn a_hundred_megabytes_pass_and_head_and_tail_are_kept() {
 }
 
 #[test]
+fn what_is_not_kept_of_a_stream_is_said() {
+    let machine = Machine::new().and("ATTUNE_OUTPUT_LIMIT", "1KiB");
+    let errors = "head -c 5000 /dev/zero | tr '\\0' x >&2";
+    let output = "head -c 3000 /dev/zero | tr '\\0' x";
+    Pack::new("faults")
+        .shell("errors", "", &format!("{errors}; echo fine"))
+        .shell("both", "", &format!("{errors}; {output}; exit 1"))
+        .shell("neither", "", "echo fine; echo fine >&2")
+        .install(&machine);
+    let unkept = |bytes: u64, stream: &str| {
+        format!("{bytes} bytes in the middle of standard {stream} were not kept (setting `output_limit`)")
+    };
+    machine.runs(0, &["run", "faults.errors"]).says(&[&unkept(3976, "error")]);
+    assert_eq!(machine.last()["warnings"], json!([unkept(3976, "error")]));
+    machine.runs(1, &["run", "faults.both"]);
+    assert_eq!(machine.last()["warnings"], json!([unkept(1976, "output"), unkept(3976, "error")]));
+    machine.runs(0, &["run", "faults.neither"]);
+    assert_eq!(machine.last()["warnings"], json!([]));
+}
+
+#[test]
 fn one_that_ignores_the_request_to_end_is_killed() {
     let machine = Machine::new().and("ATTUNE_KILL_GRACE", "200ms");
     let script = "trap '' TERM\necho $$\nwhile :; do sleep 0.1; done";

@@ -1,13 +1,17 @@
 //! `attune pack`: what is installed is all of a pack or nothing of it.
 
+mod damaged;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use attune::plugin::Wasm;
 use serde_json::{Value as Json, json};
 
-use crate::support::cli::{Machine, Output};
-use crate::support::fixture::{Pack, starts, tool, tools};
+use crate::support::cli::{Machine, Output, skip, wait_for};
+use crate::support::fixture::{Pack, TOOL, starts, tool, tools};
+use crate::support::guests;
 
 /// The result of an action.
 #[track_caller]
@@ -52,6 +56,98 @@ fn installing_says_what_the_runtimes_find() {
     let installed = machine.json(&["pack", "install", &folder.to_string_lossy()]);
     assert_eq!(installed["runtimes"][0]["runtime"], "tools.tool");
     assert_eq!(installed["runtimes"][0]["installations"][0]["status"], "verified");
+}
+
+/// A runtime of the hostile component's, which does this when it is asked to detect or verify.
+fn hostile(name: &str, what: &str) -> String {
+    format!(
+        "ref: bad.{name}
+plugin:
+  component: hostile
+  settings: {{ do: {what} }}
+  grants:
+    tools: [tool]
+    search: [{{ source: home, folders: [\"~/tools/*/bin\"] }}]
+versions: [{{ version: \"1\", execution_config: {{}} }}]
+"
+    )
+}
+
+fn bad() -> Pack {
+    let Wasm::Bytes(component) = guests::source("hostile").wasm else { panic!("it is in memory") };
+    Pack::new("bad").file("components/hostile.wasm", &*component)
+}
+
+#[test]
+fn a_component_that_fails_is_said_and_the_pack_is_installed_all_the_same() {
+    let machine = Machine::bare();
+    tool(&machine, "3.12.1");
+    let pack = bad()
+        .file("runtimes/crashes.yaml", hostile("crashes", "panic"))
+        .file("runtimes/good.yaml", TOOL.replace("tools.tool", "bad.good").replace("aliases:", "# aliases:"))
+        .file("runtimes/unproved.yaml", hostile("unproved", "fail-to-verify"));
+    let output = pack.install_failing(&machine);
+    output.prints(&["installed bad 1.0.0", "bad.crashes\n  failed: component `hostile`", "ok      3.12.1"]);
+    output.says(&["error: component `hostile` of pack `bad`", "hint: `bad` is installed"]);
+    let folder = machine.at("packs/bad");
+    let installed = machine.runs(1, &["pack", "install", "--json", &folder.to_string_lossy()]).json();
+    let of = |name: &str| {
+        installed["runtimes"].as_array().expect("a list").iter().find(|it| it["runtime"] == name)
+    };
+    assert!(of("bad.crashes").expect("there")["error"].as_str().expect("an error").contains("hostile"));
+    assert_eq!(of("bad.good").expect("there")["installations"][0]["status"], "verified");
+    let unproved = &of("bad.unproved").expect("there")["installations"][0]["failure"];
+    assert_eq!(unproved["class"], "plugin_failed", "{installed:#}");
+    // As when they are looked for again.
+    for (runtime, code) in [("bad.crashes", 1), ("bad.good", 0), ("bad.unproved", 1)] {
+        machine.runs(code, &["runtime", "detect", runtime]);
+    }
+    machine
+        .runs(1, &["runtime", "detect", "bad.unproved"])
+        .says(&["`bad.unproved` failed to verify 1 installation"]);
+    // Nothing found is no failure.
+    fs::remove_dir_all(machine.at("home/tools")).expect("removed");
+    tools().install(&machine).prints(&["nothing found"]);
+}
+
+#[test]
+fn what_is_being_done_fits_a_narrow_terminal() {
+    let machine = Machine::bare().and("ATTUNE_DETECTION_TIMEOUT", "4s").and("TERM", "xterm");
+    let long = "label: A name that is longer than a narrow terminal has columns\n";
+    let pack = bad().file("runtimes/hangs.yaml", hostile("hangs", "loop") + long);
+    let folder = pack.write(&machine.make("packs"));
+    let install = machine.command(&["pack", "install", "--approve", &folder.to_string_lossy()]);
+    let words = install.get_args().map(|word| word.to_string_lossy().into_owned());
+    let line = format!(
+        "stty rows 24 cols 40; exec {} {}",
+        env!("CARGO_BIN_EXE_attune"),
+        words.collect::<Vec<_>>().join(" ")
+    );
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &line, "/dev/null"]).current_dir(&machine.path).env_clear();
+    terminal.envs(install.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let Ok(shown) = terminal.stdin(Stdio::null()).output() else {
+        return skip("there is no `script`, which gives a program a terminal");
+    };
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let lines = shown.split(['\r', '\n', '\u{1b}']).filter(|line| line.contains("looking for A name"));
+    let widths = lines.map(|line| line.trim_start_matches("[2K").chars().count()).collect::<Vec<_>>();
+    assert!(!widths.is_empty() && widths.iter().all(|width| *width <= 40), "{widths:?}: {shown:?}");
+}
+
+#[test]
+fn runtimes_of_a_pack_are_looked_for_side_by_side() {
+    let machine = Machine::bare().and("ATTUNE_DETECTION_TIMEOUT", "1h");
+    tool(&machine, "3.12.1");
+    let pack = bad()
+        .file("runtimes/hangs.yaml", hostile("hangs", "loop"))
+        .file("runtimes/tool.yaml", TOOL.replace("tools.tool", "bad.tool"));
+    let folder = pack.write(&machine.make("packs"));
+    let mut install = machine.start(&["pack", "install", "--approve", &folder.to_string_lossy()]);
+    wait_for("the other one to be looked for", || (starts(&machine, "3.12.1") > 0).then_some(()));
+    assert!(install.try_wait().expect("a process").is_none(), "one component still hangs");
+    install.kill().expect("killed");
+    install.wait().expect("it is gone");
 }
 
 #[test]

@@ -5,13 +5,17 @@ mod builds;
 mod changes;
 mod clock;
 mod faults;
+mod first;
 mod fleet;
 mod killed;
 mod logs;
 mod model;
 mod monitor;
+mod names;
+mod outage;
 mod scheduling;
 mod server;
+mod service;
 mod shown;
 mod traces;
 mod turns;
@@ -21,71 +25,13 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
-use crate::support::cli::{Machine, Output, is_running, skip, wait_for};
+use crate::support::cli::{Machine, Output, PATIENCE, is_running, skip, wait_for};
 use crate::support::fixture::{Pack, tool, tools};
 use crate::support::line::Line;
-
-/// A worker service, ended with the test.
-struct Service {
-    child: Child,
-    /// What it says on standard error.
-    errors: PathBuf,
-}
-
-impl Service {
-    /// Starts one and waits until it takes executions.
-    fn start(machine: &Machine) -> Self {
-        Self::start_with(machine, &[])
-    }
-
-    fn start_with(machine: &Machine, arguments: &[&str]) -> Self {
-        let said = machine.at("worker.log");
-        let mut command = machine.command(&[&["worker", "--json"], arguments].concat());
-        let output = File::create(&said).expect("a file");
-        let errors = machine.at("worker.err");
-        let talk = File::options().create(true).append(true).open(&errors).expect("a file");
-        let child = command.stdout(output).stderr(talk).spawn().expect("it starts");
-        let service = Self { child, errors };
-        wait_for("the worker", || fs::read_to_string(&said).ok()?.contains("\"ready\"").then_some(()));
-        service
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
-        kill_process(pid, signal).expect("it is there");
-    }
-
-    /// Tells it to stop, and waits until it has.
-    fn stop(mut self) -> i32 {
-        self.signal(Signal::TERM);
-        self.wait()
-    }
-
-    #[expect(clippy::print_stderr, reason = "it is shown if the test fails")]
-    fn wait(&mut self) -> i32 {
-        let ended = wait_for("the worker's end", || self.child.try_wait().expect("it is there"));
-        if !ended.success() {
-            eprintln!("{}", fs::read_to_string(&self.errors).unwrap_or_default());
-        }
-        ended.code().unwrap_or(-1)
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().expect("it is there");
-        self.child.wait().expect("it ends");
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // A stopped one does not end before it goes on; one that has ended needs no end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use service::Service;
 
 fn enqueue(machine: &Machine, arguments: &[&str]) -> String {
     let output = machine.runs(0, &[&["execution", "enqueue"], arguments].concat());
@@ -100,7 +46,15 @@ fn show(machine: &Machine, id: &str) -> Json {
 /// Waits until an execution has this status.
 #[track_caller]
 fn becomes(machine: &Machine, id: &str, status: &str) -> Json {
-    wait_for(status, || Some(show(machine, id)).filter(|row| row["status"] == status))
+    let began = Instant::now();
+    loop {
+        let row = show(machine, id);
+        if row["status"] == status {
+            return row;
+        }
+        assert!(began.elapsed() < PATIENCE, "it never was {status}: {row}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The process of an action that says which it is by `echo $$ > pid` of this name.
@@ -391,7 +345,7 @@ fn one_that_was_stopped_beyond_its_lease_has_no_say() {
     let service = Service::start(&machine);
     let id = enqueue(&machine, &["queued.slow"]);
     let pid = process(&machine, "slow");
-    service.signal(Signal::STOP);
+    service.pause();
     // Another command of the same machine takes it back, as another worker would.
     std::thread::sleep(Duration::from_secs(2));
     fs::remove_file(machine.at("slow")).expect("removed");

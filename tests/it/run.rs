@@ -4,6 +4,9 @@ mod given;
 mod secrets;
 mod versions;
 
+use std::fs;
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
 use crate::support::cli::Machine;
@@ -57,6 +60,8 @@ fn as_json() {
 #[test]
 fn the_second_run_detects_nothing_and_builds_nothing() {
     let machine = Machine::bare();
+    // Folders that were made within a tick of the kernel's clock are looked at again.
+    std::thread::sleep(Duration::from_millis(50));
     let first = machine.json(&["run", "core.echo"]);
     assert_eq!(stages(&first), ["start", "ask", "detect", "environment", "launch", "run", "result"]);
     let second = machine.json(&["run", "core.echo"]);
@@ -132,7 +137,21 @@ fn a_dry_run_does_nothing() {
     let machine = Machine::new();
     let before = machine.json(&["env", "list"]);
     let output = machine.runs(0, &["run", "examples.slugify", "-p", "text=x", "--dry-run"]);
-    output.prints(&["selection\n", "selected", "would be built", "known when the environment is built"]);
+    output.prints(&[
+        "selection\n",
+        " was asked for: ",
+        "would be built",
+        "known when the environment is built",
+    ]);
+    assert!(!output.stdout.contains("import os"), "a script is told by its length alone: {output}");
+    output.prints(&["(a script of ", " lines)"]);
+    let is_numbered = |line: &&str| {
+        line.trim_start().split_once(". ").is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+    };
+    let numbered = output.stdout.lines().filter(is_numbered);
+    let steps = machine.json(&["run", "examples.slugify", "-p", "text=x", "--dry-run"]);
+    let steps = steps["environment"]["plan"]["steps"].as_array().expect("steps").len();
+    assert_eq!(numbered.count(), steps, "a line for each step: {output}");
     let mut said = output.stdout.lines().filter_map(|line| line.split_once(": "));
     let twice =
         said.find(|(title, what)| title.split_once(". ").is_some_and(|(_, title)| what.starts_with(title)));
@@ -146,8 +165,33 @@ fn a_dry_run_does_nothing() {
     assert_eq!(preview["parameters"], json!({"name": "Ada"}));
     assert_eq!(preview["command"]["program"], preview["selection"]["selected"]["path"]);
     assert_eq!(preview["environment"]["ready"], false, "a shell needs none");
+    let output = machine.runs(0, &["run", "core.echo", "-p", "name=Ada", "--dry-run"]);
+    output.prints(&["environment\n  none is needed\n", "parameters\n  {\"name\":\"Ada\"}\n"]);
+    assert!(!output.stdout.contains("secrets"), "it has none: {output}");
     machine.runs(3, &["run", "examples.greet", "--constraint", ">=99", "--dry-run"]);
     machine.runs(2, &["run", "examples.greet", "-p", "nme=Ada", "--dry-run"]);
+}
+
+#[test]
+fn what_starts_by_itself_is_named() {
+    let machine = Machine::new();
+    let script = "#!/bin/sh\necho by itself\n";
+    Pack::new("alone").action("say.sh", "runtime: core.native", script).install(&machine);
+    let run = machine.json(&["run", "alone.say"]);
+    assert_eq!(run["installation"], Json::Null);
+    let program = run["program"].as_str().expect("a path").to_owned();
+    assert_eq!(fs::read_to_string(&program).expect("it is there"), script);
+    assert!(program.starts_with('/') && program.ends_with("/actions/say.sh"), "{program}");
+    let ran_by = format!("ran by  Native at {program}\n");
+    machine.runs(0, &["run", "alone.say"]).says(&[&ran_by]);
+    machine.runs(0, &["execution", "watch", "last"]).says(&[&ran_by]);
+    let shown = machine.runs(0, &["execution", "show", "last"]);
+    assert!(
+        shown.stdout.lines().any(|line| line.starts_with("program") && line.ends_with(&program)),
+        "{shown}"
+    );
+    let preview = machine.runs(0, &["run", "alone.say", "--dry-run"]);
+    preview.prints(&[&format!("command\n  {program}\n")]);
 }
 
 #[test]

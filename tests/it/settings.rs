@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value as Json, json};
 
 use crate::support::cli::Machine;
+use crate::support::fixture::{Pack, tools};
 
 /// A setting as `attune config show` has it.
 fn setting(machine: &Machine, arguments: &[&str], name: &str) -> (Json, Json) {
@@ -32,6 +33,22 @@ fn flags_win_over_variables_and_variables_over_the_file() {
     assert_eq!(setting(&machine, &["--config", &other], "output_limit").0, "1MiB");
     machine.runs(0, &["config", "show"]).prints(&["kill_grace", "$ATTUNE_KILL_GRACE", "data_dir"]);
     assert!(!machine.at("data").exists(), "looking at settings makes nothing");
+}
+
+#[test]
+fn how_the_log_is_written_is_a_setting() {
+    let machine = Machine::new();
+    Pack::new("log").shell("say", "", "echo hello").install(&machine);
+    assert_eq!(setting(&machine, &[], "log_format"), (json!("text"), json!("default")));
+    let run = ["run", "log.say", "-vv"];
+    let lines = |arguments: &[&str]| machine.runs(0, &[&run, arguments].concat()).stderr;
+    let is_json = |line: &str| serde_json::from_str::<Json>(line).is_ok_and(|line| line.is_object());
+    assert!(lines(&["--set", "log_format=json"]).lines().any(is_json));
+    assert!(!lines(&[]).lines().any(is_json));
+    let file = machine.write("attune.toml", "log_format = \"json\"\n");
+    assert!(lines(&["--config", &file.to_string_lossy()]).lines().any(is_json));
+    let machine = machine.and("ATTUNE_LOG_FORMAT", "yaml");
+    machine.runs(2, &["config", "show"]).says(&["`log_format` can't be `yaml`: write `text` or `json`"]);
 }
 
 #[test]
@@ -65,6 +82,42 @@ fn mistakes_in_settings_say_where_they_are() {
 }
 
 #[test]
+fn times_and_sizes_that_make_no_sense() {
+    let machine = Machine::fresh();
+    let unit = "write a number and a unit, such as";
+    let flags = [
+        ("--timeout", "-1", unit),
+        ("--timeout", "NaN", unit),
+        ("--timeout", "1.5s", unit),
+        ("--timeout", "0", "nothing can be done in no time"),
+        ("--timeout", "99999999999999999999", "write a time of at most `36500d`"),
+        ("--delay", "-1s", unit),
+        ("--deadline", "36501d", "write a time of at most `36500d`"),
+    ];
+    for (flag, value, said) in flags {
+        let output = machine.runs(2, &["run", "core.echo", flag, value]);
+        output.says(&[&format!("invalid value '{value}' for '{flag} <TIME>': {said}")]);
+    }
+    let prune = machine.runs(2, &["env", "prune", "--quota", "-1"]);
+    prune.says(&["invalid value '-1' for '--quota <BYTES>': write a number and a unit"]);
+    for (setting, said) in [
+        ("action_timeout=-1", unit),
+        ("verification_timeout=0", "no time at all: write more"),
+        ("detection_timeout=0s", "no time at all: write more"),
+        ("step_timeout=0", "no time at all: write more"),
+        ("kill_grace=1e3", unit),
+        ("poll_interval=1000000d", "write a time of at most `36500d`"),
+        ("worker_slots=18446744073709551615", "write a number from 1 to 100000"),
+        ("plugin_memory=1", "write at least `1MiB`"),
+        ("output_limit=9999999TiB", "write at most `1048576TiB`"),
+    ] {
+        let output = machine.runs(2, &["config", "show", "--set", setting]);
+        output.says(&["can't be ", said]);
+        assert_eq!(output.stderr.matches("error:").count(), 1, "{output}");
+    }
+}
+
+#[test]
 fn a_worker_can_be_limited_to_some_runtimes() {
     for names in ["bash", "core.shell", "shell,nothing"] {
         let machine = Machine::bare().and("ATTUNE_WORKER_RUNTIMES", names);
@@ -73,7 +126,24 @@ fn a_worker_can_be_limited_to_some_runtimes() {
             let found = looked["installations"].as_array().expect("a list");
             assert_eq!(!found.is_empty(), looked["runtime"] == "core.shell", "{names}: {looked}");
         }
+        let left_out =
+            format!("left out: the setting `worker_runtimes` ($ATTUNE_WORKER_RUNTIMES: `{names}`)");
+        let listed = machine.runs(0, &["runtime", "list"]);
+        listed.says(&[&left_out]).prints(&["left out"]);
+        for runtime in machine.json(&["runtime", "list"]).as_array().expect("a list") {
+            assert_eq!(runtime["used"], runtime["ref"] == "core.shell", "{runtime}");
+        }
+        machine.runs(0, &["runtime", "detect", "python"]).prints(&[&left_out]);
+        machine.runs(0, &["runtime", "show", "python"]).says(&[&left_out]);
         machine.runs(0, &["run", "core.echo"]);
+        let folder = tools().write(&machine.make("packs"));
+        let install = ["pack", "install", "--approve", &folder.to_string_lossy()];
+        machine.runs(0, &install).prints(&[&left_out]);
+        let installed = machine.json(&install);
+        assert_eq!(installed["runtimes"][0]["used"], false, "{installed}");
+        Pack::new("alone").action("say.sh", "runtime: core.native", "#!/bin/sh\n").install(&machine);
+        machine.runs(2, &["run", "alone.say"]).says(&["this worker does not use `core.native`"]);
+        machine.runs(2, &["run", "alone.say", "--dry-run"]).says(&["this worker does not use `core.native`"]);
         machine.runs(2, &["run", "examples.greet"]).says(&["this worker does not use `core.python`"]);
         machine.runs(0, &["doctor"]).prints(&["`worker_runtimes` names only others"]);
     }

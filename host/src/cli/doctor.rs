@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::Args;
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::failure::{Exit, Failed};
@@ -11,9 +12,10 @@ use super::options::Options;
 use super::output::{Output, Tone};
 use super::progress::Progress;
 use super::runtime::open_worker;
+use crate::pack::embedded::is_embedded;
 use crate::store::StoreError;
 use crate::store::pack::PackRow;
-use crate::worker::{Worker, WorkerError};
+use crate::worker::{Lost, Worker, WorkerError};
 
 mod actions;
 mod runtime;
@@ -82,12 +84,13 @@ impl Doctor {
         findings.extend(disk(&worker));
         findings.push(Finding::good("sandbox", "T0: clean environment, own process group, bounded output"));
         for pack in worker.store.packs().await? {
-            findings.extend(pack_files(&worker, &pack));
+            findings.extend(pack_files(&worker, &pack).await);
         }
-        for runtime in worker.store.runtimes().await? {
-            progress.say(format!("looking for {}", runtime.runtime.label));
-            findings.extend(examine(&worker, &runtime).await);
-        }
+        progress.say("looking for what is installed of each runtime");
+        let runtimes = worker.store.runtimes().await?;
+        // Side by side: a component that hangs holds up no other.
+        let examined = join_all(runtimes.iter().map(|runtime| examine(&worker, runtime))).await;
+        findings.extend(examined.into_iter().flatten());
         findings.extend(stranded(&worker).await?);
         progress.end();
         output.data(&findings, || text(output, &findings))?;
@@ -143,17 +146,25 @@ fn disk(worker: &Worker) -> Option<Finding> {
     })
 }
 
-/// A pack whose files are gone can't run anything.
-fn pack_files(worker: &Worker, pack: &PackRow) -> Option<Finding> {
-    let folder = worker.pack_folder(&pack.reference, &pack.digest);
-    (!folder.is_dir()).then(|| {
-        Finding::new(
-            State::Bad,
-            format!("pack {}", pack.reference),
-            format!("its files are gone from {}", folder.display()),
-            format!("attune pack install {}", pack.source),
-        )
-    })
+/// A pack whose files are not as they were installed; what of them can be had again is written anew.
+async fn pack_files(worker: &Worker, pack: &PackRow) -> Option<Finding> {
+    let what = format!("pack {}", pack.reference);
+    match worker.mend(&pack.reference, &pack.digest, Lost::Files).await {
+        Ok(mended) if mended.is_empty() => None,
+        Ok(mended) => {
+            let seen = format!("damaged or gone: {}", mended.join(", "));
+            Some(Finding::new(
+                State::Warning,
+                what,
+                seen,
+                "nothing to do: they were written anew from its bundle",
+            ))
+        }
+        Err(error) => {
+            let place = if is_embedded(&pack.source) { "PATH" } else { &pack.source };
+            Some(Finding::new(State::Bad, what, error.to_string(), format!("attune pack install {place}")))
+        }
+    }
 }
 
 fn text(output: &Output, findings: &[Finding]) -> String {

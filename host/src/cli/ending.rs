@@ -1,12 +1,17 @@
 //! How an execution ended, for people: the same lines, whoever ran it.
 
+use std::fmt;
+use std::path::Path;
+
 use serde_json::Value as Json;
 
 use super::output::{Output, Tone, table};
+use crate::execution::choice::Choice;
 use crate::execution::{ExecutionId, Status};
 use crate::printable::printable;
 use crate::reference::ActionRef;
 use crate::store::execution::ExecutionRow;
+use crate::version::constraint::Constraint;
 
 /// An execution that has ended.
 #[derive(Debug)]
@@ -29,29 +34,65 @@ pub(super) struct Ending<'a> {
     pub considered: Option<String>,
 }
 
-/// The installation that ran it.
+/// The installation that ran it, or the program that it is itself.
 #[derive(Debug)]
 pub(super) struct RanBy<'a> {
     /// Label of the runtime.
     pub runtime: &'a str,
-    /// Exact.
-    pub version: String,
+    /// Exact; none of a program that starts by itself.
+    pub version: Option<String>,
+    /// Absolute.
     pub path: String,
     pub source: Option<&'a str>,
 }
 
+impl<'a> RanBy<'a> {
+    /// What a choice of `runtime` runs.
+    pub(super) fn chosen(runtime: &'a str, choice: &'a Choice) -> Self {
+        Self {
+            runtime,
+            version: Some(choice.version.to_string()),
+            path: choice.installation.path.display().to_string(),
+            source: Some(choice.installation.source.as_str()).filter(|source| !source.is_empty()),
+        }
+    }
+
+    /// What is on record; none while nothing is decided.
+    pub(super) fn recorded(row: &'a ExecutionRow) -> Option<Self> {
+        Some(Self {
+            runtime: row.runtime_label.as_deref().or(row.runtime.as_deref()).unwrap_or_default(),
+            version: row.selected_version.clone(),
+            path: row.installation_path.clone()?,
+            source: row.installation_source.as_deref(),
+        })
+    }
+
+    /// A program that starts by itself.
+    pub(super) fn itself(runtime: &'a str, program: &Path) -> Self {
+        Self { runtime, version: None, path: program.display().to_string(), source: None }
+    }
+}
+
+impl fmt::Display for RanBy<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.runtime)?;
+        if let Some(version) = &self.version {
+            write!(formatter, " {version}")?;
+        }
+        write!(formatter, " at {}", self.path)?;
+        self.source.map_or(Ok(()), |source| write!(formatter, " ({source})"))
+    }
+}
+
 impl<'a> From<&'a ExecutionRow> for Ending<'a> {
     fn from(row: &'a ExecutionRow) -> Self {
-        let runtime = row.runtime_label.as_deref().or(row.runtime.as_deref()).unwrap_or_default();
-        let source = row.installation_source.as_deref();
-        let ran = row.selected_version.clone().zip(row.installation_path.clone());
         let because = row.selection.as_ref().and_then(|view| because(row.constraint.as_deref(), view));
         Self {
             id: row.id,
             action: &row.action,
             status: row.status,
             error: row.error(),
-            ran_by: ran.map(|(version, path)| RanBy { runtime, version, path, source }),
+            ran_by: RanBy::recorded(row),
             because,
             worker: row.worker.as_deref().filter(|_| row.queued && row.attempt > 0).zip(Some(row.attempt)),
             timings: &row.timings,
@@ -78,9 +119,8 @@ impl Ending<'_> {
         if let Some((class, message)) = self.error {
             line(output, "error", &format!("{class}: {message}"));
         }
-        if let Some(RanBy { runtime, version, path, source }) = &self.ran_by {
-            let source = source.map(|source| format!(" ({source})")).unwrap_or_default();
-            line(output, "ran by", &format!("{runtime} {version} at {path}{source}"));
+        if let Some(ran_by) = &self.ran_by {
+            line(output, "ran by", &ran_by.to_string());
         }
         if let Some(because) = &self.because {
             line(output, "because", because);
@@ -113,6 +153,12 @@ fn line(output: &Output, name: &str, text: &str) {
 /// A line below a headline.
 pub(super) fn named(output: &Output, name: &str, text: &str) -> String {
     format!("   {} {}", output.tone(Tone::Dim, &format!("{name:<7}")), printable(text))
+}
+
+/// Why this installation, for a choice that was just made.
+pub(super) fn because_chosen(constraint: Option<&Constraint>, choice: &Choice) -> Option<String> {
+    let constraint = constraint.or(choice.asked.as_ref()).map(ToString::to_string);
+    because(constraint.as_deref(), &serde_json::to_value(choice.view()).ok()?)
 }
 
 /// Names of the reasons of candidates that satisfy what was asked, selected or not.

@@ -11,10 +11,12 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde::{Serialize, Serializer};
 
+use super::amount::{size, time};
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::runtime::open_worker;
+use crate::environment::build::is_building;
 use crate::environment::collect::{self, Entry, Policy};
 use crate::environment::key::Key;
 use crate::environment::layout::Layout;
@@ -24,7 +26,6 @@ use crate::environment::rubbish::remove_rubbish;
 use crate::installation::Identity;
 use crate::pack::problem::counted;
 use crate::printable::printable;
-use crate::settings::{bytes, duration};
 use crate::store::environment::EnvironmentRow;
 use crate::worker::Worker;
 
@@ -42,10 +43,10 @@ pub(super) enum Env {
     /// Remove environments that nothing uses, the least recently used first
     Prune {
         /// Remove as many as it takes to get below this; the setting `environment_quota` unless given
-        #[arg(long, value_name = "BYTES", value_parser = bytes)]
+        #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = size)]
         quota: Option<u64>,
         /// Keep what was used within this time; the setting `environment_grace` unless given
-        #[arg(long, value_name = "TIME", value_parser = duration)]
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
         grace: Option<Duration>,
         /// Remove all that no running execution uses
         #[arg(long, conflicts_with_all = ["quota", "grace"])]
@@ -83,7 +84,7 @@ impl Env {
 
 struct Listed {
     row: EnvironmentRow,
-    /// What is on the disk now: `ready`, `missing`, `unfinished`, `interpreter_changed`; or `failed`.
+    /// What is on the disk now: `ready`, `missing`, `unfinished`, `interpreter_changed`; `building`; or `failed`.
     state: &'static str,
     bytes: Option<u64>,
 }
@@ -93,6 +94,8 @@ impl Serialize for Listed {
         #[derive(Serialize)]
         struct Shape<'a> {
             path: &'a str,
+            /// The interpreter that it is built with.
+            installation: &'a str,
             key: &'a str,
             state: &'static str,
             pack: &'a str,
@@ -113,6 +116,7 @@ impl Serialize for Listed {
         let failing = Failing::of(row);
         Shape {
             path: &row.path,
+            installation: &row.installation,
             key: &row.key,
             state: self.state,
             pack: &row.pack,
@@ -152,8 +156,10 @@ async fn listed(worker: &Worker) -> Result<Vec<Listed>, Failed> {
         .map(|row| {
             let entry = entries.iter().find(|entry| entry.key.as_str() == row.key);
             let state = match (row.status.as_str(), entry) {
-                ("ready", Some(entry)) => state(&layout, entry),
+                (_, None) if is_building(&layout, &row.key) => "building",
+                ("ready" | "building", Some(entry)) => state(&layout, entry),
                 ("ready", None) => "missing",
+                ("building", None) => "unfinished",
                 _ => "failed",
             };
             let used = entry.map(|entry| DateTime::from(entry.last_used));
@@ -182,7 +188,11 @@ async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
         table(
             ["ENVIRONMENT", "STATE", "SIZE", "KEY", "LAST USED"],
             listed.iter().map(|environment| {
-                let tone = if environment.state == "ready" { Tone::Good } else { Tone::Bad };
+                let tone = match environment.state {
+                    "ready" => Tone::Good,
+                    "building" => Tone::Strong,
+                    _ => Tone::Bad,
+                };
                 [
                     environment.row.path.clone(),
                     output.data_tone(tone, environment.state),
@@ -240,10 +250,14 @@ async fn show(
         let mut paths = String::new();
         for listed in &found {
             // Writing to a string can't fail.
-            let _ = writeln!(paths, "  {}", listed.row.path);
+            let key = listed.row.key.get(..12).unwrap_or_default();
+            let _ = writeln!(paths, "  {key}  {}  {}", listed.row.path, listed.row.installation);
         }
-        return Err(Failed::message(Exit::Input, format!("`{wanted}` means more than one: name its path"))
-            .report(paths));
+        return Err(Failed::message(
+            Exit::Input,
+            format!("`{wanted}` means more than one: name its path or key"),
+        )
+        .report(paths));
     }
     let environment = found.pop().ok_or_else(|| {
         Failed::message(Exit::NotFound, format!("there is no environment `{wanted}`"))
@@ -262,11 +276,15 @@ async fn show(
         line("state", environment.state);
         line("pack", &row.pack);
         line("runtime", &format!("{} {}", row.runtime, row.runtime_version));
+        line("interpreter", &row.installation);
         line("folder", &row.scope);
         line("key", &row.key);
         line("built in", &layout.root().join(".built").join(&row.key).display().to_string());
         line("size", &environment.bytes.map(size_text).unwrap_or_default());
         match Failing::of(row) {
+            None if environment.state == "building" || environment.state == "unfinished" => {
+                line("begun", &row.created_at.to_rfc3339());
+            }
             None => {
                 line("built", &row.created_at.to_rfc3339());
                 line("last used", &row.last_used_at.to_rfc3339());
@@ -304,8 +322,9 @@ async fn prune(worker: &Worker, policy: Policy, output: &Output) -> Result<(), F
     let in_use = in_use.iter().filter_map(|key| key.parse::<Key>().ok()).collect::<BTreeSet<_>>();
     let removed = collect::prune(&layout(worker), &in_use, policy, SystemTime::now()).map_err(failed)?;
     for row in worker.store.environments(worker.id).await? {
-        if row.status == "failed" || removed.iter().any(|entry| entry.key.as_str() == row.key) {
-            worker.store.forget_environment(worker.id, &row.path).await?;
+        let is_left = row.status == "building" && !is_building(&layout(worker), &row.key);
+        if row.status == "failed" || is_left || removed.iter().any(|entry| entry.key.as_str() == row.key) {
+            worker.store.forget_environment(worker.id, &row.path, &row.installation).await?;
         }
     }
     let removed = removed

@@ -21,7 +21,9 @@ use crate::reference::ActionRef;
 use crate::store::Store;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
+use crate::store::fleet::silence_max;
 use crate::store::queue::CancelOutcome;
+use crate::worker;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Execution {
@@ -130,7 +132,14 @@ impl Execution {
             worker.close().await;
             return outcome;
         }
-        let store = Store::open(&options.settings(output)?.database).await?;
+        let settings = options.settings(output)?;
+        let store = Store::open(&settings.database).await?;
+        // Else what a killed `attune run` left would seem to be running.
+        if settings.runs_dir().is_dir()
+            && let Err(error) = worker::sweep(&settings, &store).await
+        {
+            output.warn(&format!("can't look for what is not running any more: {error}"));
+        }
         let mut exit = Exit::Success;
         match self {
             Self::Enqueue { .. } => {}
@@ -142,7 +151,9 @@ impl Execution {
             Self::Show { id } => {
                 let execution = find(&store, id).await?;
                 let waiting = match execution.status {
-                    Status::Queued => Some(queued::waiting(&store, &execution).await?),
+                    Status::Queued => {
+                        Some(queued::waiting(&store, &execution, silence_max(settings.lease)).await?)
+                    }
                     _ => None,
                 };
                 let shown = Shown::from(&execution).waiting(waiting.as_ref());
@@ -161,7 +172,7 @@ impl Execution {
                 if !execution.status.has_ended() {
                     headline(output, &execution.action, execution.status, execution.id);
                 }
-                exit = watch(&store, execution.id, output).await?;
+                exit = watch(&store, execution.id, silence_max(settings.lease), output).await?;
             }
             Self::Cancel { id } => cancel(&store, &find(&store, id).await?, output).await?,
             Self::Retry { id } => retry(&store, &find(&store, id).await?, output).await?,

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::store::StoreError;
+
 /// The documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -71,6 +73,11 @@ impl Failed {
         Self::new(exit, anyhow::Error::msg(message.into()))
     }
 
+    /// Whether the database is out of reach, and the same may succeed when it is back.
+    pub(super) fn is_outage(&self) -> bool {
+        self.error.downcast_ref::<StoreError>().is_some_and(StoreError::is_outage)
+    }
+
     /// The error and its causes, in one line.
     pub(super) fn text(&self) -> String {
         let mut message = String::new();
@@ -115,8 +122,8 @@ impl From<std::io::Error> for Failed {
     }
 }
 
-impl From<crate::store::StoreError> for Failed {
-    fn from(error: crate::store::StoreError) -> Self {
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
         Self::new(Exit::Failure, error)
     }
 }

@@ -12,11 +12,12 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use super::output::Output;
 use super::talk::Talk;
-use crate::settings::{ConfigFile, Settings, SettingsError, Sources, assignment, config_files};
+use crate::settings::{ConfigFile, LogFormat, Settings, SettingsError, Sources, assignment, config_files};
 use crate::trace::{self, Endpoint};
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Options {
     /// Print data as JSON
     #[arg(long, global = true)]
@@ -27,11 +28,11 @@ pub(super) struct Options {
     /// Log more: `-v` for what is done, `-vv` for details
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// When to use colour
+    /// When to use colour: unless told, on a terminal if `NO_COLOR` is not set
     #[arg(long, global = true, value_enum, default_value_t, hide_default_value = true)]
     pub color: When,
     /// Read settings from this file
-    #[arg(long, global = true, value_name = "FILE", env = "ATTUNE_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "ATTUNE_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Keep the database and everything else in this folder
     #[arg(long, global = true, value_name = "DIR")]
@@ -50,7 +51,6 @@ pub(super) struct Options {
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum When {
-    /// On a terminal, unless `NO_COLOR` is set.
     #[default]
     Auto,
     Always,
@@ -91,7 +91,7 @@ impl Options {
 
 /// Sends log messages to standard error, as `ATTUNE_LOG` says or as loud as `-v` asks for. With neither,
 /// what is left are warnings, and they look like those of the commands. Spans go to `traces`, if there is such a place.
-pub(super) fn start_log(options: &Options, output: &Output, traces: Option<Traces<'_>>) {
+pub(super) fn start_log(options: &Options, output: &Output, format: LogFormat, traces: Option<Traces<'_>>) {
     let default = match (options.quiet, options.verbose) {
         (true, _) => "error",
         (false, 0) => "attune=warn",
@@ -102,7 +102,7 @@ pub(super) fn start_log(options: &Options, output: &Output, traces: Option<Trace
     let filter = EnvFilter::try_from_env("ATTUNE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let is_plain = options.verbose == 0 && std::env::var_os("ATTUNE_LOG").is_none();
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let log = if std::env::var_os("ATTUNE_LOG_FORMAT").is_some_and(|format| format == "json") {
+    let log = if format == LogFormat::Json {
         log.json().boxed()
     } else if is_plain {
         log.event_format(Talk::new(output)).boxed()

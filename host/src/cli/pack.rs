@@ -10,11 +10,12 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::failure::{Exit, Failed};
+use super::looking::{detect_all, left_out};
 use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::progress::Progress;
-use super::runtime::{installations, open_worker};
-use crate::detection::{self, Freshness};
+use super::runtime::{installations, no_component_failed, open_worker};
+use crate::detection::{DetectionError, Freshness};
 use crate::pack::bundle::{Bundle, BundleError};
 use crate::pack::install::{self, Approve, InstallError, Installed};
 use crate::pack::problem::{Problems, counted};
@@ -22,6 +23,7 @@ use crate::pack::{Grants, embedded, scaffold};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::change::ChangeError;
 use crate::store::installation::FoundInstallation;
+use crate::store::runtime::RuntimeRow;
 use crate::worker::Worker;
 
 #[derive(Debug, Subcommand)]
@@ -156,15 +158,17 @@ struct InstalledView<'a> {
     replaced_version: Option<&'a str>,
     /// Versions that its runtimes no longer have.
     removed_versions: &'a [String],
-    runtimes: Vec<RuntimeView>,
+    runtimes: Vec<RuntimeView<'a>>,
     actions: Vec<String>,
     sensors: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct RuntimeView {
+struct RuntimeView<'a> {
     runtime: String,
-    installations: Vec<FoundInstallation>,
+    /// False if this worker leaves it alone.
+    used: bool,
+    installations: &'a [FoundInstallation],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -191,6 +195,12 @@ async fn install_from(worker: &Worker, path: &Path, approve: bool, output: &Outp
         Err(error) => return Err(install_failed(error)),
     };
     let runtimes = look(worker, &installed, output).await?;
+    let views = runtimes.iter().map(|(row, detected)| RuntimeView {
+        runtime: row.runtime.reference.to_string(),
+        used: worker.serves(row),
+        installations: detected.as_deref().unwrap_or_default(),
+        error: detected.as_ref().err().map(ToString::to_string),
+    });
     let replaced = installed.replaced.as_ref();
     let view = InstalledView {
         reference: installed.pack.reference.to_string(),
@@ -199,36 +209,36 @@ async fn install_from(worker: &Worker, path: &Path, approve: bool, output: &Outp
         replaced: replaced.map(|replaced| replaced.digest.as_str()),
         replaced_version: replaced.map(|replaced| replaced.version.as_str()),
         removed_versions: replaced.map(|replaced| replaced.versions.as_slice()).unwrap_or_default(),
-        runtimes,
+        runtimes: views.collect(),
         actions: installed.pack.actions.iter().map(|action| action.reference.to_string()).collect(),
         sensors: installed.pack.sensors.iter().map(|sensor| sensor.reference.to_string()).collect(),
     };
-    output.data(&view, || installed_text(output, &view))?;
-    Ok(())
+    output.data(&view, || installed_text(worker, output, &view))?;
+    // It is installed all the same, but who relies on that runtime has to know.
+    let hint = format!("`{}` is installed, and what else is in it can be used", view.reference);
+    let found = runtimes.into_iter().map(|(row, found)| (row.runtime.reference, found));
+    no_component_failed(found).map_err(|failed| failed.hint(hint))
 }
+
+/// A runtime, and what is installed of it or why that is not known: nothing if this worker leaves it alone.
+type Found = (RuntimeRow, Result<Vec<FoundInstallation>, DetectionError>);
 
 /// Looks for what is installed of the pack's runtimes; a failure belongs to its runtime alone.
-async fn look(worker: &Worker, installed: &Installed, output: &Output) -> Result<Vec<RuntimeView>, Failed> {
-    let progress = Progress::begin(output);
-    let mut views = Vec::new();
+async fn look(worker: &Worker, installed: &Installed, output: &Output) -> Result<Vec<Found>, Failed> {
+    let mut rows = Vec::new();
     for runtime in &installed.pack.runtimes {
-        let Some(row) = worker.store.runtime(&runtime.reference).await? else { continue };
-        if row.plugin.is_none() {
-            continue;
-        }
-        progress.say(format!("looking for {}", runtime.label));
-        let detected = detection::detect(worker, &row, Freshness::IfChanged).await;
-        views.push(RuntimeView {
-            runtime: runtime.reference.to_string(),
-            error: detected.as_ref().err().map(ToString::to_string),
-            installations: detected.map(|detected| detected.installations).unwrap_or_default(),
-        });
+        let row = worker.store.runtime(&runtime.reference).await?;
+        rows.extend(row.filter(|row| row.plugin.is_some()));
     }
+    let wanted = rows.iter().map(|row| (row, Freshness::IfChanged)).collect::<Vec<_>>();
+    let progress = Progress::begin(output);
+    let detected = detect_all(worker, &wanted, &progress).await;
     progress.end();
-    Ok(views)
+    let detected = detected.into_iter().map(|detected| detected.map(|detected| detected.installations));
+    Ok(rows.into_iter().zip(detected).collect())
 }
 
-fn installed_text(output: &Output, view: &InstalledView<'_>) -> String {
+fn installed_text(worker: &Worker, output: &Output, view: &InstalledView<'_>) -> String {
     let (InstalledView { reference, version, .. }, digest) = (view, short(view.digest));
     let mut text = match view.replaced_version {
         Some(before) => format!("replaced {reference} {before} by {version} ({digest})\n"),
@@ -239,10 +249,11 @@ fn installed_text(output: &Output, view: &InstalledView<'_>) -> String {
         let _ = writeln!(text, "no longer there: {}", view.removed_versions.join(", "));
     }
     for runtime in &view.runtimes {
-        let body = runtime.error.as_ref().map_or_else(
-            || installations(output, &runtime.installations),
-            |error| format!("  {} {error}\n", output.data_tone(Tone::Bad, "failed:")),
-        );
+        let body = match &runtime.error {
+            Some(error) => format!("  {} {error}\n", output.data_tone(Tone::Bad, "failed:")),
+            None if runtime.used => installations(output, runtime.installations),
+            None => format!("  {}\n", left_out(worker)),
+        };
         // Writing to a string can't fail.
         let _ = write!(text, "\n{}\n{body}", output.data_tone(Tone::Strong, &runtime.runtime));
     }

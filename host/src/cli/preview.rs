@@ -1,19 +1,21 @@
 //! `attune run --dry-run`: what would be chosen, built and started.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
 
+use super::ending::{RanBy, because_chosen};
 use super::failure::{Exit, Failed};
 use super::output::Output;
 use super::run::execution_failed;
 use super::shape::PlanShape;
-use crate::environment::StepAction;
 use crate::environment::prepare::Planned;
+use crate::environment::{PlannedProgram, StepAction};
 use crate::execution::choice::Choice;
 use crate::execution::launch::Launch;
 use crate::execution::{self, Preview, Request};
+use crate::pack::SecretDeclaration;
+use crate::printable::one_line;
 use crate::selection::SelectionView;
 use crate::worker::Worker;
 
@@ -21,6 +23,9 @@ use crate::worker::Worker;
 struct ShownPreview<'a> {
     action: String,
     parameters: &'a serde_json::Map<String, serde_json::Value>,
+    /// Those that the action declares; no value is read.
+    secrets: Vec<ShownSecret<'a>>,
+    secrets_file: Option<&'a Path>,
     selection: Option<SelectionView<'a>>,
     environment: Option<ShownPlan<'a>>,
     command: Option<ShownCommand<'a>>,
@@ -40,14 +45,26 @@ struct ShownCommand<'a> {
     arguments: &'a [String],
 }
 
+#[derive(Serialize)]
+struct ShownSecret<'a> {
+    name: &'a str,
+    required: bool,
+}
+
 pub(super) async fn preview(worker: &Worker, request: &Request, output: &Output) -> Result<Exit, Failed> {
     let preview = match execution::preview(worker, request).await {
         Ok(preview) => preview,
         Err(error) => return Err(execution_failed(worker, error).await),
     };
+    let declared = &preview.asked.action.program.secrets;
     let shown = ShownPreview {
         action: request.action.to_string(),
         parameters: &preview.asked.parameters,
+        secrets: declared
+            .iter()
+            .map(|secret| ShownSecret { name: secret.name.as_str(), required: secret.required })
+            .collect(),
+        secrets_file: preview.secrets_file.as_deref(),
         selection: preview.choice.as_ref().map(Choice::view),
         environment: preview.environment.as_ref().map(|planned| ShownPlan {
             path: &planned.link,
@@ -60,41 +77,70 @@ pub(super) async fn preview(worker: &Worker, request: &Request, output: &Output)
             .as_ref()
             .map(|launch| ShownCommand { program: &launch.program, arguments: &launch.arguments }),
     };
+    if !output.json {
+        for warning in preview.choice.iter().flat_map(|choice| &choice.warnings) {
+            output.warn(warning);
+        }
+    }
     output.data(&shown, || preview_text(&preview))?;
     Ok(Exit::Success)
 }
 
 fn preview_text(preview: &Preview) -> String {
-    let mut text = String::new();
+    let asked = &preview.asked;
+    let mut sections = Vec::new();
     if let Some(choice) = &preview.choice {
-        text.push_str("selection\n");
-        text.push_str(&indented(&crate::selection::table(&choice.selection)));
+        let chosen = RanBy::chosen(&asked.runtime.runtime.label, choice).to_string();
+        let because = because_chosen(asked.constraint.as_ref(), choice);
+        sections.push(("selection", [chosen].into_iter().chain(because).collect()));
+        let environment = preview.environment.as_ref().and_then(plan_lines);
+        sections.push(("environment", environment.unwrap_or_else(|| vec!["none is needed".to_owned()])));
     }
-    text.push_str("environment\n");
-    text.push_str(&preview.environment.as_ref().map_or_else(|| "  none is needed\n".to_owned(), plan_text));
-    let command = preview
-        .launch
-        .as_ref()
-        .map_or_else(|| "known when the environment is built".to_owned(), command_text);
-    let parameters = serde_json::Value::Object(preview.asked.parameters.clone());
-    // Writing to a string can't fail.
-    let _ = writeln!(text, "command\n  {command}\nparameters\n  {parameters}");
-    text
+    let command = preview.launch.as_ref().map(command_text);
+    let command = command.unwrap_or_else(|| "known when the environment is built".to_owned());
+    sections.push(("command", vec![command]));
+    let parameters = serde_json::Value::Object(asked.parameters.clone());
+    sections.push(("parameters", vec![parameters.to_string()]));
+    let secrets = &asked.action.program.secrets;
+    if !secrets.is_empty() {
+        let file = preview.secrets_file.as_deref();
+        sections.push(("secrets", secrets.iter().map(|secret| secret_text(secret, file)).collect()));
+    }
+    let texts = sections.into_iter().map(|(heading, lines)| {
+        // A line of its own for each, whatever it says.
+        let lines = lines.iter().map(|line| format!("  {}\n", one_line(line)));
+        format!("{heading}\n{}", lines.collect::<String>())
+    });
+    texts.collect()
+}
+
+/// Which secret would be read and from where; nothing of it is read for this.
+fn secret_text(secret: &SecretDeclaration, file: Option<&Path>) -> String {
+    let name = &secret.name;
+    match file {
+        Some(file) if secret.required => format!("{name} would be read from {}", file.display()),
+        Some(file) => format!("{name} would be read from {}, if it is there", file.display()),
+        None if secret.required => {
+            format!("{name} is needed, and no file of secrets is named: --secrets FILE")
+        }
+        None => format!("{name} would do without: no file of secrets is named"),
+    }
 }
 
 fn command_text(launch: &Launch) -> String {
-    let program = [launch.program.display().to_string()];
-    program.iter().chain(&launch.arguments).map(String::as_str).collect::<Vec<_>>().join(" ")
+    let program = launch.program.display().to_string();
+    written(&program, &launch.arguments)
 }
 
-fn plan_text(planned: &Planned) -> String {
-    let Some(key) = &planned.key else { return "  none is needed\n".to_owned() };
-    let state = if planned.ready { "is there already" } else { "would be built" };
-    let mut text = format!(
-        "  {} {state} (key {})\n",
-        planned.link.display(),
-        key.as_str().get(..12).unwrap_or_default()
-    );
+/// None if none is needed.
+fn plan_lines(planned: &Planned) -> Option<Vec<String>> {
+    let key = planned.key.as_ref()?.as_str();
+    let key = key.get(..12).unwrap_or(key);
+    let link = planned.link.display();
+    if planned.ready {
+        return Some(vec![format!("{link} is there already (key {key})")]);
+    }
+    let mut lines = vec![format!("{link} would be built (key {key})")];
     for (number, step) in (1..).zip(&planned.plan.steps) {
         let what = match &step.action {
             StepAction::MakeDir { path } => format!("make the folder {path}"),
@@ -102,24 +148,34 @@ fn plan_text(planned: &Planned) -> String {
                 format!("write {path} ({} bytes)", contents.len())
             }
             StepAction::Link { path, target } => format!("link {path} to {target}"),
-            StepAction::Run(run) => format!("run {} {}", program_text(&run.program), run.arguments.join(" ")),
+            StepAction::Run(run) => {
+                format!("run {}", written(&program_text(&run.program), &run.arguments))
+            }
             StepAction::Verify { path } => format!("make sure that {path} is there"),
         };
         // Most titles say what is done themselves.
         let title = if what.starts_with(&step.title) { String::new() } else { format!("{}: ", step.title) };
-        let _ = writeln!(text, "  {number:>3}. {title}{what}");
+        lines.push(format!("{number:>3}. {title}{what}"));
     }
-    text
+    Some(lines)
 }
 
-fn program_text(program: &crate::environment::PlannedProgram) -> String {
+fn program_text(program: &PlannedProgram) -> String {
     match program {
-        crate::environment::PlannedProgram::Installation => "the interpreter".to_owned(),
-        crate::environment::PlannedProgram::Environment(path) => format!("${{environment}}/{path}"),
-        crate::environment::PlannedProgram::Tool(path) => path.display().to_string(),
+        PlannedProgram::Installation => "the interpreter".to_owned(),
+        PlannedProgram::Environment(path) => format!("${{environment}}/{path}"),
+        PlannedProgram::Tool(path) => path.display().to_string(),
     }
 }
 
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect::<Vec<_>>().concat()
+/// A command in a line. Of a script that is handed over as an argument there is no more than its length: `--json`
+/// has its text.
+fn written(program: &str, arguments: &[String]) -> String {
+    let arguments = arguments.iter().map(|argument| match argument.trim_end().lines().count() {
+        0 => "''".to_owned(),
+        1 if argument.contains(char::is_whitespace) => format!("'{}'", argument.trim_end()),
+        1 => argument.clone(),
+        lines => format!("(a script of {lines} lines)"),
+    });
+    [program.to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
+use crate::printable::one_line;
 
 /// What is done faster than this is not worth a word.
 const DELAY: Duration = Duration::from_millis(500);
@@ -30,7 +31,9 @@ impl Progress {
             return Self { bar: None };
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        // The message comes last and takes what is left of the line: one that is longer is cut, since a line that
+        // wraps can't be taken back.
+        if let Ok(style) = ProgressStyle::with_template("{spinner} ({elapsed}) {wide_msg}") {
             bar.set_style(style);
         }
         let shown = Arc::new(Mutex::new(Shown { bar, began: Instant::now(), message: String::new() }));
@@ -44,11 +47,11 @@ impl Progress {
         Self { bar: Some(shown) }
     }
 
-    /// Says what is being done now.
-    pub(super) fn say(&self, message: impl Into<String>) {
+    /// Says what is being done now, in as much of a line as the terminal has.
+    pub(super) fn say(&self, message: impl AsRef<str>) {
         let Some(shown) = &self.bar else { return };
         let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.message = message.into();
+        shown.message = one_line(message.as_ref()).into_owned();
         shown.bar.set_message(shown.message.clone());
     }
 

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use clap::Args;
 use serde::Serialize;
 
+use super::amount::time;
 use super::ending::{self, headline};
 use super::failure::{Exit, Failed};
 use super::interruption;
@@ -16,15 +18,15 @@ use super::watch::watch;
 use crate::execution::{Request, Status};
 use crate::printable::printable;
 use crate::queue::{QueueError, Queued, Terms, enqueue};
-use crate::settings::duration;
 use crate::store::Store;
 use crate::store::bell::Bell;
 use crate::store::execution::ExecutionRow;
+use crate::store::fleet::silence_max;
 use crate::store::requirement::{JudgedRequirement, Limit, Limited};
 use crate::worker::Worker;
 
-/// A worker that gave no sign of life for longer than this is not counted on.
-const LIVE: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
+/// Time between two tries to ask for the end of something.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Where an execution comes in the queue.
 #[derive(Debug, Args)]
@@ -34,10 +36,10 @@ pub(super) struct Place {
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     priority: Option<i64>,
     /// Start it this long from now, not before
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
     delay: Option<Duration>,
     /// Don't start it any more after this long from now
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
     deadline: Option<Duration>,
     /// Ask only once under this key: asking again shows the execution that there is
     #[arg(long, value_name = "KEY")]
@@ -109,11 +111,21 @@ pub(super) async fn run(
     };
     headline(output, &request.action, Status::Queued, queued.id);
     let (interruptions, mut cancel) = interruption::listen(output);
-    let watching = watch(&worker.store, queued.id, output);
+    let watching = watch(&worker.store, queued.id, silence_max(worker.settings.lease), output);
     let asked = async {
         cancel.asked().await;
-        if let Err(error) = worker.store.cancel_execution(queued.id).await {
-            output.warn(&format!("can't ask for its end: {error}"));
+        let mut is_said = false;
+        while let Err(error) = worker.store.cancel_execution(queued.id).await {
+            if !std::mem::replace(&mut is_said, true) {
+                output.warn(&format!("can't ask for its end: {error}"));
+            }
+            if !error.is_outage() {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = cancel.forced() => return,
+            }
         }
         worker.store.ring(Bell::Queue).await;
         cancel.forced().await;
@@ -156,15 +168,30 @@ impl From<JudgedRequirement> for WaitingWorker {
 }
 
 /// Why an execution that is queued has not been started.
-pub(super) async fn waiting(store: &Store, row: &ExecutionRow) -> Result<Waiting, Failed> {
+pub(super) async fn waiting(
+    store: &Store,
+    row: &ExecutionRow,
+    silence_max: TimeDelta,
+) -> Result<Waiting, Failed> {
     let time = store.time().await?;
-    let judged = store.judgements(row.id, time - LIVE).await?;
+    let judged = store.judgements(row.id, time - silence_max).await?;
     let limits = store.limits(row.id).await?;
+    let judging = store.workers(silence_max).await?.into_iter().filter(|worker| {
+        worker.takes_executions() && judged.iter().all(|judged| judged.worker != worker.name)
+    });
+    let judging = judging.map(|worker| worker.name).collect::<Vec<_>>();
+    let is_satisfied = judged.iter().any(|judged| judged.satisfied);
     let reason = if row.run_at > time.max(row.created_at) {
         format!("it is not to be started before {}", row.run_at.to_rfc3339())
+    } else if let [one] = &judging[..]
+        && !is_satisfied
+    {
+        format!("it is being judged: the worker `{one}` finds out whether it can run it")
+    } else if !judging.is_empty() && !is_satisfied {
+        format!("it is being judged: {} workers find out whether they can run it", judging.len())
     } else if judged.is_empty() {
         "no worker is there that could run it: `attune worker` starts one".to_owned()
-    } else if judged.iter().any(|judged| judged.satisfied) {
+    } else if is_satisfied {
         let reached = limits.iter().filter(|limit| limit.is_reached()).map(reached).collect::<Vec<_>>();
         if reached.is_empty() { "others come first".to_owned() } else { reached.join("; ") }
     } else {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::ending::{Ending, RanBy, because};
+use super::amount::limit;
+use super::ending::{Ending, RanBy, because_chosen};
 use super::failure::{Exit, Failed};
 use super::interruption;
 use super::options::Options;
@@ -18,7 +19,7 @@ use super::printer::Printer;
 use super::progress::Progress;
 use super::queued::{self, Place};
 use super::resolve::{alias_failed, choice_failed, parse, unknown_runtime};
-use super::runtime::{detection_failed, open_worker};
+use super::runtime::{INSTALL_AGAIN, detection_failed, open_worker};
 use super::shape::{Problem, object};
 use crate::environment::build::BuildError;
 use crate::environment::prepare::PrepareError;
@@ -30,7 +31,6 @@ use crate::printable::printable;
 use crate::reference::ActionRef;
 use crate::secret::SecretsFileError;
 use crate::selection::SelectionView;
-use crate::settings::duration;
 use crate::worker::Worker;
 
 #[derive(Debug, Args)]
@@ -71,7 +71,7 @@ pub(super) struct Ask {
     #[arg(long, short, value_name = "CONSTRAINT")]
     constraint: Option<String>,
     /// End it after this long: seconds, or a number with a unit
-    #[arg(long, value_name = "TIME", value_parser = limit)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = limit)]
     timeout: Option<Duration>,
 }
 
@@ -104,17 +104,6 @@ impl Ask {
             secrets_file: None,
             since: Instant::now(),
         })
-    }
-}
-
-/// A time that something may take.
-fn limit(text: &str) -> Result<Duration, String> {
-    match duration(text) {
-        Ok(limit) if limit.is_zero() => {
-            Err("nothing can be done in no time; leave it out for the action's own".to_owned())
-        }
-        Ok(limit) => Ok(limit),
-        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -156,7 +145,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
     let observe = |event: Event<'_>| match event {
         Event::Accepted(_) => {}
         Event::Doing(what) => say(what.to_owned()),
-        Event::Building(progress) => say(printable(&progress.to_string()).into_owned()),
+        Event::Building(progress) => say(progress.to_string()),
         Event::Output(stream, bytes) => {
             end_progress();
             printer.push(stream, bytes);
@@ -202,6 +191,8 @@ struct Shown<'a> {
     /// Label of the version of the runtime that covers it.
     runtime_version: Option<&'a str>,
     installation: Option<&'a crate::store::installation::FoundInstallation>,
+    /// The entry point, if it is itself the program.
+    program: Option<&'a Path>,
     selection: Option<SelectionView<'a>>,
     environment_built: bool,
     output_incomplete: bool,
@@ -224,6 +215,7 @@ impl<'a> Shown<'a> {
             selected_version: choice.map(|choice| choice.version.to_string()),
             runtime_version: choice.and_then(|choice| choice.label.as_deref()),
             installation: choice.map(|choice| &choice.installation),
+            program: outcome.program.as_deref(),
             selection: choice.map(Choice::view).or(match &outcome.cause {
                 Some(ExecutionError::Choice(ChoiceError::NoMatch { selection, .. })) => {
                     Some(SelectionView::from(&**selection))
@@ -241,22 +233,15 @@ impl<'a> Shown<'a> {
 /// How it ended; what kept it from being started is said as an error of the command.
 fn ending<'a>(request: &'a Request, outcome: &'a Outcome) -> Ending<'a> {
     let choice = outcome.choice.as_ref();
-    let because = choice.and_then(|choice| {
-        let constraint = request.constraint.as_ref().or(choice.asked.as_ref()).map(ToString::to_string);
-        because(constraint.as_deref(), &serde_json::to_value(choice.view()).ok()?)
-    });
+    let because = choice.and_then(|choice| because_chosen(request.constraint.as_ref(), choice));
+    let itself = outcome.program.as_ref().map(|program| RanBy::itself(&outcome.runtime, program));
     let error = outcome.error.as_ref().filter(|_| outcome.cause.is_none());
     Ending {
         id: outcome.id,
         action: &request.action,
         status: outcome.status,
         error: error.map(|(class, message)| (class.as_str(), message.as_str())),
-        ran_by: choice.map(|choice| RanBy {
-            runtime: &outcome.runtime,
-            version: choice.version.to_string(),
-            path: choice.installation.path.display().to_string(),
-            source: Some(choice.installation.source.as_str()).filter(|source| !source.is_empty()),
-        }),
+        ran_by: choice.map(|choice| RanBy::chosen(&outcome.runtime, choice)).or(itself),
         because,
         worker: None,
         timings: &outcome.timings,
@@ -286,7 +271,8 @@ pub(super) async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
             }
         }
         AskError::Runtime(error) => unknown_runtime(error),
-        AskError::Files(_) | AskError::Store(_) => Failed::new(Exit::Failure, error),
+        AskError::Files(_) => Failed::new(Exit::Failure, error).hint(INSTALL_AGAIN),
+        AskError::Store(_) => Failed::new(Exit::Failure, error),
         AskError::MissingSecrets(_) => Failed::new(Exit::Input, error)
             .hint("give them in a file: --secrets FILE, or the setting `secrets_file`"),
         AskError::SecretsFile(SecretsFileError::Io { .. }) => Failed::new(Exit::Input, error)

@@ -8,14 +8,17 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::failure::{Exit, Failed};
+use super::looking::{detect_all, left_out, unproved};
 use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::progress::Progress;
 use super::resolve::unknown_runtime;
 use super::shape::object;
-use crate::detection::{self, DetectionError, Freshness};
+use crate::detection::{self, Detected, DetectionError, Freshness};
 use crate::installation::{Check, CheckOutcome, FailureClass};
 use crate::nearest::did_you_mean;
+use crate::pack::problem::counted;
+use crate::reference::RuntimeRef;
 use crate::store::bell::Bell;
 use crate::store::installation::{FoundInstallation, InstallationStatus};
 use crate::store::runtime::RuntimeRow;
@@ -70,7 +73,7 @@ pub(super) async fn open_worker(options: &Options, output: &Output) -> Result<Wo
 /// Why a worker can't start, as a failed command.
 pub(super) fn worker_failed(error: WorkerError) -> Failed {
     match error {
-        WorkerError::Folder { .. } => {
+        WorkerError::Folder { .. } | WorkerError::Home { .. } => {
             Failed::new(Exit::Failure, error).hint("use another folder: --data-dir DIR")
         }
         WorkerError::Embedded { source, .. } => super::pack::install_failed(*source),
@@ -107,6 +110,11 @@ struct Listed {
     versions: Vec<ListedVersion>,
     /// How many installations on this machine work.
     verified: usize,
+    /// Whether there is anything to be installed; otherwise entry points are themselves the programs.
+    is_detected: bool,
+    /// Whether the setting `worker_runtimes` has this worker use it.
+    #[serde(rename = "used")]
+    is_used: bool,
 }
 
 #[derive(Serialize)]
@@ -120,7 +128,7 @@ struct ListedVersion {
 }
 
 impl Listed {
-    fn new(runtime: &RuntimeRow, installations: &[FoundInstallation]) -> Self {
+    fn new(worker: &Worker, runtime: &RuntimeRow, installations: &[FoundInstallation]) -> Self {
         Self {
             reference: runtime.runtime.reference.to_string(),
             label: runtime.runtime.label.clone(),
@@ -141,18 +149,20 @@ impl Listed {
                 .iter()
                 .filter(|found| found.status == InstallationStatus::Verified)
                 .count(),
+            is_detected: runtime.plugin.is_some(),
+            is_used: worker.serves(runtime),
         }
     }
 }
 
-/// A runtime and what is installed of it, looked for again if anything changed. If that fails, what is
-/// known from before.
+/// A runtime and what was found of it when it was looked for. If that failed, what is known from before.
 async fn current(
     worker: &Worker,
     runtime: RuntimeRow,
+    detected: Result<Detected, DetectionError>,
     output: &Output,
 ) -> Result<(RuntimeRow, Vec<FoundInstallation>), Failed> {
-    let found = match detection::detect(worker, &runtime, Freshness::IfChanged).await {
+    let found = match detected {
         Ok(detected) => {
             if detected.looked {
                 worker.store.ring(Bell::Runnable).await;
@@ -172,12 +182,14 @@ async fn current(
 async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
     let mut listed = Vec::new();
     let progress = Progress::begin(output);
-    for runtime in worker.store.runtimes().await? {
-        progress.say(format!("looking for {}", runtime.runtime.label));
-        let (runtime, installations) = current(worker, runtime, output).await?;
-        listed.push(Listed::new(&runtime, &installations));
-    }
+    let runtimes = worker.store.runtimes().await?;
+    let wanted = runtimes.iter().map(|runtime| (runtime, Freshness::IfChanged)).collect::<Vec<_>>();
+    let detected = detect_all(worker, &wanted, &progress).await;
     progress.end();
+    for (runtime, detected) in runtimes.into_iter().zip(detected) {
+        let (runtime, installations) = current(worker, runtime, detected, output).await?;
+        listed.push(Listed::new(worker, &runtime, &installations));
+    }
     output.data(&listed, || {
         table(
             ["RUNTIME", "LABEL", "ALIASES", "VERSIONS", "INSTALLED"],
@@ -192,11 +204,18 @@ async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
                     runtime.label.clone(),
                     runtime.aliases.join(", "),
                     versions.collect::<Vec<_>>().join(" "),
-                    runtime.verified.to_string(),
+                    match (runtime.is_used, runtime.is_detected) {
+                        (false, _) => "left out".to_owned(),
+                        (true, true) => runtime.verified.to_string(),
+                        (true, false) => "not needed".to_owned(),
+                    },
                 ]
             }),
         )
     })?;
+    if listed.iter().any(|runtime| !runtime.is_used) {
+        output.say(&left_out(worker));
+    }
     Ok(())
 }
 
@@ -214,9 +233,10 @@ struct Shown<'a> {
 }
 
 async fn show(worker: &Worker, runtime: RuntimeRow, output: &Output) -> Result<(), Failed> {
-    let (runtime, found) = current(worker, runtime, output).await?;
+    let detected = detection::detect(worker, &runtime, Freshness::IfChanged).await;
+    let (runtime, found) = current(worker, runtime, detected, output).await?;
     let shown = Shown {
-        listed: Listed::new(&runtime, &found),
+        listed: Listed::new(worker, &runtime, &found),
         description: runtime.runtime.description.as_deref(),
         constraint_aliases: &runtime.constraint_aliases,
         grants: runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref()),
@@ -224,6 +244,9 @@ async fn show(worker: &Worker, runtime: RuntimeRow, output: &Output) -> Result<(
         found: &found,
     };
     output.data(&shown, || describe(output, &shown))?;
+    if !shown.listed.is_used {
+        output.say(&left_out(worker));
+    }
     Ok(())
 }
 
@@ -274,6 +297,9 @@ struct Looked<'a> {
     installations: &'a [FoundInstallation],
     /// What worked the last time and is not there any more.
     gone: &'a [Gone],
+    /// Whether the setting `worker_runtimes` has this worker use it.
+    #[serde(rename = "used")]
+    is_used: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -322,21 +348,32 @@ async fn look(
         None => worker.store.runtimes().await?,
     };
     let progress = Progress::begin(output);
-    let mut found = Vec::new();
+    let mut wanted = Vec::new();
+    let mut known = Vec::new();
     for runtime in runtimes.iter().filter(|runtime| runtime.plugin.is_some()) {
-        progress.say(format!("looking for {}", runtime.runtime.label));
         let before = worker.store.installations(worker.id, runtime.id).await?;
         // Whoever asks wants to know whether they still hang.
         let freshness = match freshness {
             Freshness::IfChanged if before.iter().any(FoundInstallation::has_hung) => Freshness::Again,
             freshness => freshness,
         };
-        let detected = detection::detect(worker, runtime, freshness).await;
+        wanted.push((runtime, freshness));
+        known.push(before);
+    }
+    let detected = detect_all(worker, &wanted, &progress).await;
+    progress.end();
+    if let (Some(_), [runtime]) = (only, runtimes.as_slice())
+        && runtime.plugin.is_none()
+    {
+        let name = &runtime.runtime.reference;
+        output.say(&format!("nothing is looked for: of `{name}`, the entry point is itself the program"));
+    }
+    let found = wanted.into_iter().zip(known).zip(detected).map(|(((runtime, _), before), detected)| {
         let detected = detected.map(|detected| detected.installations);
         let gone = detected.as_ref().map_or_else(|_| Vec::new(), |detected| gone(&before, detected));
-        found.push((runtime, gone, detected));
-    }
-    progress.end();
+        (runtime, gone, detected)
+    });
+    let found = found.collect::<Vec<_>>();
     // Also if nothing was new here: it may be to a worker that has looked before.
     worker.store.ring(Bell::Runnable).await;
     let looked = found
@@ -345,6 +382,7 @@ async fn look(
             runtime: runtime.runtime.reference.to_string(),
             gone,
             installations: found.as_deref().unwrap_or_default(),
+            is_used: worker.serves(runtime),
             error: found.as_ref().err().map(ToString::to_string),
         })
         .collect::<Vec<_>>();
@@ -353,27 +391,48 @@ async fn look(
             .iter()
             .map(|looked| {
                 let heading = output.data_tone(Tone::Strong, &looked.runtime);
-                let body = looked.error.as_ref().map_or_else(
-                    || installations(output, looked.installations) + &gone_text(output, looked.gone),
-                    |error| format!("  {} {error}\n", output.data_tone(Tone::Bad, "failed:")),
-                );
+                let body = match &looked.error {
+                    Some(error) => format!("  {} {error}\n", output.data_tone(Tone::Bad, "failed:")),
+                    None if !looked.is_used => format!("  {}\n", left_out(worker)),
+                    None => installations(output, looked.installations) + &gone_text(output, looked.gone),
+                };
                 format!("{heading}\n{body}")
             })
             .collect::<Vec<_>>()
             .join("\n")
     })?;
-    let failed = found.into_iter().find_map(|(_, _, found)| found.err());
-    failed.map_or(Ok(()), |error| Err(detection_failed(error)))
+    let found = found.into_iter().map(|(runtime, _, found)| (runtime.runtime.reference.clone(), found));
+    no_component_failed(found)
 }
+
+/// An error if a component failed: that nothing is found, or does not work, is none.
+pub(super) fn no_component_failed(
+    found: impl IntoIterator<Item = (RuntimeRef, Result<Vec<FoundInstallation>, DetectionError>)>,
+) -> Result<(), Failed> {
+    for (runtime, found) in found {
+        let unproved = unproved(&found.map_err(detection_failed)?);
+        if unproved > 0 {
+            let message = format!(
+                "the component of `{runtime}` failed to verify {}",
+                counted(unproved, "installation")
+            );
+            return Err(Failed::message(Exit::Failure, message));
+        }
+    }
+    Ok(())
+}
+
+/// What to do if files of a pack are damaged or gone and can't be had again.
+pub(super) const INSTALL_AGAIN: &str =
+    "install the pack again: `attune pack install PATH`; `attune pack list` says where it came from";
 
 /// Why installations can't be looked for, as a failed command.
 pub(super) fn detection_failed(error: DetectionError) -> Failed {
     match error {
         DetectionError::NotApproved { .. } => Failed::new(Exit::NotApproved, error)
             .hint("install the pack again and approve: attune pack install PACK --approve"),
-        DetectionError::Plugin(_) | DetectionError::Files(_) | DetectionError::Store(_) => {
-            Failed::new(Exit::Failure, error)
-        }
+        DetectionError::Files(_) => Failed::new(Exit::Failure, error).hint(INSTALL_AGAIN),
+        DetectionError::Plugin(_) | DetectionError::Store(_) => Failed::new(Exit::Failure, error),
     }
 }
 

@@ -88,7 +88,8 @@ pub(super) fn show(output: &Output, execution: &ExecutionRow) -> String {
     line("asked for", Some(execution.constraint.clone().unwrap_or_else(|| "any version".to_owned())));
     line("runtime", execution.runtime.clone());
     line("version", execution.selected_version.clone());
-    line("interpreter", execution.installation_path.clone());
+    let by = if execution.selected_version.is_some() { "interpreter" } else { "program" };
+    line(by, execution.installation_path.clone());
     line(
         "because",
         execution.selection.as_ref().and_then(|view| because(execution.constraint.as_deref(), view)),

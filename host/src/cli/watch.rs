@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::time::{Instant, sleep};
 
-use super::ending::{Ending, named};
+use super::ending::{Ending, RanBy, named};
 use super::failure::{Exit, Failed};
 use super::output::Output;
 use super::printer::Printer;
@@ -26,25 +27,40 @@ const LOOK_LAST: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shows what becomes of an execution until it has ended, and how it ended.
-pub(super) async fn watch(store: &Store, id: ExecutionId, output: &Output) -> Result<Exit, Failed> {
+///
+/// Workers are not counted on that were silent for `silence_max`.
+pub(super) async fn watch(
+    store: &Store,
+    id: ExecutionId,
+    silence_max: TimeDelta,
+    output: &Output,
+) -> Result<Exit, Failed> {
     let printer = Printer::new(output);
-    let mut told = Told::begin(output);
+    let mut told = Told::begin(output, silence_max);
     let mut seen = Seen { attempt: 0, sequence: 0 };
     let mut look = LOOK_FIRST;
     let row = loop {
-        let Some(row) = store.execution(id).await? else {
-            told.end();
-            return Err(Failed::message(Exit::NotFound, "the execution is gone: it ended long ago"));
-        };
-        if !row.status.has_ended() && told.tell(store, &row).await? {
-            look = LOOK_FIRST;
-        }
-        if pass_on(store, &row, &mut seen, &printer).await? {
-            // It would be drawn between what the action prints.
-            told.end();
-        }
-        if row.status.has_ended() {
-            break row;
+        match look_at(store, id, &mut told, &mut seen, &printer).await {
+            Ok(Some(Looked { row, .. })) if row.status.has_ended() => break row,
+            Ok(Some(Looked { is_new, .. })) => {
+                told.is_waited_for = false;
+                if is_new {
+                    look = LOOK_FIRST;
+                }
+            }
+            Ok(None) => {
+                told.end();
+                return Err(Failed::message(Exit::NotFound, "the execution is gone: it ended long ago"));
+            }
+            // It goes on meanwhile, or is put back.
+            Err(failed) if failed.is_outage() => {
+                told.tell_outage(&failed);
+                look = LOOK_LAST;
+            }
+            Err(failed) => {
+                told.end();
+                return Err(failed);
+            }
         }
         sleep(look).await;
         look = (look * 2).min(LOOK_LAST);
@@ -62,28 +78,57 @@ pub(super) async fn watch(store: &Store, id: ExecutionId, output: &Output) -> Re
     passed_on.exit(exit_of(&row), row.id)
 }
 
+/// An execution as it was found.
+struct Looked {
+    row: ExecutionRow,
+    /// Whether it stands somewhere else than before.
+    is_new: bool,
+}
+
+/// Says and prints what has come since the last time; none if it is gone. When that fails, it can be tried again.
+async fn look_at(
+    store: &Store,
+    id: ExecutionId,
+    told: &mut Told<'_>,
+    seen: &mut Seen,
+    printer: &Printer,
+) -> Result<Option<Looked>, Failed> {
+    let Some(row) = store.execution(id).await? else { return Ok(None) };
+    let is_new = !row.status.has_ended() && told.tell(store, &row).await?;
+    if pass_on(store, &row, seen, printer).await? {
+        // It would be drawn between what the action prints.
+        told.end();
+    }
+    Ok(Some(Looked { row, is_new }))
+}
+
 /// What was said of an execution that has not ended.
 struct Told<'o> {
     output: &'o Output,
+    silence_max: TimeDelta,
     progress: Option<Progress>,
     /// When to say why it waits.
     patience: Instant,
     status: Option<Status>,
     attempt: i64,
     is_decided: bool,
+    /// Whether it was said that the database is out of reach.
+    is_waited_for: bool,
     /// The last line that explains a state.
     because: String,
 }
 
 impl<'o> Told<'o> {
-    fn begin(output: &'o Output) -> Self {
+    fn begin(output: &'o Output, silence_max: TimeDelta) -> Self {
         Self {
             output,
+            silence_max,
             progress: Some(Progress::begin(output)),
             patience: Instant::now() + PATIENCE,
             status: None,
             attempt: 0,
             is_decided: false,
+            is_waited_for: false,
             because: String::new(),
         }
     }
@@ -94,24 +139,43 @@ impl<'o> Told<'o> {
         if is_new {
             self.is_decided = false;
             self.patience = Instant::now() + PATIENCE;
-        }
-        if row.status == Status::Queued {
-            self.tell_waiting(store, row, is_new).await?;
-        } else {
-            self.tell_running(row, is_new);
+            self.tell_again(row);
         }
         self.status = Some(row.status);
         self.attempt = row.attempt;
+        if row.status == Status::Queued {
+            self.tell_waiting(store, row).await?;
+        } else {
+            self.tell_running(row, is_new);
+        }
         Ok(is_new)
     }
 
-    async fn tell_waiting(&mut self, store: &Store, row: &ExecutionRow, is_new: bool) -> Result<(), Failed> {
-        if is_new && row.attempt > 0 {
+    /// Says why an attempt has ended without being the last one, unless that was said. It may have been put back and claimed
+    /// again between two looks.
+    fn tell_again(&self, row: &ExecutionRow) {
+        let ended = match (row.status, self.status) {
+            (Status::Queued, _) => row.attempt,
+            (_, Some(Status::Running)) if row.attempt > self.attempt => row.attempt - 1,
+            (..) => 0,
+        };
+        if ended > 0 {
             let why = row.error().map(|(class, message)| format!(": {class}: {message}"));
-            self.say("again", &format!("after attempt {}{}", row.attempt, why.unwrap_or_default()));
+            self.say("again", &format!("after attempt {ended}{}", why.unwrap_or_default()));
         }
+    }
+
+    /// Says that the database is out of reach, once for each time that it is.
+    fn tell_outage(&mut self, failed: &Failed) {
+        if !self.is_waited_for {
+            self.is_waited_for = true;
+            self.say("waiting", &format!("for the database to be back: {}", failed.text()));
+        }
+    }
+
+    async fn tell_waiting(&mut self, store: &Store, row: &ExecutionRow) -> Result<(), Failed> {
         if Instant::now() >= self.patience {
-            self.explain("waiting", waiting_line(&waiting(store, row).await?));
+            self.explain("waiting", waiting_line(&waiting(store, row, self.silence_max).await?));
             self.patience = Instant::now() + PATIENCE;
         }
         Ok(())
@@ -129,10 +193,8 @@ impl<'o> Told<'o> {
             && !self.is_decided
         {
             self.is_decided = true;
-            let [version, path] = [&row.selected_version, &row.installation_path]
-                .map(|text| text.as_deref().unwrap_or_default());
-            let what = format!("{} {version} at {path}", row.runtime_label.as_ref().unwrap_or(runtime));
-            self.say("running", if version.is_empty() { runtime } else { &what });
+            let ran_by = RanBy::recorded(row).map(|ran_by| ran_by.to_string());
+            self.say("running", ran_by.as_ref().unwrap_or(runtime));
         }
     }
 
@@ -163,9 +225,9 @@ impl<'o> Told<'o> {
     }
 }
 
-/// Which attempt it is, and of how many.
+/// Which attempt it is, and of how many: of those that may fail, and those whose worker was lost.
 pub(super) fn attempt(row: &ExecutionRow) -> String {
-    let most = row.retries.saturating_add(1);
+    let most = row.retries.saturating_add(row.rescues).saturating_add(1);
     if row.queued && row.attempt <= most {
         format!("{} of {most}", row.attempt)
     } else {

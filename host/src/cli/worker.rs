@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use sd_notify::NotifyState;
 use serde::Serialize;
 
 use super::failure::{Exit, Failed};
+use super::fleet;
 use super::interruption;
 use super::options::Options;
 use super::output::Output;
@@ -15,13 +16,25 @@ use super::runtime::open_worker;
 use crate::service::{self, Event, ServiceError};
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 It runs until it is told to stop, by INT or TERM: it takes nothing more then, and waits for what it runs, at most
-for the setting `drain_timeout`; a second signal does not wait. With --json, it prints an event a line.")]
+for the setting `drain_timeout`; a second signal does not wait. With --json, it prints an event a line."
+)]
 pub(super) struct WorkerCommand {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Run so many executions at a time; the setting `worker_slots` unless given
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
     slots: Option<u16>,
+}
+
+/// What else there is to do.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the workers: where each is, what it has to do, what is installed there
+    List,
 }
 
 /// An event, as `--json` shows it.
@@ -82,12 +95,30 @@ impl Shown {
 }
 
 impl WorkerCommand {
+    /// Whether it runs until it is told to stop.
+    pub(super) fn is_service(&self) -> bool {
+        self.verb.is_none()
+    }
+
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        if let Some(Verb::List) = self.verb {
+            if self.slots.is_some() {
+                return Err(Failed::message(Exit::Input, "a list has no slots: leave `--slots` out"));
+            }
+            return fleet::list(options, output).await;
+        }
         let mut worker = open_worker(options, output).await?;
         if let Some(slots) = self.slots {
             worker.settings.worker_slots = slots.into();
         }
         let name = worker.settings.worker_name.clone();
+        let wanted = options.settings(output)?.worker_name;
+        if name != wanted {
+            output.warn(&format!(
+                "another worker is called `{wanted}`, so this one is called `{name}`: the setting `worker_name` gives it \
+                 a name"
+            ));
+        }
         let shown = output.clone();
         let observe = Rc::new(move |event: Event| {
             tell_supervisor(&event);

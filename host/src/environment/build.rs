@@ -145,6 +145,12 @@ pub enum BuildError {
     Io { path: PathBuf, source: std::io::Error },
 }
 
+/// Whether somebody on this machine is building the environment of `key`, a key as it is recorded.
+#[must_use]
+pub fn is_building(layout: &Layout, key: &str) -> bool {
+    key.parse::<Key>().is_ok_and(|key| Lock::is_held(&layout.lock(key.as_str())))
+}
+
 /// Builds the environment of `request.key` unless it is ready, or waits for whoever is building it.
 ///
 /// `check` asks the component whether the folder can be used, before anybody else sees it. Dropping the

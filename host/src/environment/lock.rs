@@ -43,6 +43,14 @@ impl Lock {
         })
     }
 
+    /// Whether somebody holds the lock at `path`. One that is not there is not made.
+    pub(super) fn is_held(path: &Path) -> bool {
+        OpenOptions::new()
+            .read(true)
+            .open(path)
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// The lock at `path`, as soon as it is free. Blocks.
     pub(super) fn acquire(path: &Path) -> io::Result<Self> {
         loop {

@@ -258,7 +258,8 @@ impl<'a> Question<'a> {
 
     /// What is on record of the environment.
     async fn row(&self) -> Result<Option<EnvironmentRow>, StoreError> {
-        self.worker.store.environment(self.worker.id, &self.link.to_string_lossy()).await
+        let installation = self.installation.path.to_string_lossy();
+        self.worker.store.environment(self.worker.id, &self.link.to_string_lossy(), &installation).await
     }
 
     /// The same, whoever has changed it since this execution was claimed.
@@ -415,6 +416,8 @@ impl<'a> Question<'a> {
             retry,
         };
         self.set_aside_broken(&key).await?;
+        let building = EnvironmentRow { status: "building".to_owned(), ..self.record_of(plan, &key)? };
+        self.worker.store.begin_environment(self.worker.id, &building).await?;
         loop {
             let began = Instant::now();
             let building = build(&request, |folder: PathBuf| self.check_built(folder), &progress);
@@ -515,24 +518,39 @@ impl<'a> Question<'a> {
             Err(_) => None,
         };
         let row = EnvironmentRow {
+            status: if outcome.is_ok() { "ready" } else { "failed" }.to_owned(),
+            prepared_for: if is_full { String::new() } else { self.asked.clone() },
+            log: log.filter(|log| !log.is_empty()),
+            error: outcome.err().map(ToString::to_string),
+            created_at: since,
+            last_used_at: now,
+            ..self.record_of(plan, key)?
+        };
+        self.worker.store.record_environment(self.worker.id, &row).await?;
+        Ok(if is_full { now } else { again_at(since, now) })
+    }
+
+    /// What is known of the environment before it is built.
+    fn record_of(&self, plan: &Plan, key: &Key) -> Result<EnvironmentRow, UnhashablePlan> {
+        let now = now();
+        Ok(EnvironmentRow {
             pack: self.need.pack.to_string(),
             runtime: self.need.runtime.runtime.reference.to_string(),
             runtime_version: self.need.choice.label.clone().unwrap_or_default(),
             scope: self.scope.as_str().to_owned(),
             key: key.as_str().to_owned(),
             path: self.link.to_string_lossy().into_owned(),
-            status: if outcome.is_ok() { "ready" } else { "failed" }.to_owned(),
+            installation: self.installation.path.to_string_lossy().into_owned(),
+            status: String::new(),
             plan_digest: plan_digest(plan)?,
-            prepared_for: if is_full { String::new() } else { self.asked.clone() },
+            prepared_for: self.asked.clone(),
             stage: plan.stage.clone(),
             size: None,
-            log: log.filter(|log| !log.is_empty()),
-            error: outcome.err().map(ToString::to_string),
-            created_at: since,
+            log: None,
+            error: None,
+            created_at: now,
             last_used_at: now,
-        };
-        self.worker.store.record_environment(self.worker.id, &row).await?;
-        Ok(if is_full { now } else { again_at(since, now) })
+        })
     }
 
     /// The folder that actions start from.

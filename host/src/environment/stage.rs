@@ -70,6 +70,17 @@ pub fn stage(request: &Request<'_>) -> Result<PathBuf, StageError> {
     Ok(staged)
 }
 
+/// What is staged of the pack with a digest, as far as it can be listed. Blocks.
+#[must_use]
+pub fn stages(layout: &Layout, pack_digest: &str) -> Vec<PathBuf> {
+    let is_of_pack = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.split('-').nth(1)) == Some(pack_digest)
+    };
+    let entries = std::fs::read_dir(layout.staged_folder()).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_of_pack).collect()
+}
+
 fn fill(request: &Request<'_>, aside: &Path) -> Result<(), StageError> {
     let Request { layout, key, pack, scope, stage, .. } = *request;
     let environment = layout.built(key);

@@ -79,7 +79,7 @@ impl Place<'_> {
                 }
             }
             StepAction::Run(step) => {
-                let running = process::start(self.command(step)?)?;
+                let running = process::start(self.command(step)?).await?;
                 started(running.record()).map_err(|source| StepError::Note { source })?;
                 let finished = running.wait(output, Cancel::never()).await?;
                 if finished.ending != Ending::Exited(0) {

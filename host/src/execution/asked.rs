@@ -188,17 +188,38 @@ pub(crate) async fn check(worker: &Worker, request: &Request) -> Result<Checked,
 
 /// Checks what is asked, and gets ready what it is run with.
 pub(super) async fn ask(worker: &Worker, request: &Request, attempt: Attempt) -> Result<Asked, AskError> {
-    let Checked { action, pack_digest, runtime, constraint, parameters } = check(worker, request).await?;
-    let secrets = secrets(worker, request, &action)?;
+    let checked = check(worker, request).await?;
+    let secrets = secrets(worker, request, &checked.action)?;
+    with_secrets(worker, request, attempt, (checked, secrets)).await
+}
+
+/// The same without its secrets, which are not so much as read: for whoever only wants to know what would be done.
+pub(super) async fn ask_without_secrets(
+    worker: &Worker,
+    request: &Request,
+    attempt: Attempt,
+) -> Result<Asked, AskError> {
+    let checked = check(worker, request).await?;
+    with_secrets(worker, request, attempt, (checked, Secrets::default())).await
+}
+
+async fn with_secrets(
+    worker: &Worker,
+    request: &Request,
+    attempt: Attempt,
+    (checked, secrets): (Checked, Secrets),
+) -> Result<Asked, AskError> {
+    let Checked { action, pack_digest, runtime, constraint, parameters } = checked;
     let masker =
         Masker::new(&secrets).map_err(|error| AskError::Unmaskable { message: error.to_string() })?;
     let unmasked =
         masker.unmasked().iter().map(|name| format!("the secret `{name}` is too short to be masked"));
     let warnings = unmasked.collect();
     let encoded = Encoded(parameters::encode(action.parameters.format, &parameters, &secrets)?);
+    let (pack, entry_point) = (action.reference.pack(), &action.program.entry_point);
     Ok(Asked {
         attempt,
-        pack_folder: worker.pack_files(action.reference.pack(), &pack_digest).await?,
+        pack_folder: worker.pack_files_with(pack, &pack_digest, entry_point).await?,
         pack_digest,
         constraint,
         timeout: request.timeout.or(action.timeout).or(worker.settings.action_timeout),
@@ -210,6 +231,11 @@ pub(super) async fn ask(worker: &Worker, request: &Request, attempt: Attempt) ->
         masker,
         warnings,
     })
+}
+
+/// Where secrets are read from.
+pub(super) fn secrets_file<'a>(worker: &'a Worker, request: &'a Request) -> Option<&'a Path> {
+    request.secrets_file.as_deref().or(worker.settings.secrets_file.as_deref())
 }
 
 /// The document with the assignments on top.
@@ -236,7 +262,6 @@ fn secrets(worker: &Worker, request: &Request, action: &Action) -> Result<Secret
     if declared.is_empty() {
         return Ok(Secrets::default());
     }
-    let file: Option<&Path> = request.secrets_file.as_deref().or(worker.settings.secrets_file.as_deref());
-    let all = file.map(Secrets::from_file).transpose()?.unwrap_or_default();
+    let all = secrets_file(worker, request).map(Secrets::from_file).transpose()?.unwrap_or_default();
     Ok(all.declared(declared)?)
 }

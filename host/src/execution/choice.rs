@@ -101,15 +101,21 @@ pub enum ChoiceError {
     },
 }
 
+/// An error if the worker is told to leave the runtime alone.
+pub(crate) fn served(worker: &Worker, runtime: &RuntimeRow) -> Result<(), ChoiceError> {
+    if worker.serves(runtime) {
+        return Ok(());
+    }
+    Err(ChoiceError::NotServed { runtime: runtime.runtime.reference.to_string() })
+}
+
 /// Chooses an installation of `runtime`.
 pub async fn choose(worker: &Worker, runtime: &RuntimeRow, asked: Asked<'_>) -> Result<Choice, ChoiceError> {
     let name = runtime.runtime.reference.to_string();
     if runtime.plugin.is_none() {
         return Err(ChoiceError::Direct { runtime: name });
     }
-    if !worker.serves(runtime) {
-        return Err(ChoiceError::NotServed { runtime: name });
-    }
+    served(worker, runtime)?;
     let range =
         asked.constraint.map(|constraint| constraint.resolve(&runtime.constraint_aliases)).transpose()?;
     let mut freshness = Freshness::IfChanged;

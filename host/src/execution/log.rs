@@ -74,8 +74,8 @@ impl LogRecorder {
     }
 
     /// The rest, with a line in each gap that says how much is missing; and all that was kept of standard
-    /// output.
-    pub(crate) fn finish(self) -> (i64, Vec<LogChunk>, Captured) {
+    /// output and of standard error.
+    pub(crate) fn finish(self) -> (i64, Vec<LogChunk>, [Captured; 2]) {
         let Inner { stdout, stderr, mut pending, sequence } =
             self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut rest = |stream: LogStream, recorded: Recorded| {
@@ -84,8 +84,8 @@ impl LogRecorder {
             kept
         };
         let printed = rest(LogStream::Stdout, stdout);
-        rest(LogStream::Stderr, stderr);
-        (sequence, pending, printed)
+        let complained = rest(LogStream::Stderr, stderr);
+        (sequence, pending, [printed, complained])
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -134,8 +134,8 @@ mod tests {
         assert_eq!((first, chunks.len()), (0, 3));
         assert!(log.take().is_none());
         log.push(Stream::Stdout, b"three");
-        let (next, rest, printed) = log.finish();
-        assert_eq!(printed.text(), "one two three");
+        let (next, rest, [printed, complained]) = log.finish();
+        assert_eq!((&*printed.text(), &*complained.text()), ("one two three", "oops "));
         assert_eq!(next, 3);
         chunks.extend(rest);
         assert_eq!(text(&chunks, LogStream::Stdout), "one two three");

@@ -1,6 +1,7 @@
 //! How an execution ended, in the host's words: status, error class, result.
 
 use std::io;
+use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
@@ -158,6 +159,8 @@ pub struct Outcome {
     /// Label of the runtime.
     pub runtime: String,
     pub choice: Option<Choice>,
+    /// The entry point's absolute path, if it is itself the program and nothing was to be chosen.
+    pub program: Option<PathBuf>,
     /// Whether an environment was built for it.
     pub built: bool,
     pub warnings: Vec<String>,
@@ -166,7 +169,8 @@ pub struct Outcome {
 }
 
 /// What a finished process comes to.
-pub(super) fn conclude(asked: &Asked, Supervised { finished, printed, escaped }: &Supervised) -> Ending {
+pub(super) fn conclude(asked: &Asked, supervised: &Supervised) -> Ending {
+    let Supervised { finished, printed, unkept_errors, escaped } = supervised;
     let mut ending = Ending {
         status: Status::Failed,
         result: None,
@@ -211,7 +215,17 @@ pub(super) fn conclude(asked: &Asked, Supervised { finished, printed, escaped }:
             ending.error = Some(("cancelled".to_owned(), format!("the action was cancelled and {how}")));
         }
     }
+    // What is missing of a result is said with it.
+    let unkept_output = if ending.result.is_some() { 0 } else { printed.missing() };
+    ending.warnings.extend(unkept(unkept_output, "standard output"));
+    ending.warnings.extend(unkept(*unkept_errors, "standard error"));
     ending
+}
+
+/// What whoever reads the log has to know.
+fn unkept(bytes: u64, stream: &str) -> Option<String> {
+    (bytes > 0)
+        .then(|| format!("{bytes} bytes in the middle of {stream} were not kept (setting `output_limit`)"))
 }
 
 /// What whoever reads the result has to know: how much of the output was not kept, and how much is not in the result.

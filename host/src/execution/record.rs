@@ -1,5 +1,6 @@
 //! What is on record of an execution: at acceptance, before the process starts, and at the end.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,8 +10,8 @@ use crate::environment::prepare::Prepared;
 use crate::metrics;
 use crate::selection::SelectionView;
 use crate::store::StoreError;
+use crate::store::claim::Claimed;
 use crate::store::execution::{Attempt, Decided, End, Ended, LogChunk, NewExecution};
-use crate::store::queue::Claimed;
 use crate::trace;
 use crate::worker::Worker;
 
@@ -38,6 +39,8 @@ pub(super) struct Record {
     /// Whether `decided` is in the database.
     is_decided: bool,
     choice: Option<Choice>,
+    /// The entry point, if it is itself the program.
+    program: Option<PathBuf>,
     built: bool,
     /// The rest of the log, from this number on.
     rest: (i64, Vec<LogChunk>),
@@ -81,6 +84,7 @@ impl Record {
             },
             is_decided: false,
             choice: None,
+            program: None,
             built: false,
             rest: (0, Vec::new()),
         }
@@ -107,6 +111,12 @@ impl Record {
         tracing::Span::current().record("runtime.version", tracing::field::display(&choice.version));
         tracing::info!(installation.path = %found.path.display(), "selected an installation");
         self.choice = Some(choice.clone());
+    }
+
+    /// Nothing is to be chosen: the entry point is itself the program, at this absolute path.
+    pub(super) fn starts_by_itself(&mut self, program: &Path) {
+        self.decided.installation_path = Some(program.to_owned());
+        self.program = Some(program.to_owned());
     }
 
     /// What was judged is as telling when none of it was chosen.
@@ -151,7 +161,7 @@ impl Record {
     ) -> Result<Outcome, ExecutionError> {
         if ending.status == Status::Cancelled && self.was_forfeited(worker).await? {
             let reason = "the worker could not renew its lease, and ended it";
-            patiently(worker.settings.lease, || worker.give_up(self.attempt, reason)).await?;
+            self.patience(worker).wait_for(|| worker.give_up(self.attempt, reason)).await?;
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
         let retry_at = self.retry_at(worker, &ending).await?;
@@ -172,6 +182,7 @@ impl Record {
         };
         let (sequence, rest) = std::mem::take(&mut self.rest);
         let end = End { attempt: self.attempt, ended, sequence, rest };
+        let patience = self.patience(worker);
         let record = || async {
             if !self.is_decided {
                 // It ended before there was a process: what was decided so far is not on record yet.
@@ -179,7 +190,7 @@ impl Record {
             }
             worker.store.finish_execution(&end).await
         };
-        if !patiently(worker.settings.lease, record).await? {
+        if !patience.wait_for(record).await? {
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }
         let reason = end.ended.reason.as_deref();
@@ -200,10 +211,16 @@ impl Record {
             cause: ending.cause,
             runtime: asked.runtime.runtime.label.clone(),
             choice: self.choice,
+            program: self.program,
             built: self.built,
             warnings: self.decided.warnings,
             timings,
         })
+    }
+
+    fn patience(&self, worker: &Worker) -> Patience {
+        // Nobody takes over what is run at once, and whoever asked for it waits.
+        Patience { limit: worker.settings.lease, through_outages: self.is_from_queue() }
     }
 
     /// Whether this worker ended it though nobody has asked for that: it was not sure to have it any more.
@@ -211,7 +228,7 @@ impl Record {
         if self.retries.is_none() {
             return Ok(false);
         }
-        let row = patiently(worker.settings.lease, || worker.store.execution(self.attempt.id)).await?;
+        let row = self.patience(worker).wait_for(|| worker.store.execution(self.attempt.id)).await?;
         Ok(row.is_some_and(|row| !row.cancel_requested))
     }
 
@@ -232,7 +249,7 @@ impl Record {
         if !failed || self.retries.is_none_or(|retries| self.attempt.number > retries) {
             return Ok(None);
         }
-        let time = patiently(worker.settings.lease, || worker.store.time()).await?;
+        let time = self.patience(worker).wait_for(|| worker.store.time()).await?;
         // By this machine's clock, while the queue goes by the database's.
         let again_at = match &ending.cause {
             Some(ExecutionError::Environment(error)) => error.again_at(),
@@ -243,20 +260,36 @@ impl Record {
     }
 }
 
-/// Does what the database has to do, again and again for as long as it fails, until it takes too long: what has
-/// ended can't be done again, and a server that is started anew is back after some seconds.
-async fn patiently<T, F>(limit: Duration, attempt: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let until = Instant::now() + limit;
-    loop {
-        match attempt().await {
-            Err(error) if Instant::now() < until => {
-                tracing::warn!("can't record the end of an execution, trying again: {error}");
-                sleep(AGAIN).await;
+/// How long to try what the database has to do.
+#[derive(Clone, Copy)]
+struct Patience {
+    limit: Duration,
+    /// Whether to wait until a database that is out of reach is back, however long that takes. It does no harm where
+    /// somebody else may take the attempt meanwhile, and makes a late record do nothing.
+    through_outages: bool,
+}
+
+impl Patience {
+    /// Does what the database has to do, again and again: what has ended can't be done again, and a server that is started
+    /// anew is back after some seconds.
+    async fn wait_for<T, F>(self, attempt: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let began = Instant::now();
+        let goes_on =
+            |error: &StoreError| began.elapsed() < self.limit || (self.through_outages && error.is_outage());
+        let mut is_said = false;
+        loop {
+            match attempt().await {
+                Err(error) if goes_on(&error) => {
+                    if !std::mem::replace(&mut is_said, true) {
+                        tracing::warn!("can't record the end of an execution, trying again: {error}");
+                    }
+                    sleep(AGAIN).await;
+                }
+                outcome => return outcome,
             }
-            outcome => return outcome,
         }
     }
 }

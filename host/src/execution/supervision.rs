@@ -30,6 +30,8 @@ pub(super) struct Supervised {
     pub(super) finished: Finished,
     /// What was kept of its standard output, secrets masked.
     pub(super) printed: Captured,
+    /// How many bytes of its standard error were not kept.
+    pub(super) unkept_errors: u64,
     /// What it had started and left behind, out of its group, and was ended.
     pub(super) escaped: Vec<Escaped>,
 }
@@ -44,7 +46,7 @@ pub(super) async fn supervise(
     observe: Observer<'_>,
     cancel: Cancel,
 ) -> Result<Supervised, ExecutionError> {
-    let running = process::start(command)?;
+    let running = process::start(command).await?;
     if let Err(error) = folder.record(running.record()) {
         tracing::warn!("can't record the process, so a sweep could not end it: {error}");
     }
@@ -84,11 +86,11 @@ pub(super) async fn supervise(
     let [stdout, stderr] = maskers.into_inner().unwrap_or_else(PoisonError::into_inner);
     take_in(Stream::Stdout, &stdout.finish());
     take_in(Stream::Stderr, &stderr.finish());
-    let (sequence, rest, printed) = log.finish();
+    let (sequence, rest, [printed, complained]) = log.finish();
     record.log_rest((sequence, rest));
     let finished = finished?;
     let escaped = if finished.output_incomplete { end_escaped(asked).await } else { Vec::new() };
-    Ok(Supervised { finished, printed, escaped })
+    Ok(Supervised { finished, printed, unkept_errors: complained.missing(), escaped })
 }
 
 /// Ends what still holds the output though its group is gone. What has let go of it is not looked for: that would

@@ -226,7 +226,7 @@ pub async fn install(
     if !refused.is_empty() {
         return Err(InstallError::NotApproved { asked: refused });
     }
-    bundle.unpack(&worker.pack_folder(&pack.reference, &pack.digest))?;
+    bundle.restore(&worker.pack_folder(&pack.reference, &pack.digest))?;
     Bundles::open(&worker.settings.bundles)?.keep(&pack.digest, bundle).await?;
     let before = worker.store.pack(&pack.reference).await?.filter(|before| before.digest != pack.digest);
     let versions = versions(worker, &pack.reference).await?;

@@ -12,14 +12,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::installation::{Failure, FailureClass};
+use crate::process::spawn_when_written;
 
 /// How long a pipe may stay open after the program that it belonged to has ended.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// A program may be busy for the moment in which another thread, about to start a program of its own,
-/// still holds the descriptor through which it was written.
-const BUSY_ATTEMPTS: u32 = 5;
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
+/// Why a program was not started, when that is no fault of its own: the machine lacks memory or processes, or it is being
+/// written.
+pub(crate) const NOT_STARTED: &str = "not-started";
+
+/// A program that was started and could not be waited for.
+pub(crate) const LOST: &str = "lost";
 
 /// How to run a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,17 +99,7 @@ async fn spawn(
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    let mut attempt = 1;
-    loop {
-        match command.spawn() {
-            Ok(child) => return Ok(child),
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && attempt < BUSY_ATTEMPTS => {
-                attempt += 1;
-                tokio::time::sleep(BUSY_PAUSE).await;
-            }
-            Err(error) => return Err(not_started(program, &error)),
-        }
-    }
+    spawn_when_written(&mut command).await.map_err(|error| not_started(program, &error))
 }
 
 /// What every program gets: a locale that does not translate, the system's own tools for scripts that
@@ -139,7 +132,7 @@ fn not_started(program: &Path, error: &io::Error) -> Failure {
             format!("an argument or a variable for {place} contains a zero byte"),
         ),
         _ => Failure::new(
-            FailureClass::Other("not-started".to_owned()),
+            FailureClass::Other(NOT_STARTED.to_owned()),
             format!("{place} could not be started: {error}"),
         ),
     }
@@ -169,7 +162,7 @@ async fn complete(
     };
     let status = status.map_err(|error| {
         Failure::new(
-            FailureClass::Other("lost".to_owned()),
+            FailureClass::Other(LOST.to_owned()),
             format!("the program can't be waited for: {error}"),
         )
     })?;
@@ -324,6 +317,22 @@ mod tests {
             assert!(Instant::now() < deadline, "process {pid} is still running");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_being_written_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("new");
+        std::fs::write(&path, "#!/bin/sh\nexit 3\n").expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let writing = std::fs::File::options().append(true).open(&path).expect("it is there");
+        let written = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(writing);
+        };
+        let (none, program) = (invocation(&[]), path.to_string_lossy());
+        let (done, ()) = tokio::join!(run_with(&program, &none), written);
+        assert_eq!(done.expect("it ran").ending, Ending::Exited(3));
     }
 
     #[tokio::test]

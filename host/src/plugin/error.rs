@@ -259,6 +259,12 @@ impl Cause {
         }
     }
 
+    /// Whether its file is not what was installed.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Unreadable { .. } | Self::DigestMismatch { .. })
+    }
+
     /// Whether the component itself misbehaved, so that calling it again is likely to do the same.
     #[must_use]
     pub fn is_crash(&self) -> bool {

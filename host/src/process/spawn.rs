@@ -3,17 +3,19 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::Pid;
+use tokio::process::Child;
+use tokio::time::sleep;
 
 use super::{Command, ProcessRecord, Running, Stdin};
 use crate::installation::{Failure, FailureClass};
 
-/// How often, and how long apart, a program that is being written is tried again.
-const BUSY_TRIES: u32 = 20;
-const BUSY_PAUSE: Duration = Duration::from_millis(2);
+/// For how long, and how often, a program that is being written is tried again.
+const BUSY_MAX: Duration = Duration::from_secs(2);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why a child could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +59,10 @@ impl From<SpawnError> for Failure {
     }
 }
 
-/// Starts a child. Has to be called within a tokio runtime.
+/// Starts a child.
 ///
 /// Dropping what it returns kills the child's whole process group.
-pub fn start(command: Command) -> Result<Running, SpawnError> {
+pub async fn start(command: Command) -> Result<Running, SpawnError> {
     for path in [&command.program, &command.folder] {
         if !path.is_absolute() {
             return Err(SpawnError::Relative { path: path.clone() });
@@ -84,7 +86,7 @@ pub fn start(command: Command) -> Result<Running, SpawnError> {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
 
-    let child = spawn(&mut prepared).map_err(|error| explain(&command, &error))?;
+    let child = spawn_when_written(&mut prepared).await.map_err(|error| explain(&command, &error))?;
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let unwatched = |source| SpawnError::Unwatched { program: command.program.clone(), source };
     let pid = pid.ok_or_else(|| unwatched(ErrorKind::NotFound.into()))?;
@@ -93,16 +95,20 @@ pub fn start(command: Command) -> Result<Running, SpawnError> {
     Ok(Running::new(child, pid, record, command))
 }
 
-fn spawn(prepared: &mut tokio::process::Command) -> std::io::Result<tokio::process::Child> {
-    for _ in 1..BUSY_TRIES {
+/// Starts a program, as soon as nobody writes it any more.
+///
+/// While another thread starts a child, that child holds a copy of every open descriptor until it execs: on a busy machine, a
+/// program that was written a moment ago is open for writing for longer than it took to write it.
+pub(crate) async fn spawn_when_written(prepared: &mut tokio::process::Command) -> std::io::Result<Child> {
+    let began = Instant::now();
+    loop {
         match prepared.spawn() {
-            // While another thread starts a child, that child holds a copy of every open descriptor until
-            // it execs. A program written a moment ago is then still open for writing.
-            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::sleep(BUSY_PAUSE),
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && began.elapsed() < BUSY_MAX => {
+                sleep(BUSY_PAUSE).await;
+            }
             settled => return settled,
         }
     }
-    prepared.spawn()
 }
 
 /// The error of spawning alone does not tell a missing program from a missing folder or interpreter.

@@ -20,7 +20,7 @@ fn shell(script: &str) -> Command {
 }
 
 async fn run(command: Command) -> Finished {
-    start(command).expect("started").wait(|_, _| {}, Cancel::never()).await.expect("waited for")
+    start(command).await.expect("started").wait(|_, _| {}, Cancel::never()).await.expect("waited for")
 }
 
 /// Whether a process with this number runs; a zombie does not.
@@ -87,7 +87,7 @@ async fn nothing_is_inherited() {
 #[tokio::test]
 async fn bytes_stay_as_they_are() {
     let mut seen = Vec::new();
-    let running = start(shell(r"printf 'a\377\376\000z'; printf '\200' >&2")).expect("started");
+    let running = start(shell(r"printf 'a\377\376\000z'; printf '\200' >&2")).await.expect("started");
     let finished = running
         .wait(|stream, bytes| seen.push((stream, bytes.to_vec())), Cancel::never())
         .await
@@ -108,7 +108,8 @@ async fn a_hundred_megabytes_are_read_and_a_few_kept() {
     let count = |_, bytes: &[u8]| {
         seen.fetch_add(bytes.len(), Ordering::Relaxed);
     };
-    let finished = start(command).expect("started").wait(count, Cancel::never()).await.expect("waited for");
+    let finished =
+        start(command).await.expect("started").wait(count, Cancel::never()).await.expect("waited for");
     assert_eq!(finished.ending, Ending::Exited(4), "it was not killed for talking");
     assert_eq!(seen.into_inner(), TOTAL + 10);
     assert_eq!(finished.stdout.total(), TOTAL as u64 + 10);
@@ -173,7 +174,7 @@ async fn cancelling_ends_the_whole_group() {
     let appears = noted.clone();
     let cancel =
         after(async move { eventually("the grandchild runs", || number_in(&appears).is_some()).await });
-    let finished = start(command).expect("started").wait(|_, _| {}, cancel).await.expect("waited for");
+    let finished = start(command).await.expect("started").wait(|_, _| {}, cancel).await.expect("waited for");
     assert_eq!(finished.ending, Ending::Cancelled { forced: false });
     let grandchild = number_in(&noted).expect("noted");
     eventually("the grandchild is gone", || !is_alive(grandchild)).await;
@@ -184,7 +185,7 @@ async fn cancelling_kills_what_ignores_it() {
     let mut command = shell("trap '' TERM; while :; do sleep 0.01; done");
     command.grace = Duration::ZERO;
     let cancel = after(tokio::time::sleep(Duration::from_millis(100)));
-    let finished = start(command).expect("started").wait(|_, _| {}, cancel).await.expect("waited for");
+    let finished = start(command).await.expect("started").wait(|_, _| {}, cancel).await.expect("waited for");
     // TERM may arrive before the shell has set its trap, and then KILL is not needed.
     assert!(matches!(finished.ending, Ending::Cancelled { .. }), "{:?}", finished.ending);
 }
@@ -205,7 +206,7 @@ async fn asked_again_it_kills_at_once() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         canceller.urge();
     });
-    let finished = start(command).expect("started").wait(|_, _| {}, cancel).await.expect("waited for");
+    let finished = start(command).await.expect("started").wait(|_, _| {}, cancel).await.expect("waited for");
     assert_eq!(finished.ending, Ending::Cancelled { forced: true });
     assert!(finished.wall >= Duration::from_millis(300), "asking is not urging: {:?}", finished.wall);
     assert!(finished.wall < Duration::from_mins(1), "the grace period was cut short: {:?}", finished.wall);
@@ -214,6 +215,7 @@ async fn asked_again_it_kills_at_once() {
 #[tokio::test]
 async fn a_cancelled_child_does_not_run_on() {
     let finished = start(shell("sleep 1000"))
+        .await
         .expect("started")
         .wait(|_, _| {}, after(std::future::ready(())))
         .await
@@ -246,7 +248,7 @@ async fn dropping_kills_the_group() {
     let noted = folder.path().join("grandchild");
     let mut command = shell("sleep 1000 & echo $! > grandchild; wait");
     command.folder = folder.path().to_owned();
-    let running = start(command).expect("started");
+    let running = start(command).await.expect("started");
     let leader = running.record().pid;
     eventually("the grandchild runs", || number_in(&noted).is_some()).await;
     drop(running);
@@ -256,7 +258,7 @@ async fn dropping_kills_the_group() {
 
 #[tokio::test]
 async fn sweeping_kills_what_a_predecessor_left() {
-    let running = start(shell("sleep 1000 & wait")).expect("started");
+    let running = start(shell("sleep 1000 & wait")).await.expect("started");
     let record = running.record().clone();
     let known = serde_json::to_string(&record).expect("a record can be kept");
     let record: ProcessRecord = serde_json::from_str(&known).expect("and read again");
@@ -293,26 +295,26 @@ async fn says_why_a_program_cannot_start() {
         ("nonsense", FailureClass::ExecFormat),
         ("empty", FailureClass::ExecFormat),
     ] {
-        let error = start(Command::new(path(name))).expect_err(name);
+        let error = start(Command::new(path(name))).await.expect_err(name);
         assert!(matches!(error, SpawnError::Program { .. }), "{name}: {error}");
         assert_eq!(error.class(), class, "{name}: {error}");
     }
 
-    let error = start(Command::new("sh")).expect_err("a relative path");
+    let error = start(Command::new("sh")).await.expect_err("a relative path");
     assert!(matches!(error, SpawnError::Relative { .. }), "{error}");
     for folder in [path("absent"), path("plain")] {
         let mut command = shell("true");
         command.folder = folder;
-        let error = start(command).expect_err("no folder");
+        let error = start(command).await.expect_err("no folder");
         assert!(matches!(error, SpawnError::Folder { .. }), "{error}");
     }
-    let error = start(shell("a\0b")).expect_err("no argument has a NUL byte");
+    let error = start(shell("a\0b")).await.expect_err("no argument has a NUL byte");
     assert_eq!(error.class(), FailureClass::InvalidDeclaration);
 }
 
 #[tokio::test]
 async fn a_child_that_somebody_else_reaped_is_lost() {
-    let running = start(shell("exit 0")).expect("started");
+    let running = start(shell("exit 0")).await.expect("started");
     let pid = rustix::process::Pid::from_raw(running.record().pid).expect("a number");
     rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).expect("reaped");
     let error = running.wait(|_, _| {}, Cancel::never()).await.expect_err("nothing to wait for");

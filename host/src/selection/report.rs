@@ -3,18 +3,22 @@
 use super::{Candidate, Selection};
 use crate::printable::one_line;
 
+/// Columns of the table, of which each but these is always there.
+const SERIES: usize = 2;
+const PATH: usize = 3;
+
 /// Columns are two spaces apart, lines have no trailing spaces. Colours and warnings are the caller's.
 #[must_use]
 pub fn table(selection: &Selection) -> String {
     let with_paths = selection.judged.iter().any(|judged| !judged.candidate.path.as_os_str().is_empty());
-    let header = ["", "version", "declared", "path", "reason"].map(str::to_owned);
+    let header = ["", "version", "series", "path", "reason"].map(str::to_owned);
     let rows = selection.judged.iter().enumerate().map(|(position, judged)| {
         let candidate = &judged.candidate;
         let chosen = position == 0 && selection.chosen().is_some();
         [
             if chosen { "*" } else { "" }.to_owned(),
             candidate.version.to_string(),
-            declared(candidate),
+            series(candidate),
             candidate.path.display().to_string(),
             judged.reason.to_string(),
         ]
@@ -22,7 +26,13 @@ pub fn table(selection: &Selection) -> String {
         .map(|cell| one_line(&cell).into_owned())
     });
     let rows: Vec<[String; 5]> = std::iter::once(header).chain(rows).collect();
-    let shown: &[usize] = if with_paths { &[0, 1, 2, 3, 4] } else { &[0, 1, 2, 4] };
+    let shown: Vec<usize> = (0..rows[0].len())
+        .filter(|&column| match column {
+            SERIES => rows[1..].iter().any(|row| !row[SERIES].is_empty()),
+            PATH => with_paths,
+            _ => true,
+        })
+        .collect();
 
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default().max(1);
@@ -36,10 +46,14 @@ pub fn table(selection: &Selection) -> String {
     text
 }
 
-fn declared(candidate: &Candidate) -> String {
-    match &candidate.declared {
-        Some(declared) if declared.is_default => format!("{} (default)", declared.version),
-        Some(declared) => declared.version.clone(),
-        None => String::new(),
+/// The declared version of the runtime that covers it, unless that is no more than its own version.
+fn series(candidate: &Candidate) -> String {
+    let Some(declared) = &candidate.declared else { return String::new() };
+    let own = declared.version == candidate.version.to_string();
+    match (own, declared.is_default) {
+        (true, true) => "default".to_owned(),
+        (true, false) => String::new(),
+        (false, true) => format!("{} (default)", declared.version),
+        (false, false) => declared.version.clone(),
     }
 }

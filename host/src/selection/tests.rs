@@ -313,21 +313,27 @@ fn tables() {
     let all =
         candidates("3.9.2 3.12.1=default 3.14.0=unavailable 3.13.1+freethreaded 3.13.0 3.12.9 3.15.0-rc.1");
     insta::assert_snapshot!(table(&select(&all, Wanted { range: Some(&range), variant: None })), @r"
-       version              declared          reason
-    *  3.13.0                                 selected
-       3.12.9                                 3.13.0 is higher
-       3.12.1               3.12.1 (default)  3.13.0 is higher
-       3.15.0-rc.1                            above the range
-       3.14.0                                 unavailable: given as unavailable
-       3.13.1+freethreaded                    the variant freethreaded was not asked for
-       3.9.2                                  below the range
+       version              series   reason
+    *  3.13.0                        selected
+       3.12.9                        3.13.0 is higher
+       3.12.1               default  3.13.0 is higher
+       3.15.0-rc.1                   above the range
+       3.14.0                        unavailable: given as unavailable
+       3.13.1+freethreaded           the variant freethreaded was not asked for
+       3.9.2                         below the range
     ");
     let installed = Candidate { path: PathBuf::from("/opt/\u{1b}[2J/interpreter"), ..candidate("3.9.2") };
     insta::assert_snapshot!(table(&select(&[installed], Wanted::default())), @r"
-       version  declared  path                      reason
-    *  3.9.2              /opt/\x1b[2J/interpreter  selected
+       version  path                      reason
+    *  3.9.2    /opt/\x1b[2J/interpreter  selected
     ");
-    assert_eq!(table(&select(&[], Wanted::default())), "   version  declared  reason\n");
+    let declared = Declared { version: "3.9".to_owned(), is_default: true };
+    let covered = Candidate { declared: Some(declared), ..candidate("3.9.2") };
+    insta::assert_snapshot!(table(&select(&[covered], Wanted::default())), @r"
+       version  series         reason
+    *  3.9.2    3.9 (default)  selected
+    ");
+    assert_eq!(table(&select(&[], Wanted::default())), "   version  reason\n");
 }
 
 fn any_candidate() -> impl Strategy<Value = Candidate> {

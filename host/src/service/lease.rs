@@ -9,8 +9,8 @@ use super::Service;
 use crate::metrics;
 use crate::store::StoreError;
 use crate::store::bell::Bell;
-use crate::store::lease::Lessee;
-use crate::store::worker::WorkerStatus;
+use crate::store::execution::Attempt;
+use crate::store::worker::{Standing, WorkerStatus};
 
 /// Somebody who asks for the end of something waits no longer than this, however many do.
 const ASKED_TOGETHER: Duration = Duration::from_millis(50);
@@ -19,8 +19,8 @@ const ASKED_TOGETHER: Duration = Duration::from_millis(50);
 /// soon.
 const SURE: f64 = 2.0 / 3.0;
 
-/// How many ended executions are removed at once.
-const FORGOTTEN_AT_ONCE: u32 = 500;
+/// For how long what ended long ago is removed at once: the next leases are renewed after it.
+const FORGETTING_MAX: Duration = Duration::from_secs(1);
 
 /// For how long a lease that is not renewed can be relied on.
 pub(super) fn sure(lease: Duration) -> Duration {
@@ -33,6 +33,8 @@ pub(super) async fn keep(service: Rc<Service>) {
     let settings = &service.worker.settings;
     let mut beat = interval(settings.heartbeat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Since when the database could be reached whenever it was asked.
+    let mut reached_since = None;
     loop {
         let is_beat = tokio::select! {
             _ = beat.tick() => true,
@@ -48,9 +50,12 @@ pub(super) async fn keep(service: Rc<Service>) {
         metrics::renewal(renewed.is_ok());
         if let Err(error) = renewed {
             tracing::warn!("can't renew the leases: {error}");
+            reached_since = None;
             continue;
         }
-        if is_beat && let Err(error) = look_after_others(&service).await {
+        // Where the database was out of reach for everybody, it is the first one to be back that sees nobody else.
+        let can_judge = reached_since.get_or_insert_with(Instant::now).elapsed() >= settings.lease;
+        if is_beat && let Err(error) = look_after_others(&service, can_judge).await {
             tracing::warn!("can't look after the queue: {error}");
         }
     }
@@ -72,20 +77,27 @@ async fn renew(service: &Service) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn look_after_others(service: &Service) -> Result<(), StoreError> {
+/// With `can_judge`, also gives up those who gave no sign of life for too long.
+async fn look_after_others(service: &Service, can_judge: bool) -> Result<(), StoreError> {
     let (store, settings) = (&service.worker.store, &service.worker.settings);
-    let id = service.worker.id;
-    if store.is_lost(id).await? {
+    match store.heartbeat(service.worker.id, service.worker.home).await? {
+        Standing::There => {}
         // It was out of reach for a while, and is back.
-        store.worker_status(id, WorkerStatus::Active, settings.worker_slots).await?;
-    } else {
-        store.heartbeat(id).await?;
+        Standing::Lost => {
+            store
+                .worker_status(service.worker.identity(), WorkerStatus::Active, settings.worker_slots)
+                .await?;
+        }
+        Standing::Superseded => service.superseded.notify_one(),
     }
     let time = store.time().await?;
-    for name in store.lose_workers(time - settings.lease).await? {
-        tracing::warn!(worker.name = name, "lost a worker: it gave no sign of life");
+    if can_judge {
+        for name in store.lose_workers(time - settings.lease).await? {
+            tracing::warn!(worker.name = name, "lost a worker: it gave no sign of life");
+        }
+        let lost = store.leases_run_out().await?;
+        take_back(service, lost, "the worker that ran it was lost: its lease was not renewed").await?;
     }
-    take_back(service, None).await?;
     // A process that was about to be started when its worker was killed holds its folder until it is.
     if let Err(error) = service.worker.sweep().await {
         tracing::warn!("can't look for what a killed worker left: {error}");
@@ -95,7 +107,7 @@ async fn look_after_others(service: &Service) -> Result<(), StoreError> {
         tracing::info!(executions = expired, "ended what was not started before its deadline");
     }
     if let Ok(retention) = chrono::TimeDelta::from_std(settings.execution_retention) {
-        let forgotten = store.forget_executions(time - retention, FORGOTTEN_AT_ONCE).await?;
+        let forgotten = store.forget(time - retention, FORGETTING_MAX.min(settings.heartbeat / 2)).await?;
         if forgotten > 0 {
             tracing::debug!(executions = forgotten, "removed what ended long ago");
         }
@@ -103,19 +115,20 @@ async fn look_after_others(service: &Service) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes executions back whose lease has run out; with `successor`, also those of its predecessors.
-pub(super) async fn take_back(service: &Service, successor: Option<Lessee>) -> Result<(), StoreError> {
-    let store = &service.worker.store;
-    let lost = store.leaderless(successor).await?;
+/// Takes back what earlier services of this worker had.
+pub(super) async fn succeed(service: &Service) -> Result<(), StoreError> {
+    let left = service.worker.store.left_to(service.lessee).await?;
+    take_back(service, left, "the worker that ran it was started anew before it had ended").await
+}
+
+/// Takes executions back whose worker can't keep them.
+async fn take_back(service: &Service, lost: Vec<Attempt>, reason: &str) -> Result<(), StoreError> {
     for attempt in &lost {
-        service
-            .worker
-            .give_up(*attempt, "the worker that ran it was lost: its lease was not renewed")
-            .await?;
+        service.worker.give_up(*attempt, reason).await?;
     }
     if !lost.is_empty() {
         service.work.notify_one();
-        store.ring(Bell::Queue).await;
+        service.worker.store.ring(Bell::Queue).await;
     }
     Ok(())
 }

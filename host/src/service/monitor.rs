@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
 use crate::metrics;
 use crate::store::Store;
@@ -23,6 +23,10 @@ const STALLED: Duration = Duration::from_secs(90);
 
 /// Time between two times at which what was noted is summed up.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long the database may take for what it is asked for the figures: who collects them waits for 10 s at most, unless
+/// he is told otherwise.
+const ASKED_MAX: Duration = Duration::from_secs(1);
 
 /// How a service is.
 #[derive(Debug)]
@@ -137,8 +141,8 @@ fn says(trouble: Option<&'static str>) -> Response {
 }
 
 async fn figures_of(State(watched): State<Arc<Watched>>) -> Response {
-    match watched.store.queue_depths().await {
-        Ok(depths) => {
+    match timeout(ASKED_MAX, watched.store.queue_depths()).await {
+        Ok(Ok(depths)) => {
             let mut waited = watched.waited.lock().unwrap_or_else(PoisonError::into_inner);
             // What does not wait any more is nothing.
             for gone in waited.iter() {
@@ -150,7 +154,8 @@ async fn figures_of(State(watched): State<Arc<Watched>>) -> Response {
             *waited = depths;
         }
         // The other figures are as good as ever, and more wanted than before.
-        Err(error) => tracing::debug!("can't see what waits in the queue: {error}"),
+        Ok(Err(error)) => tracing::debug!("can't see what waits in the queue: {error}"),
+        Err(_) => tracing::debug!("can't see what waits in the queue: there was no answer in {ASKED_MAX:?}"),
     }
     let text = watched.figures.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()

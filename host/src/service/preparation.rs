@@ -282,6 +282,11 @@ async fn some_at_once(
 
 async fn build_for(worker: &Worker, ActionRow { action, pack_digest, .. }: &ActionRow) {
     let pack = action.reference.pack();
+    let folder = worker.pack_folder(pack, pack_digest);
+    if !folder.is_dir() {
+        // That they can't be had was said when they were to be fetched.
+        return;
+    }
     let Ok(runtime) = worker.runtime(&action.program.runtime, Some(pack)).await else { return };
     let asked = Asked {
         constraint: action.program.constraint.as_ref(),
@@ -289,7 +294,6 @@ async fn build_for(worker: &Worker, ActionRow { action, pack_digest, .. }: &Acti
         policy: action.program.version_policy,
     };
     let Ok(choice) = Box::pin(choose(worker, &runtime, asked)).await else { return };
-    let folder = worker.pack_folder(pack, pack_digest);
     let need = Need {
         pack,
         pack_digest,

@@ -12,7 +12,7 @@ pub struct Key {
 }
 
 /// Everything that can be set.
-pub const KEYS: [Key; 27] = [
+pub const KEYS: [Key; 28] = [
     Key {
         name: "data_dir",
         variable: "ATTUNE_DATA_DIR",
@@ -129,6 +129,11 @@ pub const KEYS: [Key; 27] = [
         name: "monitor_address",
         variable: "ATTUNE_MONITOR_ADDRESS",
         help: "address and port at which a worker answers `/health/live`, `/health/ready` and `/metrics`; none unless set",
+    },
+    Key {
+        name: "log_format",
+        variable: "ATTUNE_LOG_FORMAT",
+        help: "how the lines of the log are written: `text`, or `json` for an object each",
     },
     Key {
         name: "otlp_endpoint",

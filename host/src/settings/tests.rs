@@ -99,6 +99,18 @@ fn quantities() {
         assert_eq!(value::bytes(text), Ok(bytes), "{text}");
     }
     assert!(value::bytes("10MB").is_err());
+    let said = |problem: Option<InvalidValue>| problem.expect("invalid").to_string();
+    for text in ["36501d", "99999999999999999999", "18446744073709551s"] {
+        assert_eq!(said(value::duration(text).err()), format!("`{text}`: write a time of at most `36500d`"));
+    }
+    assert_eq!(said(value::positive("0").err()), "no time at all: write more");
+    for text in ["99999999999999999999", "1048577TiB"] {
+        assert_eq!(said(value::bytes(text).err()), format!("`{text}`: write at most `1048576TiB`"));
+    }
+    assert_eq!(said(value::memory("1000").err()), "`1000`: write at least `1MiB`");
+    for text in ["0", "-3", "NaN", "100001", "99999999999999999999"] {
+        assert_eq!(said(value::count(text).err()), format!("`{text}`: write a number from 1 to 100000"));
+    }
     assert_eq!(value::show_duration(Duration::from_mins(10)), "10m");
     assert_eq!(value::show_bytes(10 << 30), "10GiB");
     assert_eq!(value::show_bytes(1500), "1500B");

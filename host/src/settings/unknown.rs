@@ -9,7 +9,7 @@ use crate::nearest::{did_you_mean, nearest};
 const PREFIX: &str = "ATTUNE_";
 
 /// Variables that the program reads beside the settings.
-const READ: [&str; 3] = ["ATTUNE_CONFIG", "ATTUNE_LOG", "ATTUNE_LOG_FORMAT"];
+const READ: [&str; 2] = ["ATTUNE_CONFIG", "ATTUNE_LOG"];
 
 /// Variables that an action is given, and hands on if it starts the program itself.
 const GIVEN: [&str; 8] = [

@@ -15,10 +15,16 @@ pub enum InvalidValue {
     Duration { text: String },
     #[error("`{text}`: write a number and a unit, such as `4096`, `64KiB`, `10MiB` or `2GiB`")]
     Bytes { text: String },
-    #[error("`{text}`: write a number of at least 1")]
+    #[error("`{text}`: write a number from 1 to {COUNT_MAX}")]
     Count { text: String },
+    #[error("`{text}`: write a time of at most `36500d`")]
+    Endless { text: String },
     #[error("no time at all: write more")]
     NoTime,
+    #[error("`{text}`: write at most `1048576TiB`")]
+    Much { text: String },
+    #[error("`{text}`: write at least `1MiB`")]
+    Little { text: String },
     #[error("`{text}`: write an absolute path")]
     Path { text: String },
     #[error("that: write `sqlite://` and the absolute path of a file, or `postgres://user@host/database`")]
@@ -29,8 +35,40 @@ pub enum InvalidValue {
         "that: write the URL of a collector, such as `http://127.0.0.1:4318`, or `none`; headers with credentials go into OTEL_EXPORTER_OTLP_HEADERS"
     )]
     OtlpEndpoint,
+    #[error("`{text}`: write `text` or `json`")]
+    LogFormat { text: String },
     #[error("`{text}`: write the absolute path of a folder, or `s3://bucket/path`")]
     Bundles { text: String },
+}
+
+/// Longer than anything runs, and short enough to be added to any time.
+const DURATION_MAX: Duration = Duration::from_hours(36_500 * 24);
+
+/// More than any disk has.
+const BYTES_MAX: u64 = 1 << 60;
+
+/// More than one machine runs at a time.
+const COUNT_MAX: usize = 100_000;
+
+/// The least memory that a component can do anything with.
+const MEMORY_MIN: u64 = 1 << 20;
+
+/// How the lines of the log are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object each, for programs.
+    Json,
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, InvalidValue> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(InvalidValue::LogFormat { text: text.to_owned() }),
+    }
 }
 
 const DURATION_UNITS: [(&str, u64); 5] =
@@ -39,7 +77,7 @@ const DURATION_UNITS: [(&str, u64); 5] =
 const BYTE_UNITS: [(&str, u64); 5] =
     [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
-/// A number with a unit; without one, in the unit `bare`.
+/// A number with a unit; without one, in the unit `bare`. What is too large to be counted is the largest there is.
 fn quantity(text: &str, units: &[(&str, u64)], bare: u64) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
@@ -50,14 +88,21 @@ fn quantity(text: &str, units: &[(&str, u64)], bare: u64) -> Option<u64> {
     } else {
         units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1
     };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    if number.is_empty() {
+        return None;
+    }
+    // They are digits: what does not fit is too much for every limit.
+    Some(number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor))
 }
 
-/// `500ms`, `10s`, `5m`, `1h`, `2d`; a bare number is seconds.
+/// `500ms`, `10s`, `5m`, `1h`, `2d`; a bare number is seconds. A century at most.
 pub fn duration(text: &str) -> Result<Duration, InvalidValue> {
-    quantity(text, &DURATION_UNITS, 1_000)
-        .map(Duration::from_millis)
-        .ok_or_else(|| InvalidValue::Duration { text: text.to_owned() })
+    let invalid = || InvalidValue::Duration { text: text.to_owned() };
+    let duration = quantity(text, &DURATION_UNITS, 1_000).map(Duration::from_millis).ok_or_else(invalid)?;
+    if duration > DURATION_MAX {
+        return Err(InvalidValue::Endless { text: text.to_owned() });
+    }
+    Ok(duration)
 }
 
 /// The same, and more than nothing.
@@ -66,18 +111,29 @@ pub(super) fn positive(text: &str) -> Result<Duration, InvalidValue> {
         .and_then(|duration| if duration.is_zero() { Err(InvalidValue::NoTime) } else { Ok(duration) })
 }
 
-/// 1 or more.
+/// 1 or more, within reason.
 pub(super) fn count(text: &str) -> Result<usize, InvalidValue> {
     text.trim()
         .parse()
         .ok()
-        .filter(|count| *count > 0)
+        .filter(|count| (1..=COUNT_MAX).contains(count))
         .ok_or_else(|| InvalidValue::Count { text: text.to_owned() })
 }
 
 /// `4096`, `64KiB`, `10MiB`, `2GiB`.
 pub fn bytes(text: &str) -> Result<u64, InvalidValue> {
-    quantity(text, &BYTE_UNITS, 1).ok_or_else(|| InvalidValue::Bytes { text: text.to_owned() })
+    match quantity(text, &BYTE_UNITS, 1) {
+        Some(bytes) if bytes > BYTES_MAX => Err(InvalidValue::Much { text: text.to_owned() }),
+        Some(bytes) => Ok(bytes),
+        None => Err(InvalidValue::Bytes { text: text.to_owned() }),
+    }
+}
+
+/// The same, and enough for a component.
+pub(super) fn memory(text: &str) -> Result<u64, InvalidValue> {
+    bytes(text).and_then(|bytes| {
+        if bytes < MEMORY_MIN { Err(InvalidValue::Little { text: text.to_owned() }) } else { Ok(bytes) }
+    })
 }
 
 /// An absolute path: a relative one would mean another folder with every working directory.

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::database::{Database, Transaction};
-use super::{Location, Result, Store};
+use super::{Location, Result, Store, refusal};
 
 /// The channel of notifications on a server.
 const CHANNEL: &str = "attune_queue";
@@ -180,8 +180,8 @@ fn bind(folder: &Path) -> std::io::Result<Listener> {
     Ok(Listener::Socket(Socket { socket: UnixDatagram::bind(&path)?, path }))
 }
 
-async fn subscribe(pool: &sqlx::PgPool) -> sqlx::Result<Listener> {
-    let mut listener = PgListener::connect_with(pool).await?;
+async fn subscribe(pool: &sqlx::PgPool) -> Result<Listener> {
+    let mut listener = Box::pin(refusal::reached(pool, PgListener::connect_with(pool))).await?;
     listener.listen(CHANNEL).await?;
     Ok(Listener::Server(Box::new(listener)))
 }
@@ -239,5 +239,20 @@ mod tests {
         }
         store.ring(Bell::Queue).await;
         assert_eq!(left.read_dir().unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_may_have_missed_something_is_told_that_it_may_be_anything() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::File(folder.path().join("attune.db"))).await.unwrap();
+        let mut listener = store.listen().await;
+        let room = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").unwrap();
+        for _ in 0..=room.trim().parse::<usize>().unwrap() + 1 {
+            store.ring(Bell::Queue).await;
+        }
+        store.ring(Bell::Runnable).await;
+        assert_eq!(listener.heard().await, Rung { queue: true, runnable: true });
+        store.ring(Bell::Queue).await;
+        assert_eq!(listener.heard().await, Rung { queue: true, runnable: false }, "there is room again");
     }
 }

@@ -25,13 +25,11 @@ pub(super) enum Key {
     /// By what it is called.
     RuntimesCalled(String),
     /// Of a runtime.
-    Installations(WorkerId, i64),
-    /// Of a runtime.
-    Scan(WorkerId, i64),
+    Detection(WorkerId, i64),
     /// By component, function and digest of the question.
     Answer(WorkerId, [String; 3]),
-    /// By path.
-    Environment(WorkerId, String),
+    /// By path and interpreter.
+    Environment(WorkerId, [String; 2]),
 }
 
 /// What was read since the last change.

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Decode, Encode, Row as _, Type, ValueRef as _};
 
-use super::Result;
+use super::{Result, refusal};
 
 /// What keeps the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,11 @@ macro_rules! each {
         match $query {
             Query::SqlitePool($executor, $statement) => $run,
             Query::Sqlite($executor, $statement) => $run,
-            Query::PostgresPool($executor, $statement) => $run,
+            Query::PostgresPool(pool, $statement) => {
+                let mut connection = refusal::acquire(pool).await?;
+                let $executor = &mut *connection;
+                $run
+            }
             Query::Postgres($executor, $statement) => $run,
         }
     };

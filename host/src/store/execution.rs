@@ -134,6 +134,8 @@ pub struct ExecutionRow {
     pub attempt: i64,
     /// How often it is tried again if it fails.
     pub retries: i64,
+    /// How often it was given to another worker since the one that had it was lost.
+    pub rescues: i64,
     pub priority: i64,
     /// Not before.
     pub run_at: DateTime<Utc>,
@@ -213,29 +215,39 @@ impl Store {
     /// Accepts an execution that this worker runs at once. It is on the disk when what it runs with has
     /// been decided; until then nothing is started for it.
     pub async fn start_execution(&self, new: &NewExecution<'_>) -> Result<()> {
-        if self.insert_execution(new).await? == 0 {
+        // Who removes what nobody needs may be faster.
+        while self.insert_execution(new).await? == 0 {
             let mut transaction = self.begin(Durability::Process).await?;
             keep_requirement(&mut transaction, new.requirement).await?;
             transaction.commit().await?;
-            self.insert_execution(new).await?;
         }
         Ok(())
     }
 
     /// How many it inserted: none while its requirement is not kept.
     async fn insert_execution(&self, new: &NewExecution<'_>) -> Result<u64> {
+        macro_rules! insert {
+            ($lock:literal) => {
+                concat!(
+                    "insert into execution
+                     (id, action, pack, pack_digest, requirement, parameters, status, attempt, run_at,
+                      created_at, started_at, worker, warnings, timings, trace_context)
+                 select $1, $2, $3, $4, requirement.id, $5, 'running', 1, clock.now, clock.now, clock.now, $7, '[]',
+                     '[]', cast($13 as text)
+                 from requirement, (select coalesce($6, current_timestamp) as now) as clock
+                 where runtime = $8 and constraint_text = $9 and variant = $10
+                    and fallback = $11 and scope = $12",
+                    $lock
+                )
+            };
+        }
         let NewRequirement { runtime, constraint, variant, fallback, .. } = new.requirement;
         self.database
-            .query(
-                "insert into execution
-                 (id, action, pack, pack_digest, requirement, parameters, status, attempt, run_at,
-                  created_at, started_at, worker, warnings, timings, trace_context)
-             select $1, $2, $3, $4, requirement.id, $5, 'running', 1, clock.now, clock.now, clock.now, $7, '[]', '[]',
-                 cast($13 as text)
-             from requirement, (select coalesce($6, current_timestamp) as now) as clock
-             where runtime = $8 and constraint_text = $9 and variant = $10
-                and fallback = $11 and scope = $12",
-            )
+            .query(match self.engine() {
+                Engine::Sqlite => insert!(""),
+                // One that is being removed counts as removed.
+                Engine::Postgres => insert!(" for key share of requirement"),
+            })
             .bind(new.id.0)
             .bind(new.action.to_string())
             .bind(new.action.pack().as_str())
@@ -527,6 +539,7 @@ fn execution_row(row: &Row) -> Result<ExecutionRow> {
         reason: row.try_get("reason")?,
         attempt: row.try_get("attempt")?,
         retries: row.try_get("retries")?,
+        rescues: row.try_get("rescues")?,
         priority: row.try_get("priority")?,
         run_at: row.try_get("run_at")?,
         deadline_at: row.try_get("deadline_at")?,

@@ -91,51 +91,70 @@ pub struct ScanRow<T> {
     pub scanned_at: DateTime<Utc>,
 }
 
+/// What is known of a runtime's installations on a worker.
+#[derive(Debug)]
+pub struct LastDetection<T> {
+    /// None before the first detection, and where something that it found was deleted since.
+    pub scan: Option<ScanRow<T>>,
+    /// In order of path; no older than the scan.
+    pub found: Vec<FoundInstallation>,
+}
+
 impl Store {
     /// What a worker found of a runtime, in order of path.
     pub async fn installations(&self, worker: WorkerId, runtime: i64) -> Result<Vec<FoundInstallation>> {
-        let read = async {
-            let rows = self
-                .database
-                .query(
-                    "select runtime_installation.*, runtime_version.version as label from runtime_installation
+        let rows = self
+            .database
+            .query(
+                "select runtime_installation.*, runtime_version.version as label from runtime_installation
              left join runtime_version on runtime_version.id = runtime_installation.runtime_version
              where runtime_installation.worker = $1 and runtime_installation.runtime = $2
              order by runtime_installation.path",
-                )
-                .bind(worker.0)
-                .bind(runtime)
-                .fetch_all()
-                .await?;
-            rows.iter().map(found_installation).collect()
-        };
-        self.cached(|| Key::Installations(worker, runtime), read).await
+            )
+            .bind(worker.0)
+            .bind(runtime)
+            .fetch_all()
+            .await?;
+        rows.iter().map(found_installation).collect()
     }
 
     /// The last detection of a runtime on a worker.
-    pub async fn scan<T: DeserializeOwned + Send + Sync + 'static>(
+    pub async fn scan<T: DeserializeOwned>(
         &self,
         worker: WorkerId,
         runtime: i64,
-    ) -> Result<Option<Arc<ScanRow<T>>>> {
+    ) -> Result<Option<ScanRow<T>>> {
+        let row = self
+            .database
+            .query("select * from detection_scan where worker = $1 and runtime = $2")
+            .bind(worker.0)
+            .bind(runtime)
+            .fetch_optional()
+            .await?;
+        let scan = row.map(|row| {
+            Ok(ScanRow {
+                detected_against: row.try_get("detected_against")?,
+                folders: json(&row, "folders")?,
+                scanned_at: row.try_get("scanned_at")?,
+            })
+        });
+        scan.transpose()
+    }
+
+    /// The last detection of a runtime on a worker, with what it found.
+    pub async fn last_detection<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        worker: WorkerId,
+        runtime: i64,
+    ) -> Result<Arc<LastDetection<T>>> {
         let read = async {
-            let row = self
-                .database
-                .query("select * from detection_scan where worker = $1 and runtime = $2")
-                .bind(worker.0)
-                .bind(runtime)
-                .fetch_optional()
-                .await?;
-            let scan = row.map(|row| {
-                Ok(Arc::new(ScanRow {
-                    detected_against: row.try_get("detected_against")?,
-                    folders: json(&row, "folders")?,
-                    scanned_at: row.try_get("scanned_at")?,
-                }))
-            });
-            scan.transpose()
+            // In this order: while somebody records a detection, what is read may be newer than the scan, and never the
+            // other way round. What is older would be taken for all that there is for as long as nothing changes.
+            let scan = self.scan(worker, runtime).await?;
+            let found = self.installations(worker, runtime).await?;
+            Ok(Arc::new(LastDetection { scan, found }))
         };
-        self.cached(|| Key::Scan(worker, runtime), read).await
+        self.cached(|| Key::Detection(worker, runtime), read).await
     }
 
     /// Puts what a detection found in place of what the one before it found, and rolls availability up.

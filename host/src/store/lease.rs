@@ -64,19 +64,31 @@ impl Store {
             .collect()
     }
 
-    /// Executions whose lease has run out; with `predecessor`, also those that earlier services of the same worker
-    /// had.
-    pub async fn leaderless(&self, predecessor: Option<Lessee>) -> Result<Vec<Attempt>> {
+    /// Executions whose lease has run out.
+    pub async fn leases_run_out(&self) -> Result<Vec<Attempt>> {
         let rows = self
             .database
             .query(
                 "select id, attempt from execution
              where status = 'running' and lease_owner is not null
-                and (lease_expires_at < coalesce($1, current_timestamp) or (worker = $2 and lease_owner <> $3))",
+                and lease_expires_at < coalesce($1, current_timestamp)",
             )
             .bind(self.clock())
-            .bind(predecessor.map(|lessee| lessee.worker.0))
-            .bind(predecessor.map(|lessee| lessee.incarnation))
+            .fetch_all()
+            .await?;
+        rows.iter().map(attempt_row).collect()
+    }
+
+    /// Executions that earlier services of the same worker had.
+    pub async fn left_to(&self, successor: Lessee) -> Result<Vec<Attempt>> {
+        let rows = self
+            .database
+            .query(
+                "select id, attempt from execution
+             where status = 'running' and worker = $1 and lease_owner is not null and lease_owner <> $2",
+            )
+            .bind(successor.worker.0)
+            .bind(successor.incarnation)
             .fetch_all()
             .await?;
         rows.iter().map(attempt_row).collect()

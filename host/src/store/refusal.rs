@@ -1,14 +1,22 @@
 //! Why a database server can't be used.
 
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use sqlx::Connection;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, Postgres};
+use tokio::time::sleep;
 
-use super::{Location, StoreError};
+use super::{BUSY_TIMEOUT, Location, Result, StoreError};
 
-/// How long a server is asked why it can't be used.
-const ASKED_MAX: Duration = Duration::from_secs(5);
+/// Pools try again for as long as they may when a server refuses to be connected to. Who opens one is told after this time;
+/// a server that is started anew may be back soon, but whoever begins can begin again.
+const OPENING_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The same for who has had a connection before: almost as long as the pool tries, which then only says that it took too
+/// long.
+const PATIENCE: Duration = BUSY_TIMEOUT.saturating_sub(Duration::from_secs(1));
 
 /// Why a server can't be used, and where it was looked for.
 #[derive(Debug, thiserror::Error)]
@@ -19,29 +27,101 @@ pub struct Refused {
     /// A host and a port, or a socket.
     pub place: String,
     #[source]
-    pub source: sqlx::Error,
+    pub source: Cause,
 }
 
-impl Refused {
-    /// What became of a pool that could not be opened.
-    pub(super) async fn of(
-        location: &Location,
-        options: &PgConnectOptions,
-        error: sqlx::Error,
-    ) -> StoreError {
-        let source = match error {
-            // Pools try again for as long as they may, and then only say that this took too long.
-            sqlx::Error::PoolTimedOut => reason(options).await.unwrap_or(sqlx::Error::PoolTimedOut),
-            error => error,
-        };
-        StoreError::Refused(Box::new(Self { location: location.clone(), place: place(options), source }))
+/// Why there is no connection to a server that could be used before, and where that is.
+#[derive(Debug, thiserror::Error)]
+#[error("can't reach the database server at {place}{}: {source}", for_so_long(*waited))]
+pub struct Unreachable {
+    /// A host and a port, or a socket.
+    pub place: String,
+    /// How long a connection was waited for.
+    pub waited: Duration,
+    #[source]
+    pub source: Cause,
+}
+
+/// Empty if it was over at once.
+fn for_so_long(waited: Duration) -> String {
+    let seconds = waited.as_secs();
+    if seconds == 0 { String::new() } else { format!(" for {seconds} s") }
+}
+
+/// What keeps somebody from having a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The server or the way to it.
+    #[error(transparent)]
+    Server(#[from] sqlx::Error),
+    /// Nobody says anything.
+    #[error("there is no answer")]
+    Silence,
+    /// The server could be reached, and all connections that this process may have are taken.
+    #[error("all connections of this process are busy")]
+    Busy,
+}
+
+/// The first connection of a pool.
+pub(super) async fn open(pool: &PgPool, location: &Location) -> Result<()> {
+    match Box::pin(reach(pool, OPENING_PATIENCE, pool.acquire())).await {
+        Ok(_) => Ok(()),
+        Err(source) => {
+            let place = place(&pool.connect_options());
+            Err(StoreError::Refused(Box::new(Refused { location: location.clone(), place, source })))
+        }
     }
 }
 
-/// Why there is no connection; none if there is one now, or no answer either.
-async fn reason(options: &PgConnectOptions) -> Option<sqlx::Error> {
-    let connecting = PgConnection::connect_with(options);
-    tokio::time::timeout(ASKED_MAX, connecting).await.ok()?.err()
+/// A connection of a pool.
+pub(super) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>> {
+    // Boxed, as the pool's own queries are: those who ask for something need not carry the size of a way to a server.
+    Box::pin(reached(pool, pool.acquire())).await
+}
+
+/// What a pool has `wanted` of it, which has to be nothing but a connection in some form.
+pub(super) async fn reached<T>(pool: &PgPool, wanted: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    let since = Instant::now();
+    reach(pool, PATIENCE, wanted).await.map_err(|source| {
+        StoreError::Unreachable(Box::new(Unreachable {
+            place: place(&pool.connect_options()),
+            waited: since.elapsed(),
+            source,
+        }))
+    })
+}
+
+/// Waits for a connection, and asks the server itself when that takes longer than `patience`: a way to it that is closed is
+/// the end of the waiting, and what else it says is the reason if that is in vain.
+async fn reach<T>(
+    pool: &PgPool,
+    patience: Duration,
+    wanted: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T, Cause> {
+    let mut wanted = pin!(wanted);
+    let mut asked = pin!(async {
+        sleep(patience).await;
+        Box::pin(PgConnection::connect_with(&pool.connect_options())).await
+    });
+    let mut answer = None;
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut wanted => return outcome.map_err(|error| match error {
+                sqlx::Error::PoolTimedOut => answer.unwrap_or(Cause::Silence),
+                error => Cause::Server(error),
+            }),
+            asked = &mut asked, if answer.is_none() => match asked {
+                Ok(connection) => {
+                    // It was only to see whether there can be one.
+                    drop(connection.close().await);
+                    answer = Some(Cause::Busy);
+                }
+                Err(error @ sqlx::Error::Io(_)) => return Err(Cause::Server(error)),
+                Err(error) => answer = Some(Cause::Server(error)),
+            },
+        }
+    }
 }
 
 /// Where a server is looked for: what the URL leaves open, variables and the system say.

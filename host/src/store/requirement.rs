@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::database::Transaction;
+use super::database::{Engine, Transaction};
 use super::row::{optional_json, parsed, to_json};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store, now};
@@ -137,19 +137,30 @@ impl Store {
         worker: WorkerId,
         judged: &[(i64, Option<String>, Option<Json>)],
     ) -> Result<()> {
+        macro_rules! insert {
+            ($lock:literal) => {
+                concat!(
+                    "insert into worker_requirement (worker, requirement, satisfied, reason, selection, judged_at)
+                     select $1, id, $3, $4, cast($5 as text), $6 from requirement where id = $2",
+                    $lock,
+                    " on conflict (worker, requirement) do update set
+                         satisfied = excluded.satisfied, reason = excluded.reason, selection = excluded.selection,
+                         judged_at = excluded.judged_at"
+                )
+            };
+        }
         if judged.is_empty() {
             return Ok(());
         }
         let mut transaction = self.begin(Durability::Process).await?;
         for (requirement, reason, selection) in judged {
+            let keep = match transaction.engine() {
+                Engine::Sqlite => insert!(""),
+                // One that is being removed counts as removed.
+                Engine::Postgres => insert!(" for key share of requirement"),
+            };
             transaction
-                .query(
-                    "insert into worker_requirement (worker, requirement, satisfied, reason, selection, judged_at)
-                 values ($1, $2, $3, $4, $5, $6)
-                 on conflict (worker, requirement) do update set
-                     satisfied = excluded.satisfied, reason = excluded.reason, selection = excluded.selection,
-                     judged_at = excluded.judged_at",
-                )
+                .query(keep)
                 .bind(worker.0)
                 .bind(requirement)
                 .bind(reason.is_none())

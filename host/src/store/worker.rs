@@ -32,68 +32,131 @@ impl WorkerStatus {
     }
 }
 
+/// What tells a worker from every other one.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// As somebody called it.
+    pub name: &'a str,
+    /// The machine.
+    pub host: &'a str,
+    /// The data folder.
+    pub home: Uuid,
+}
+
+impl Identity<'_> {
+    /// A name that nobody else has, in place of one that somebody else has.
+    fn own_name(&self) -> String {
+        let home = self.home.simple().to_string();
+        format!("{}-{}", self.name, &home[home.len() - 8..])
+    }
+}
+
+/// How a worker's service is seen by the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As it is.
+    There,
+    /// They have given it up, since it gave no sign of life for too long.
+    Lost,
+    /// They have given it up, and another data folder has its name by now.
+    Superseded,
+}
+
 impl Store {
-    /// The worker called `name`, registered if it is new; its heartbeat is now.
-    pub async fn register_worker(&self, name: &str, host: &str) -> Result<WorkerId> {
+    /// Registers a worker, if it is new, under its name; if that is the name of a service of another data folder that is
+    /// there, as far as anybody knows, then under one of its own. The name that it has.
+    pub async fn register_worker(&self, identity: &Identity<'_>) -> Result<(WorkerId, String)> {
+        let own_name = identity.own_name();
         let known = self
             .database
-            .query("select id from worker where name = $1 and host = $2 and version = $3")
-            .bind(name)
-            .bind(host)
+            .query(
+                "select id, name from worker
+             where home = $1 and host = $2 and version = $3 and name in ($4, $5) order by name limit 1",
+            )
+            .bind(identity.home)
+            .bind(identity.host)
             .bind(env!("CARGO_PKG_VERSION"))
+            .bind(identity.name)
+            .bind(&own_name)
             .fetch_optional()
             .await?;
         if let Some(row) = known {
-            return Ok(WorkerId(row.try_get("id")?));
+            return Ok((WorkerId(row.try_get("id")?), row.try_get("name")?));
         }
         let mut transaction = self.begin(Durability::Disk).await?;
-        let row = transaction.query(
-            "insert into worker (id, name, host, labels, status, capacity, version, started_at, heartbeat_at)
-             values ($1, $2, $3, '{}', 'stopped', 0, $4, coalesce($5, current_timestamp),
-                 coalesce($5, current_timestamp))
+        for name in [identity.name, &own_name] {
+            let row = transaction
+                .query(
+                    "insert into worker
+                 (id, name, host, home, labels, status, capacity, version, started_at, heartbeat_at)
+             values ($1, $2, $3, $4, '{}', 'stopped', 0, $5, coalesce($6, current_timestamp),
+                 coalesce($6, current_timestamp))
              on conflict (name) do update set
-                 host = excluded.host, version = excluded.version, heartbeat_at = excluded.heartbeat_at
+                 host = excluded.host, home = excluded.home, version = excluded.version,
+                 heartbeat_at = excluded.heartbeat_at
+             where worker.home is null or (worker.home = excluded.home and worker.host = excluded.host)
+                or worker.status not in ('active', 'draining')
              returning id",
-        )
-        .bind(Uuid::now_v7())
-        .bind(name)
-        .bind(host)
-        .bind(env!("CARGO_PKG_VERSION"))
-        .bind(self.clock())
-        .fetch_one()
-        .await?;
-        transaction.commit().await?;
-        Ok(WorkerId(row.try_get("id")?))
+                )
+                .bind(Uuid::now_v7())
+                .bind(name)
+                .bind(identity.host)
+                .bind(identity.home)
+                .bind(env!("CARGO_PKG_VERSION"))
+                .bind(self.clock())
+                .fetch_optional()
+                .await?;
+            if let Some(row) = row {
+                transaction.commit().await?;
+                return Ok((WorkerId(row.try_get("id")?), name.to_owned()));
+            }
+        }
+        Err(sqlx::Error::RowNotFound.into())
     }
 
-    /// Records that a service of this worker is there.
-    pub async fn heartbeat(&self, worker: WorkerId) -> Result<()> {
-        self.database
-            .query("update worker set heartbeat_at = coalesce($2, current_timestamp) where id = $1")
+    /// Records that a service of this worker is there, and says how the worker was found.
+    pub async fn heartbeat(&self, worker: WorkerId, home: Uuid) -> Result<Standing> {
+        let row = self
+            .database
+            .query(
+                "update worker set heartbeat_at = coalesce($3, current_timestamp)
+             where id = $1 and home = $2 returning status",
+            )
             .bind(worker.0)
+            .bind(home)
             .bind(self.clock())
-            .execute()
+            .fetch_optional()
             .await?;
-        Ok(())
+        let Some(row) = row else { return Ok(Standing::Superseded) };
+        let status: String = row.try_get("status")?;
+        Ok(if status == "lost" { Standing::Lost } else { Standing::There })
     }
 
-    /// Records what a service of this worker does, and how many executions it runs at a time.
-    pub async fn worker_status(&self, worker: WorkerId, status: WorkerStatus, capacity: usize) -> Result<()> {
+    /// Records what a service of this worker does, and how many executions it runs at a time. Whether it still has its
+    /// name; nothing is recorded if another data folder has it.
+    pub async fn worker_status(
+        &self,
+        (worker, home): (WorkerId, Uuid),
+        status: WorkerStatus,
+        capacity: usize,
+    ) -> Result<bool> {
         let mut transaction = self.begin(Durability::Disk).await?;
         lock_versions(&mut transaction, self.engine()).await?;
-        transaction
+        let changed = transaction
             .query(
                 "update worker set status = $2, capacity = $3, heartbeat_at = coalesce($4, current_timestamp)
-             where id = $1",
+             where id = $1 and home = $5",
             )
             .bind(worker.0)
             .bind(status.name())
             .bind(i64::try_from(capacity).unwrap_or(i64::MAX))
             .bind(self.clock())
+            .bind(home)
             .execute()
             .await?;
         roll_up(&mut transaction, None).await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(changed > 0)
     }
 
     /// Marks services as lost that gave no sign of life since a time: what only they have installed is not available
@@ -124,16 +187,5 @@ impl Store {
         roll_up(&mut transaction, None).await?;
         transaction.commit().await?;
         lost.iter().map(|row| row.try_get("name")).collect()
-    }
-
-    /// Whether a worker counts as lost; a sign of life of its own says that it is not.
-    pub async fn is_lost(&self, worker: WorkerId) -> Result<bool> {
-        let row = self
-            .database
-            .query("select 1 from worker where id = $1 and status = 'lost'")
-            .bind(worker.0)
-            .fetch_optional()
-            .await?;
-        Ok(row.is_some())
     }
 }

@@ -7,17 +7,25 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use super::{Worker, WorkerError};
+use super::WorkerError;
 use crate::environment::layout::Layout;
 use crate::environment::rubbish::remove_rubbish;
+use crate::execution::Status;
 use crate::execution::run_folder::{HOME, Kind, RECORD_FILE, attempt_of, discard, lock_abandoned};
+use crate::metrics;
 use crate::process::{self, ProcessRecord, Swept};
+use crate::settings::Settings;
 use crate::store::execution::Attempt;
+use crate::store::{Store, StoreError};
 
-/// Sweeps the folders of executions whose worker is gone.
-pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
-    let runs = worker.settings.runs_dir();
+/// For how long the folder of an execution is kept that the database knows nothing of.
+const FOREIGN_MAX: Duration = Duration::from_hours(7 * 24);
+
+/// Sweeps the folders of executions whose worker is gone: those of this machine, since only there can it be known.
+pub(crate) async fn sweep(settings: &Settings, store: &Store) -> Result<(), WorkerError> {
+    let runs = settings.runs_dir();
     let failed = |source| WorkerError::Folder { path: runs.clone(), source };
     let mut swept = false;
     for entry in fs::read_dir(&runs).map_err(failed)? {
@@ -32,7 +40,7 @@ pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
             // The execution may be about to get another.
             Ok(Some(_lock)) if kind == Kind::New => discard(&folder),
             Ok(Some(_lock)) => {
-                sweep_one(worker, attempt, &folder).await?;
+                sweep_one(store, attempt, &folder).await?;
                 swept = true;
             }
             // Made a moment ago by somebody who makes it again if need be, or left by somebody who was killed before
@@ -45,14 +53,39 @@ pub(super) async fn sweep(worker: &Worker) -> Result<(), WorkerError> {
         }
     }
     if swept {
-        remove_unfinished(worker).await;
+        remove_unfinished(settings).await;
     }
     Ok(())
 }
 
+/// Takes an attempt from whoever had it, since he can't end it any more. What became of the execution; none if
+/// somebody else was faster.
+pub(super) async fn give_up(
+    store: &Store,
+    attempt: Attempt,
+    reason: &str,
+) -> Result<Option<Status>, StoreError> {
+    let status = store.lose(attempt, true, reason).await?;
+    Ok(given_up(attempt, status, reason))
+}
+
+pub(super) fn given_up(attempt: Attempt, status: Option<Status>, reason: &str) -> Option<Status> {
+    if let Some(status) = status {
+        metrics::lost(status.name());
+    }
+    let what = match status {
+        None => return None,
+        Some(Status::Queued) => "put an execution back into the queue",
+        Some(Status::Cancelled) => "cancelled an execution",
+        Some(_) => "abandoned an execution",
+    };
+    tracing::warn!(execution.id = %attempt.id, execution.attempt = attempt.number, "{what}: {reason}");
+    status
+}
+
 /// What cannot be removed now is in nobody's way: only a marker makes an environment one.
-async fn remove_unfinished(worker: &Worker) {
-    let layout = Layout::new(&worker.settings.runtime_envs_dir);
+async fn remove_unfinished(settings: &Settings) {
+    let layout = Layout::new(&settings.runtime_envs_dir);
     let removed = tokio::task::spawn_blocking(move || remove_rubbish(&layout)).await;
     match removed.map_err(io::Error::other).flatten() {
         Ok(removed) => {
@@ -64,7 +97,7 @@ async fn remove_unfinished(worker: &Worker) {
     }
 }
 
-async fn sweep_one(worker: &Worker, attempt: Attempt, folder: &Path) -> Result<(), WorkerError> {
+async fn sweep_one(store: &Store, attempt: Attempt, folder: &Path) -> Result<(), WorkerError> {
     let id = attempt.id;
     let record = fs::read(folder.join(RECORD_FILE)).ok();
     let record = record.and_then(|bytes| serde_json::from_slice::<ProcessRecord>(&bytes).ok());
@@ -85,9 +118,22 @@ async fn sweep_one(worker: &Worker, attempt: Attempt, folder: &Path) -> Result<(
         Swept::Gone | Swept::OtherBoot | Swept::Recycled => "its process is gone",
     };
     let reason = format!("the worker that ran it was killed; {what}");
-    worker.give_up(attempt, &reason).await?;
+    if give_up(store, attempt, &reason).await?.is_none()
+        && store.execution(id).await?.is_none()
+        && is_recent(folder)
+    {
+        // Of another database: whoever uses that one finds out what became of it.
+        return Ok(());
+    }
     discard(folder);
     Ok(())
+}
+
+/// Whether somebody may still ask what became of what ran there.
+fn is_recent(folder: &Path) -> bool {
+    let age = fs::metadata(folder).and_then(|metadata| metadata.modified()).ok().map(|time| time.elapsed());
+    // Of the future, it was before the clock was set back.
+    age.is_some_and(|age| age.is_ok_and(|age| age < FOREIGN_MAX))
 }
 
 /// A worker that was killed between starting a process and recording it leaves one without a record; its home folder

@@ -26,19 +26,25 @@ pub fn detect(machine: &impl Machine, request: Request) -> Result<Vec<Candidate>
     let mut known: Vec<String> = Vec::new();
     for pattern in patterns {
         let own: Vec<&Command> = commands.iter().filter(|command| command.binary == pattern).collect();
+        let mut programs: Vec<(String, Program)> = Vec::new();
         for found in machine.find(&[pattern]) {
             if candidates.iter().any(|candidate| candidate.path == found.path) {
                 continue;
             }
-            let outcome = match found.outcome {
-                Ok(program) if known.contains(&program.path) => continue,
+            match found.outcome {
+                Ok(program) if known.contains(&program.path) => {}
                 Ok(program) => {
                     known.push(program.path.clone());
-                    version(machine, &program, &own).map(|version| installation(program, version))
+                    programs.push((found.path, program));
                 }
-                Err(failure) => Err(failure),
-            };
-            candidates.push(Candidate { path: found.path, outcome });
+                Err(failure) => candidates.push(Candidate { path: found.path, outcome: Err(failure) }),
+            }
+        }
+        let asked: Vec<&Program> = programs.iter().map(|(_, program)| program).collect();
+        let versions = versions(machine, &asked, &own);
+        for ((path, program), version) in programs.into_iter().zip(versions) {
+            let outcome = version.map(|version| installation(program, version));
+            candidates.push(Candidate { path, outcome });
         }
     }
     Ok(candidates)
@@ -67,26 +73,55 @@ fn commands(request: Request) -> Vec<Command> {
     request.binaries.into_iter().map(version_of).collect()
 }
 
-/// The version that the first command that tells one reports. A required command that fails is why
-/// the program is no installation.
-fn version(machine: &impl Machine, program: &Program, commands: &[&Command]) -> Result<Version, Failure> {
-    let mut version: Option<Version> = None;
+/// For each program the version that the first command that tells one reports. A required command that fails is
+/// why the program is no installation.
+///
+/// All programs are asked at once, so that one that hangs takes no time from the others.
+fn versions(
+    machine: &impl Machine,
+    programs: &[&Program],
+    commands: &[&Command],
+) -> Vec<Result<Version, Failure>> {
+    let mut versions: Vec<Result<Option<Version>, Failure>> = programs.iter().map(|_| Ok(None)).collect();
     for command in commands {
-        let completion = machine.run_all(&[program], &invocation(&command.arguments, true));
-        let outcome = match completion.into_iter().next() {
-            Some(completion) => completion.and_then(|completion| judge(machine, command, &completion)),
-            None => Err(failure(FailureClass::Other("no-answer".to_owned()), "the host did not answer")),
+        // An optional command has nothing more to say about a program whose version is known.
+        let is_asked = |version: &Result<Option<Version>, Failure>| match version {
+            Ok(version) => version.is_none() || !command.optional,
+            Err(_) => false,
         };
-        match outcome {
-            Ok(reported) => version = version.or(reported),
-            Err(_) if command.optional => {}
-            Err(failure) => return Err(failure),
+        let asked: Vec<usize> = (0..programs.len()).filter(|&index| is_asked(&versions[index])).collect();
+        let handles: Vec<&Program> = asked.iter().map(|&index| programs[index]).collect();
+        let mut completions = machine.run_all(&handles, &invocation(&command.arguments, true)).into_iter();
+        for index in asked {
+            let outcome = match completions.next() {
+                Some(completion) => completion
+                    .map_err(|failure| Failure {
+                        message: format!("`{}`: {}", written(command), failure.message),
+                        ..failure
+                    })
+                    .and_then(|completion| judge(machine, command, &completion)),
+                None => Err(failure(FailureClass::Other("no-answer".to_owned()), "the host did not answer")),
+            };
+            match (outcome, &mut versions[index]) {
+                (Ok(reported), Ok(version)) => *version = version.take().or(reported),
+                (Err(failure), version) if !command.optional => *version = Err(failure),
+                _ => {}
+            }
         }
     }
-    version.ok_or_else(|| {
-        let tried: Vec<String> = commands.iter().map(|command| format!("`{}`", written(command))).collect();
-        failure(FailureClass::UnparsableOutput, format!("no version in the output of {}", tried.join(", ")))
-    })
+    versions
+        .into_iter()
+        .map(|version| {
+            version?.ok_or_else(|| {
+                let tried: Vec<String> =
+                    commands.iter().map(|command| format!("`{}`", written(command))).collect();
+                failure(
+                    FailureClass::UnparsableOutput,
+                    format!("no version in the output of {}", tried.join(", ")),
+                )
+            })
+        })
+        .collect()
 }
 
 fn installation(program: Program, version: Version) -> Installation {

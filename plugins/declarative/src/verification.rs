@@ -1,13 +1,14 @@
 //! Proof by the declared commands, and by nothing else.
 
 use attune_plugin::Machine;
-use attune_plugin::declared::{by_priority, checks, judge};
+use attune_plugin::declared::{by_priority, carry_out};
 use attune_plugin::failure::failure;
-use attune_plugin::machine::{Run, invocation};
+use attune_plugin::machine::Run;
 use attune_plugin::types::{Failure, FailureClass};
 use attune_plugin::verification::{Check, Outcome, Request, Verdict};
 
-/// Runs every declared command, and compares the version that they report with the claim.
+/// Runs the declared commands, each once, and compares the version that they report with the claim. One of them has to
+/// succeed, also where all of them are optional.
 pub fn verify(machine: &impl Machine, request: Request, run: &Run) -> Result<Verdict, Failure> {
     let commands = by_priority(request.commands);
     let claim = request.installation.version;
@@ -18,10 +19,7 @@ pub fn verify(machine: &impl Machine, request: Request, run: &Run) -> Result<Ver
         verdict.checks.push(Check { name: "version".to_owned(), outcome, detail: claim.native });
         return Ok(verdict);
     }
-    let reported = commands.iter().find_map(|command| {
-        let completion = run(&invocation(&command.arguments, false)).ok()?;
-        judge(machine, command, &completion).ok()?
-    });
+    let (checks, reported) = carry_out(machine, &commands, run);
     if let Some(version) = reported {
         let outcome = if version.semver == claim.semver {
             Outcome::Passed
@@ -35,6 +33,15 @@ pub fn verify(machine: &impl Machine, request: Request, run: &Run) -> Result<Ver
         verdict.checks.push(Check { name: "version".to_owned(), outcome, detail });
         verdict.version = version;
     }
-    verdict.checks.extend(checks(machine, &commands, run));
+    let is_proved = checks.iter().any(|check| matches!(check.outcome, Outcome::Passed));
+    let unproved = checks.iter().find_map(|check| match &check.outcome {
+        Outcome::Warned(failure) if !is_proved => Some(failure.clone()),
+        _ => None,
+    });
+    verdict.checks.extend(checks);
+    if let Some(failure) = unproved {
+        let detail = "every command is optional, and none succeeded".to_owned();
+        verdict.checks.push(Check { name: "any".to_owned(), outcome: Outcome::Failed(failure), detail });
+    }
     Ok(verdict)
 }

@@ -1,6 +1,7 @@
 //! The component's logic on this machine: a shell, as the core pack declares it, and made-up tools.
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,7 +12,8 @@ use attune_plugin::environment::{
 };
 use attune_plugin::local::Local;
 use attune_plugin::machine::Machine;
-use attune_plugin::types::{Failure, Installation};
+use attune_plugin::tools::{Completion, ExitStatus, Invocation};
+use attune_plugin::types::{Failure, FailureClass, Installation};
 use attune_plugin::verification::{self, Outcome};
 use attune_plugin_declarative::{detection, environment, verification::verify};
 use tempfile::TempDir;
@@ -112,6 +114,85 @@ fn a_false_claim_fails() {
     "1.2.4".clone_into(&mut installation.version.semver);
     assert_eq!(verify(installation.clone(), commands), named(false, true));
     assert_eq!(verify(installation, Vec::new()), [("version".to_owned(), true)]);
+}
+
+/// Verifies with commands of which those hang that are called so; what was said of each, and which were started.
+#[track_caller]
+fn verifies(
+    installation: &Installation,
+    commands: Vec<Command>,
+    expected: &[(&str, &str)],
+    started: &[&str],
+) {
+    let runs = RefCell::new(Vec::new());
+    let run = |invocation: &Invocation| {
+        runs.borrow_mut().push(invocation.arguments[0].clone());
+        if invocation.arguments[0].starts_with("hang") {
+            return Err(Failure { class: FailureClass::Timeout, message: "did not finish".to_owned() });
+        }
+        let stdout = b"tool 1.2.3".to_vec();
+        let status = ExitStatus::Exited(0);
+        Ok(Completion { status, stdout, stderr: Vec::new(), truncated: false, extra: Vec::new() })
+    };
+    let installation = installation.clone();
+    let request = verification::Request { installation, commands, settings: Vec::new(), extra: Vec::new() };
+    let verdict = verify(&Local::default(), request, &run).expect("a verdict");
+    let outcomes: Vec<(String, String)> = verdict
+        .checks
+        .into_iter()
+        .filter(|check| check.name != "version")
+        .map(|check| match check.outcome {
+            Outcome::Passed => (check.detail, "passed".to_owned()),
+            Outcome::Warned(failure) => (check.detail, format!("warned: {}", failure.message)),
+            Outcome::Failed(failure) => (check.detail, format!("failed: {}", failure.message)),
+            Outcome::Skipped(reason) => (check.detail, reason),
+            Outcome::Other(other) => (check.detail, other),
+        })
+        .collect();
+    let outcomes: Vec<(&str, &str)> = outcomes
+        .iter()
+        .map(|(detail, said)| (detail.split(" ran").next().unwrap_or(detail), said.as_str()))
+        .collect();
+    assert_eq!(outcomes, expected);
+    assert_eq!(*runs.borrow(), started, "each is run once");
+}
+
+#[test]
+fn commands_that_hang_do_not_add_up() {
+    let optional = |name: &str| Command { optional: true, ..command(&[name], None, 0) };
+    let required = |name: &str| command(&[name], None, 0);
+    let installation = detect(&folder_with_tool("echo tool 1.2.3"), request(&["tool"], Vec::new()));
+    let installation = installation.expect("found");
+    verifies(
+        &installation,
+        vec![
+            required("a"),
+            optional("hang1"),
+            optional("b"),
+            required("c"),
+            required("hang2"),
+            required("d"),
+        ],
+        &[
+            ("`tool a`", "passed"),
+            ("`tool hang1`", "warned: did not finish"),
+            ("`tool b`", "not run, since `tool hang1` hung"),
+            ("`tool c`", "passed"),
+            ("`tool hang2`", "failed: did not finish"),
+            ("`tool d`", "not run, since `tool hang2` hung"),
+        ],
+        &["a", "hang1", "c", "hang2"],
+    );
+    verifies(
+        &installation,
+        vec![optional("hang1"), optional("b")],
+        &[
+            ("`tool hang1`", "warned: did not finish"),
+            ("`tool b`", "not run, since `tool hang1` hung"),
+            ("every command is optional, and none succeeded", "failed: did not finish"),
+        ],
+        &["hang1"],
+    );
 }
 
 fn declared(arguments: &[&str]) -> DeclaredCommand {

@@ -17,22 +17,47 @@ pub fn by_priority(mut commands: Vec<Command>) -> Vec<Command> {
 
 /// Runs every command on the program of `run`; a check for each, named `command-1` and so on.
 pub fn checks(machine: &impl Machine, commands: &[Command], run: &Run) -> Vec<Check> {
-    commands
-        .iter()
-        .enumerate()
-        .map(|(index, command)| {
+    carry_out(machine, commands, run).0
+}
+
+/// The same, with the version that the first command names whose output names one.
+///
+/// Commands that hang do not add up: after one that is required and hung nothing more is run, after an optional
+/// one no other that is optional.
+pub fn carry_out(machine: &impl Machine, commands: &[Command], run: &Run) -> (Vec<Check>, Option<Version>) {
+    let mut version: Option<Version> = None;
+    let mut hung: Option<&Command> = None;
+    let mut checks = Vec::with_capacity(commands.len());
+    for (index, command) in commands.iter().enumerate() {
+        let written = written(command);
+        let in_vain = hung.filter(|hung| command.optional || !hung.optional);
+        let (outcome, detail) = if let Some(hung) = in_vain {
+            (
+                Outcome::Skipped(format!("not run, since `{}` hung", self::written(hung))),
+                format!("`{written}`"),
+            )
+        } else {
             let result = run(&invocation(&command.arguments, false)).and_then(|completion| {
-                judge(machine, command, &completion).map(|_| with_excerpt("ran".to_owned(), &completion))
+                let reported = judge(machine, command, &completion)?;
+                version = version.take().or(reported);
+                Ok(with_excerpt("ran".to_owned(), &completion))
             });
-            let written = written(command);
-            let (outcome, detail) = match result {
+            if result.as_ref().is_err_and(is_hang) {
+                hung = hung.filter(|hung| !hung.optional).or(Some(command));
+            }
+            match result {
                 Ok(said) => (Outcome::Passed, format!("`{written}` {said}")),
                 Err(failure) if command.optional => (Outcome::Warned(failure), format!("`{written}`")),
                 Err(failure) => (Outcome::Failed(failure), format!("`{written}`")),
-            };
-            Check { name: format!("command-{}", index + 1), outcome, detail }
-        })
-        .collect()
+            }
+        };
+        checks.push(Check { name: format!("command-{}", index + 1), outcome, detail });
+    }
+    (checks, version)
+}
+
+fn is_hang(failure: &Failure) -> bool {
+    matches!(failure.class, FailureClass::Timeout)
 }
 
 /// Whether a command's outcome is as declared, and the version that its output names.

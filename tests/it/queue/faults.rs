@@ -22,7 +22,7 @@ fn a_component_that_hangs_holds_up_nothing_else() {
         .file("runtimes/hangs.yaml", HANGS)
         .file("components/hostile.wasm", &*component)
         .action("never.sh", "runtime: bad.hangs", "")
-        .install(&machine);
+        .install_failing(&machine);
     tools().action("say.sh", "runtime: tool", "echo tool").install(&machine);
     tool(&machine, "3.12.1");
     let bad = enqueue(&machine, &["bad.never", "--priority", "100"]);
@@ -34,6 +34,8 @@ fn a_component_that_hangs_holds_up_nothing_else() {
     let row = show(&machine, &bad);
     assert_eq!(row["status"], "queued", "{row}");
     assert!(row["waiting"]["workers"].as_array().is_none_or(Vec::is_empty), "nobody knows yet: {row}");
+    let reason = row["waiting"]["reason"].as_str().expect("text");
+    assert!(reason.starts_with("it is being judged: the worker `"), "somebody is about to: {reason}");
     let again = enqueue(&machine, &["tools.say"]);
     becomes(&machine, &again, "succeeded");
     assert_eq!(service.stop(), 0, "it does not wait for the component");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
+use crate::support::postgres;
 
 /// A program that serves S3's protocol, such as moto's server: `PROGRAM -H ADDRESS -p PORT`.
 const S3_SERVER: &str = "ATTUNE_TEST_S3_SERVER";
@@ -99,6 +100,101 @@ fn what_a_machine_can_not_have_yet_waits_until_it_can() {
     let row = becomes(&here, &id, "succeeded");
     assert_eq!((&row["result"], &row["attempt"]), (&json!("hello"), &json!(1)), "it was started once");
     assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn that_a_pack_can_not_be_had_is_not_said_for_each_of_its_actions() {
+    let here = Machine::new();
+    let there = here.other("far").and("ATTUNE_RECHECK_INTERVAL", "200ms");
+    let pack = ["one.py", "two.py"]
+        .into_iter()
+        .fold(Pack::new("queued"), |pack, file| pack.action(file, "runtime: core.python", "print('hello')"));
+    pack.install(&here);
+    let service = Service::start(&there);
+    let said = || fs::read_to_string(there.at("worker.err")).unwrap_or_default();
+    let missing = "the files of the pack `queued` are not on this machine";
+    wait_for("the reason, with builds in between", || (said().matches(missing).count() > 5).then_some(()));
+    assert_eq!(service.stop(), 0);
+    assert!(!said().contains("can't prepare an environment"), "{}", said());
+}
+
+/// Keeps others from being told of what somebody installs: the machine that does it, and what to do afterwards.
+fn unheard(machine: &Machine, install: impl FnOnce(&Machine)) {
+    let Some(url) = machine.database_url() else {
+        let (bells, aside) = (machine.at("data/attune.bells"), machine.at("aside"));
+        fs::rename(&bells, &aside).expect("moved");
+        install(machine);
+        return fs::rename(aside, bells).expect("moved");
+    };
+    // A user who may do anything but notify.
+    let name = postgres::ask(&url, "select 'mute_' || current_database()");
+    postgres::ask(
+        &url,
+        &format!(
+            "create role {name} login;
+             grant all on all tables in schema public to {name};
+             grant all on all sequences in schema public to {name};
+             revoke execute on function pg_notify from public"
+        ),
+    );
+    let mute = machine.other("mute").and("ATTUNE_DATABASE", url.replace("//attune@", &format!("//{name}@")));
+    let said = mute.runs(0, &["pack", "list", "-vv"]).stderr;
+    assert!(!said.contains("can't wake the workers"), "{said}");
+    install(&mute.and("ATTUNE_LOG", "attune=debug"));
+}
+
+#[test]
+fn a_pack_that_nobody_was_told_of_reaches_workers_all_the_same() {
+    let here = Machine::new();
+    if here.database_url().is_some_and(|url| !url.contains("//attune@")) {
+        return skip("the server is not of the tests' own: its user may not make others");
+    }
+    let shared = here.make("shared");
+    let here = here.and("ATTUNE_BUNDLES", &shared);
+    let there = here.other("far");
+    let service = Service::start(&there);
+    unheard(&here, |machine| {
+        say("hello").write(&machine.make("packs"));
+        let pack = machine.at("packs/queued");
+        let output = machine.runs(0, &["pack", "install", "--approve", &pack.to_string_lossy()]);
+        if !machine.keeps_a_file() {
+            output.says(&["can't wake the workers"]);
+        }
+    });
+    wait_for("the pack", || (versions(&there).len() == 1).then_some(()));
+    let id = enqueue(&here, &["queued.say"]);
+    becomes(&here, &id, "succeeded");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn workers_are_listed_with_what_they_do_and_have() {
+    let machine = Machine::bare().and("ATTUNE_WORKER_NAME", "one");
+    machine.runs(0, &["worker", "list"]).prints(&["there are no workers"]);
+    tool(&machine, "3.11.4");
+    tool(&machine, "3.12.1");
+    machine.write("gate", "");
+    tools().action("slow.sh", "runtime: tool", &gated(&machine, "slow")).install(&machine);
+    let mut service = Service::start_with(&machine, &["--slots", "3"]);
+    let id = enqueue(&machine, &["tools.slow"]);
+    process(&machine, "slow");
+    let listed = machine.json(&["worker", "list"]);
+    let [worker] = &listed.as_array().expect("a list")[..] else { panic!("one worker: {listed}") };
+    assert_eq!((&worker["name"], &worker["status"]), (&json!("one"), &json!("active")));
+    assert_eq!((&worker["slots"], &worker["running"]), (&json!(3), &json!(1)));
+    assert_eq!(worker["version"], env!("CARGO_PKG_VERSION"));
+    assert!(worker["heartbeat_at"].is_string() && worker["host"].is_string(), "{worker}");
+    let installed = worker["installed"].as_array().expect("a list");
+    let tools = installed.iter().find(|row| row["runtime"] == "tools.tool").expect("it is installed");
+    assert_eq!(tools["versions"], json!(["3.12.1", "3.11.4"]));
+    let text = machine.runs(0, &["worker", "list"]);
+    text.prints(&["WORKER", "active", "1 of 3", "tools.tool 3.12.1, 3.11.4"]);
+    fs::remove_file(machine.at("gate")).expect("removed");
+    becomes(&machine, &id, "succeeded");
+    service.signal(Signal::TERM);
+    assert_eq!(service.wait(), 0);
+    assert_eq!(machine.json(&["worker", "list"])[0]["status"], "stopped");
+    machine.runs(2, &["worker", "list", "--slots", "3"]);
 }
 
 #[test]

@@ -15,9 +15,9 @@ use attune::store::{Store, now};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use serde_json::json;
+use serde_json::Value as Json;
 
-use crate::support::store::on_each_engine;
+use crate::support::store::{on_each_engine, worker};
 
 /// Rescues that an execution gets at most.
 const RESCUES_MAX: u32 = 3;
@@ -93,6 +93,9 @@ const ACTIONS: [(&str, Option<i64>, usize); 3] =
     [("tests.act", None, 0), ("tests.narrow", Some(1), 0), ("others.act", None, 1)];
 /// Packs, and how many of each may run at a time.
 const PACKS: [(&str, Option<u32>); 2] = [("tests", None), ("others", Some(2))];
+/// So many of each pack come first in the queue, and no worker can run them: more than a claim looks at before it asks
+/// for the first of each requirement.
+const BACKLOG: usize = 101;
 /// What each of the workers satisfies.
 const WORKERS: [&[&str]; 2] = [&[">=3.12"], &[">=3.12", "<3.12"]];
 
@@ -176,8 +179,8 @@ struct World {
 
 impl World {
     async fn new(store: &Store) -> Self {
-        let one = store.register_worker("one", "here").await.expect("a worker");
-        let two = store.register_worker("two", "here").await.expect("a worker");
+        let one = worker(store, "one").await;
+        let two = worker(store, "two").await;
         for (name, concurrency) in PACKS {
             let details = PackDetails {
                 label: name,
@@ -203,6 +206,36 @@ impl World {
             asked: 0,
             keys: BTreeMap::new(),
             executions: BTreeMap::new(),
+        }
+    }
+
+    fn new_queued<'a>(&'a self, action: usize, constraint: &'a str, run_at: DateTime<Utc>) -> NewQueued<'a> {
+        let (runtime, limit, action) = (&self.runtime, ACTIONS[action].1, &self.actions[action]);
+        NewQueued {
+            id: ExecutionId::new(),
+            action,
+            pack_digest: "",
+            requirement: NewRequirement { runtime, constraint, variant: "", fallback: false, action, limit },
+            parameters: &Json::Null,
+            constraint: None,
+            timeout: None,
+            priority: 0,
+            created_at: run_at,
+            run_at,
+            deadline: None,
+            retries: 0,
+            idempotent: false,
+            idempotency_key: None,
+            request_digest: "",
+            trace: None,
+        }
+    }
+
+    /// Puts much into the queue that nobody can run, before all else.
+    async fn back_up(&self) {
+        for action in [0, 2].repeat(BACKLOG) {
+            let new = NewQueued { priority: 100, ..self.new_queued(action, ">=99", self.began) };
+            assert_eq!(self.store.enqueue(&new).await.expect("an answer"), Enqueued::New);
         }
     }
 
@@ -275,7 +308,6 @@ impl World {
     async fn ask(&mut self, step: &Step) {
         let Step::Ask { kind, priority, retries, idempotent, key, when } = *step else { return };
         let (constraint, action) = KINDS[kind];
-        let limit = ACTIONS[action].1;
         let (id, tick, hour) = (ExecutionId::new(), self.tick(), TimeDelta::hours(1));
         let (run_at, deadline) = match when {
             When::Now => (tick, None),
@@ -289,28 +321,15 @@ impl World {
             .store
             .enqueue(&NewQueued {
                 id,
-                action: &self.actions[action],
-                pack_digest: "",
-                requirement: NewRequirement {
-                    runtime: &self.runtime,
-                    constraint,
-                    variant: "",
-                    fallback: false,
-                    action: &self.actions[action],
-                    limit,
-                },
-                parameters: &json!({}),
-                constraint: None,
-                timeout: None,
                 priority,
-                created_at: now(),
                 run_at,
+                created_at: now(),
                 deadline,
                 retries,
                 idempotent,
                 idempotency_key: key_text.as_deref(),
                 request_digest: &digest,
-                trace: None,
+                ..self.new_queued(action, constraint, run_at)
             })
             .await
             .expect("an answer");
@@ -484,7 +503,11 @@ impl World {
 
     /// Takes from a worker what it has, as the services do that find it gone.
     async fn rescue(&mut self, worker: usize, successor: Option<Lessee>) {
-        let mut found = self.store.leaderless(successor).await.expect("an answer");
+        let found = match successor {
+            Some(successor) => self.store.left_to(successor).await,
+            None => self.store.leases_run_out().await,
+        };
+        let mut found = found.expect("an answer");
         found.sort_by_key(|attempt| attempt.id);
         let held = self
             .executions
@@ -546,9 +569,12 @@ impl World {
     }
 }
 
-fn holds(steps: &[Step]) {
+fn holds(backlog: bool, steps: &[Step]) {
     on_each_engine(&async |store, _| {
         let mut world = World::new(store).await;
+        if backlog {
+            world.back_up().await;
+        }
         for step in steps {
             world.take(step).await;
         }
@@ -560,7 +586,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_queue_is_as_its_model(steps in proptest::collection::vec(step(), 1..60)) {
-        holds(&steps);
+    fn whatever_happens_the_queue_is_as_its_model(
+        backlog in proptest::bool::weighted(0.3),
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        holds(backlog, &steps);
     }
 }

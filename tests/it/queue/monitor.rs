@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::*;
+use crate::support::line::Fault;
 
 /// Where the service answers, as it says when it is ready.
 fn address(machine: &Machine) -> String {
@@ -12,9 +13,13 @@ fn address(machine: &Machine) -> String {
     ready["monitor"].as_str().expect("an address").to_owned()
 }
 
+/// Whoever collects figures waits no longer, unless he is told otherwise.
+const COLLECTED_IN: Duration = Duration::from_secs(10);
+
 /// Status and body of an answer.
 fn get(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(COLLECTED_IN)).expect("a limit");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
@@ -113,11 +118,15 @@ fn out_of_reach_of_the_database_it_is_not_ready() {
     let address = address(&worker);
     let status = || get(&address, "/health/ready");
     assert_eq!(status().0, 200);
-    line.cut();
-    wait_for("its trouble", || (status().0 == 503).then_some(()));
-    assert_eq!(status().1, "{\"status\":\"database unreachable\"}\n");
-    assert_eq!(get(&address, "/metrics").0, 200, "the other figures can still be had");
-    line.mend();
-    wait_for("its recovery", || (status().0 == 200).then_some(()));
+    for fault in [Fault::Cut, Fault::Refused, Fault::Silent] {
+        line.fail(fault);
+        wait_for("its trouble", || (status().0 == 503).then_some(()));
+        assert_eq!(status().1, "{\"status\":\"database unreachable\"}\n", "{fault:?}");
+        let (code, figures) = get(&address, "/metrics");
+        assert_eq!(code, 200, "the other figures can still be had");
+        assert!(figure(&figures, "attune_lease_renewals_total{outcome=\"failed\"}") >= 1.0, "{fault:?}");
+        line.mend();
+        wait_for("its recovery", || (status().0 == 200).then_some(()));
+    }
     assert_eq!(service.stop(), 0);
 }

@@ -4,9 +4,11 @@ use attune::store::worker::WorkerStatus;
 use attune::store::{Location, Store};
 use sqlx::{Connection, PgConnection};
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use super::*;
 use crate::support::postgres::{self, Server};
+use crate::support::store::worker;
 
 const SLOTS: &str = "3";
 const EXECUTIONS: usize = 48;
@@ -126,6 +128,64 @@ fn out_of_reach_of_the_server_a_worker_waits_and_does_not_ask_without_end() {
 }
 
 #[test]
+fn what_ends_while_the_server_is_out_of_reach_is_on_record_afterwards() {
+    let machine = Machine::new().and("ATTUNE_LEASE", "4s").and("ATTUNE_HEARTBEAT", "200ms");
+    let line = || machine.database_url().and_then(|url| Line::to(&url));
+    let (Some(one_line), Some(other_line)) = (line(), line()) else {
+        return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
+    };
+    Pack::new("queued").shell("gated", "", &gated(&machine, "pid")).install(&machine);
+    machine.write("gate", "");
+    let one = machine.other("one").and("ATTUNE_DATABASE", &one_line.url);
+    let other = machine.other("another").and("ATTUNE_DATABASE", &other_line.url);
+    let service = Service::start(&one);
+    let id = enqueue(&machine, &["queued.gated"]);
+    process(&machine, "pid");
+    let second = Service::start(&other);
+    one_line.cut();
+    other_line.cut();
+    fs::remove_file(machine.at("gate")).expect("it was there");
+    // Longer than a lease, and than anybody waits for a connection.
+    std::thread::sleep(Duration::from_secs(15));
+    let before = other_line.through();
+    other_line.mend();
+    // The other one is back, and has seen that a lease has run out and that a worker gave no sign of life.
+    wait_for("a connection", || (other_line.through() > before).then_some(()));
+    std::thread::sleep(Duration::from_secs(1));
+    one_line.mend();
+    let row = wait_for("its end", || Some(show(&machine, &id)).filter(|row| !row["finished_at"].is_null()));
+    assert_eq!((&row["status"], &row["result"]), (&json!("succeeded"), &json!("through")), "{row}");
+    assert_eq!(row["attempt"], 1, "{row}");
+    let said = fs::read_to_string(other.at("worker.err")).expect("a log");
+    assert!(!said.contains("lost a worker"), "{said}");
+    assert_eq!((service.stop(), second.stop()), (0, 0));
+}
+
+#[test]
+fn told_to_stop_out_of_reach_of_the_server_a_worker_ends_what_it_runs() {
+    let machine = Machine::new().and("ATTUNE_LEASE", "2s").and("ATTUNE_HEARTBEAT", "200ms");
+    let Some(line) = machine.database_url().and_then(|url| Line::to(&url)) else {
+        return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
+    };
+    let script = format!("echo $$ > {}; exec sleep 600", machine.at("pid").display());
+    Pack::new("queued").shell("long", "retries: 1\n", &script).install(&machine);
+    let id = enqueue(&machine, &["queued.long"]);
+    let worker = machine.other("far").and("ATTUNE_DATABASE", &line.url).and("ATTUNE_DRAIN_TIMEOUT", "100ms");
+    let service = Service::start(&worker);
+    let pid = process(&machine, "pid");
+    line.cut();
+    assert_ne!(service.stop(), 0, "it can't say that it has stopped");
+    assert!(!is_running(&pid), "nobody watches over it");
+
+    let service = Service::start(&machine);
+    let row = wait_for("its second attempt", || Some(show(&machine, &id)).filter(|row| row["attempt"] == 2));
+    assert_eq!(row["status"], "running", "{row}");
+    machine.runs(0, &["execution", "cancel", &id]);
+    becomes(&machine, &id, "cancelled");
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
 fn workers_that_come_and_go_at_the_same_moment_do_not_stop_each_other() {
     let machine = Machine::bare();
     let Some(url) = machine.database_url() else {
@@ -138,10 +198,10 @@ fn workers_that_come_and_go_at_the_same_moment_do_not_stop_each_other() {
             threads.spawn(move || {
                 Runtime::new().expect("a runtime").block_on(async {
                     let store = Store::open(location).await.expect("a database");
-                    let worker = store.register_worker(name, "here").await.expect("a worker");
+                    let worker = worker(&store, name).await;
                     for _ in 0..100 {
                         for status in [WorkerStatus::Active, WorkerStatus::Stopped] {
-                            store.worker_status(worker, status, 1).await.expect("on record");
+                            store.worker_status((worker, Uuid::nil()), status, 1).await.expect("on record");
                         }
                     }
                     store.close().await;

@@ -121,6 +121,38 @@ fn who_watches_is_told_what_becomes_of_it() {
 }
 
 #[test]
+fn who_watches_is_told_that_a_worker_was_lost_and_a_rescue_is_no_retry() {
+    let machine = Machine::new()
+        .and("ATTUNE_WORKER_NAME", "one")
+        .and("ATTUNE_LEASE", "5s")
+        .and("ATTUNE_HEARTBEAT", "500ms");
+    machine.write("gate", "");
+    let place = machine.path.display();
+    let script = format!(
+        "echo x >> {place}/tries; case $(wc -l < {place}/tries) in 1) {};; 2) sleep 2; exit 3;; *) echo done;; esac",
+        gated(&machine, "first")
+    );
+    Pack::new("queued").shell("flaky", "retries: 1", &script).install(&machine);
+    let mut service = Service::start(&machine);
+    let id = enqueue(&machine, &["queued.flaky"]);
+    process(&machine, "first");
+    let mut child = machine.start(&["execution", "watch", &id]);
+    let mut talk = Talk::of(&mut child);
+    talk.hears(&["claimed by one, attempt 1 of 2"]);
+    let two = machine.other("two");
+    let other = Service::start(&two);
+    service.kill();
+    talk.hears(&["again", "after attempt 1: worker_lost: the worker that ran it was lost"]);
+    talk.hears(&["claimed by two, attempt 2 of 3"]);
+    talk.hears(&["again", "after attempt 2: nonzero_exit"]);
+    // The third is over so soon that nobody may see it run.
+    talk.hears(&["queued.flaky succeeded"]);
+    assert_eq!(show(&machine, &id)["attempt"], 3);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(other.stop(), 0);
+}
+
+#[test]
 fn a_failure_is_that_of_its_attempt() {
     let machine = machine();
     let service = Service::start(&machine);

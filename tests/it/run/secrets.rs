@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::json;
+
 use crate::support::cli::Machine;
 use crate::support::fixture::Pack;
 
@@ -60,6 +62,24 @@ fn they_arrive_and_only_those_that_are_declared() {
     let file = machine.at("secrets.yaml");
     let machine = machine.and("ATTUNE_SECRETS_FILE", file);
     assert_eq!(machine.json(&["run", "vault.length"])["result"], SECRET.len().to_string());
+}
+
+#[test]
+fn a_dry_run_needs_none_and_says_which() {
+    let machine = machine();
+    let output = machine.runs(0, &["run", "vault.length", "--dry-run"]);
+    output.prints(&["secrets\n  token is needed, and no file of secrets is named: --secrets FILE\n"]);
+    // It is not so much as opened.
+    let output = machine.runs(0, &["run", "vault.length", "--secrets", "gone.yaml", "--dry-run"]);
+    output.prints(&["secrets\n  token would be read from gone.yaml\n"]);
+    let given = ["run", "vault.spell", "--secrets", "secrets.yaml", "--dry-run"];
+    let output = machine.runs(0, &given);
+    assert!(!output.to_string().contains(SECRET), "{output}");
+    let shown = machine.json(&given);
+    assert_eq!(shown["secrets"], json!([{"name": "token", "required": true}]));
+    assert_eq!(shown["secrets_file"], "secrets.yaml");
+    assert!(!shown.to_string().contains(SECRET), "{shown}");
+    assert_eq!(machine.json(&["execution", "list"]), json!([]));
 }
 
 #[test]

@@ -8,7 +8,9 @@ use attune::store::installation::scan_now;
 use attune::store::worker::WorkerId;
 use attune::store::{Location, Store, now};
 
-use crate::support::store::{action, claim, enqueue, install, on_each_engine, pack, runtime, version};
+use crate::support::store::{
+    action, claim, enqueue, install, on_each_engine, pack, runtime, version, worker,
+};
 
 const PATH: &str = "/envs/mine";
 const ANSWER: AnswerKey<'static> = AnswerKey { plugin: "p", function: "f", asked: "a" };
@@ -51,7 +53,9 @@ impl Subject {
             Change::Environment => {
                 store.record_environment(self.worker, &environment()).await.expect("recorded");
             }
-            Change::NoEnvironment => store.forget_environment(self.worker, PATH).await.expect("forgotten"),
+            Change::NoEnvironment => {
+                store.forget_environment(self.worker, PATH, "/bin/lang").await.expect("forgotten");
+            }
         }
     }
 
@@ -69,13 +73,12 @@ impl Subject {
         let runtime = store.runtime(&self.lang).await.expect("an answer");
         let id = runtime.as_ref().expect("a row").id;
         format!(
-            "{:?}\n{runtime:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+            "{:?}\n{runtime:?}\n{:?}\n{:?}\n{:?}\n{:?}",
             store.action(&act).await.expect("an answer"),
             store.runtimes_called("lang").await.expect("an answer"),
-            store.installations(self.worker, id).await.expect("an answer"),
-            store.scan::<()>(self.worker, id).await.expect("an answer"),
+            store.last_detection::<()>(self.worker, id).await.expect("an answer"),
             store.answer::<String>(self.worker, ANSWER).await.expect("an answer"),
-            store.environment(self.worker, PATH).await.expect("an answer"),
+            store.environment(self.worker, PATH, "/bin/lang").await.expect("an answer"),
         )
     }
 
@@ -93,6 +96,7 @@ fn environment() -> EnvironmentRow {
         scope: String::new(),
         key: "0".repeat(64),
         path: PATH.to_owned(),
+        installation: "/bin/lang".to_owned(),
         status: "ready".to_owned(),
         plan_digest: String::new(),
         prepared_for: String::new(),
@@ -106,7 +110,7 @@ fn environment() -> EnvironmentRow {
 }
 
 async fn prepare(store: &Store) -> Subject {
-    let worker = store.register_worker("here", "a host").await.expect("an answer");
+    let worker = worker(store, "here").await;
     let act = action("mine.act", "mine.lang", "");
     let subject = Subject { worker, lang: "mine.lang".parse().expect("a reference"), act };
     subject.install(store, &"0".repeat(64)).await;

@@ -1,9 +1,14 @@
 //! What is said when a database server can't be used: where it is and why, and never the password.
 
+use std::time::{Duration, Instant};
+
 use attune::store::{Location, Store};
 
 use crate::support::cli::{Machine, skip};
 use crate::support::postgres;
+
+/// For so long a connection may be waited for while there is a server.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A port that nobody listens at.
 fn refused() -> u16 {
@@ -16,7 +21,9 @@ fn a_server_that_refuses_is_named_with_its_reason() {
     let port = refused();
     let machine =
         Machine::fresh().and("ATTUNE_DATABASE", format!("postgres://me:precious@127.0.0.1:{port}/x"));
+    let began = Instant::now();
     let output = machine.runs(1, &["execution", "list"]);
+    assert!(began.elapsed() < PATIENCE, "nobody waits for a server that is not there");
     let database = format!("can't open the database `postgres://me@127.0.0.1:{port}/x`");
     output.says(&[&database, &format!("127.0.0.1, port {port}"), "Connection refused"]);
     assert!(!output.to_string().contains("precious"), "{output}");

@@ -11,7 +11,7 @@ use attune::store::pack::RuntimeInstall;
 use attune::store::program::ProgramFilter;
 use serde_json::json;
 
-use crate::support::store::{action, claim, enqueue, install, on_each_engine, pack, runtime, sensor};
+use crate::support::store::{action, claim, enqueue, install, on_each_engine, pack, runtime, sensor, worker};
 
 /// A pack with a runtime and nothing that uses it.
 async fn prepare(store: &Store) -> RuntimeRef {
@@ -180,8 +180,8 @@ fn of_two_who_change_the_same_state_one_is_refused() {
 fn what_waits_in_the_queue_follows_its_action() {
     on_each_engine(&async |store, _| {
         let lang = prepare(store).await;
-        let old = store.register_worker("old", "here").await.unwrap();
-        let new = store.register_worker("new", "here").await.unwrap();
+        let old = worker(store, "old").await;
+        let new = worker(store, "new").await;
         let before = action("mine.act", "lang", "1.0");
         store.create_action(&before).await.unwrap();
         let follows = enqueue(store, &before, &lang, None).await;
@@ -210,8 +210,8 @@ fn what_waits_in_the_queue_follows_its_action() {
 fn what_comes_back_into_the_queue_needs_what_its_action_does_by_then() {
     on_each_engine(&async |store, _| {
         let lang = prepare(store).await;
-        let old = store.register_worker("old", "here").await.unwrap();
-        let new = store.register_worker("new", "here").await.unwrap();
+        let old = worker(store, "old").await;
+        let new = worker(store, "new").await;
         let act = action("mine.act", "lang", "1.0");
         store.create_action(&act).await.unwrap();
         let ids = [enqueue(store, &act, &lang, None).await, enqueue(store, &act, &lang, None).await];
@@ -231,7 +231,7 @@ fn what_comes_back_into_the_queue_needs_what_its_action_does_by_then() {
 fn a_new_limit_holds_for_what_waits() {
     on_each_engine(&async |store, _| {
         let lang = prepare(store).await;
-        let worker = store.register_worker("one", "here").await.unwrap();
+        let worker = worker(store, "one").await;
         let mut act = action("mine.act", "lang", "1.0");
         store.create_action(&act).await.unwrap();
         for _ in 0..4 {

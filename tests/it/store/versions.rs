@@ -14,7 +14,9 @@ use attune::version::Version;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
-use crate::support::store::{default_version, install, on_each_engine, pack, runtime, version};
+use uuid::Uuid;
+
+use crate::support::store::{default_version, install, on_each_engine, pack, runtime, version, worker};
 
 /// A pack `mine` with the runtime `mine.lang`.
 async fn prepare(store: &Store, versions: &[&str]) -> RuntimeRef {
@@ -144,9 +146,9 @@ fn availability_is_what_live_workers_have() {
     on_each_engine(&async |store, _| {
         let lang = prepare(store, &["1.0", "2.0"]).await;
         let (first, second) = (now() - TimeDelta::hours(2), now() - TimeDelta::hours(1));
-        let here = store.register_worker("here", "host").await.unwrap();
-        let there = store.register_worker("there", "host").await.unwrap();
-        store.worker_status(here, WorkerStatus::Active, 1).await.unwrap();
+        let here = worker(store, "here").await;
+        let there = worker(store, "there").await;
+        store.worker_status((here, Uuid::nil()), WorkerStatus::Active, 1).await.unwrap();
         let revision = one(store, &lang, "1.0").await.revision;
 
         detected(store, here, &lang, &[installation("1.0", "1.0.3", true, first)]).await;
@@ -160,7 +162,7 @@ fn availability_is_what_live_workers_have() {
         let silent_since = now() + TimeDelta::hours(1);
         assert_eq!(store.lose_workers(silent_since).await.unwrap(), ["here"]);
         assert!(!one(store, &lang, "1.0").await.available, "nobody who lives has it");
-        store.worker_status(here, WorkerStatus::Active, 1).await.unwrap();
+        store.worker_status((here, Uuid::nil()), WorkerStatus::Active, 1).await.unwrap();
         assert!(one(store, &lang, "1.0").await.available, "it lives after all");
         assert!(!one(store, &lang, "2.0").await.available);
     });
@@ -170,7 +172,7 @@ fn availability_is_what_live_workers_have() {
 fn what_workers_have_overrules_what_was_said() {
     on_each_engine(&async |store, _| {
         let lang = prepare(store, &["1.0", "2.0"]).await;
-        let worker = store.register_worker("one", "host").await.unwrap();
+        let worker = worker(store, "one").await;
         let (said, verified) = (now() - TimeDelta::hours(1), now());
         store.set_availability(&lang, "2.0", true, Some(said)).await.unwrap();
         let row = one(store, &lang, "2.0").await;
@@ -190,7 +192,7 @@ fn what_workers_have_overrules_what_was_said() {
 fn one_that_was_detected_is_declared_by_whoever_changes_it() {
     on_each_engine(&async |store, _| {
         let lang = prepare(store, &["1.0"]).await;
-        let worker = store.register_worker("one", "host").await.unwrap();
+        let worker = worker(store, "one").await;
         let found = |label| installation(label, &format!("{label}.0"), true, now());
         detected(store, worker, &lang, &[found("2.5"), found("3.5")]).await;
         let row = one(store, &lang, "2.5").await;
@@ -213,7 +215,7 @@ fn one_that_was_detected_is_declared_by_whoever_changes_it() {
 fn what_is_deleted_is_looked_for_again() {
     on_each_engine(&async |store, _| {
         let lang = prepare(store, &["1.0"]).await;
-        let worker = store.register_worker("one", "host").await.unwrap();
+        let worker = worker(store, "one").await;
         let id = store.runtime(&lang).await.unwrap().unwrap().id;
         for all in [false, true] {
             detected(store, worker, &lang, &[installation("2.5", "2.5.0", true, now())]).await;
@@ -231,6 +233,34 @@ fn what_is_deleted_is_looked_for_again() {
                 "the installation is there"
             );
         }
+    });
+}
+
+#[test]
+fn what_a_detection_found_is_never_older_than_its_scan() {
+    on_each_engine(&async |store, location| {
+        let lang = prepare(store, &["1.0"]).await;
+        let worker = worker(store, "one").await;
+        let runtime = store.runtime(&lang).await.unwrap().unwrap();
+        let other = Store::open(location).await.unwrap();
+        let record = async {
+            let mut found = Vec::new();
+            for count in 1..=60 {
+                found.push(installation("1.0", &format!("1.0.{count}"), true, now()));
+                let scan = scan_now(count.to_string(), ());
+                other.record_detection(worker, &runtime, &scan, &found).await.unwrap();
+            }
+        };
+        let read = async {
+            let mut newest = 0;
+            while newest < 60 {
+                let known = store.last_detection::<()>(worker, runtime.id).await.unwrap();
+                newest = known.scan.as_ref().map_or(0, |scan| scan.detected_against.parse().unwrap());
+                assert!(known.found.len() >= newest, "{} of {newest}", known.found.len());
+            }
+        };
+        tokio::join!(record, read);
+        other.close().await;
     });
 }
 
@@ -282,7 +312,7 @@ fn label() -> impl Strategy<Value = String> {
 
 async fn newest_come_first(store: &Store, given: &BTreeSet<String>) {
     let lang = prepare(store, &[]).await;
-    let worker = store.register_worker("one", "host").await.expect("an answer");
+    let worker = worker(store, "one").await;
     // Some are declared, some detected: those with build metadata can't be declared.
     let mut found = Vec::new();
     for (number, label) in given.iter().enumerate() {

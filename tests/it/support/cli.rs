@@ -16,7 +16,7 @@ use super::postgres;
 
 const DATABASE: &str = "ATTUNE_DATABASE";
 /// What a test waits for at most, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A data folder, a home folder and variables.
 pub(crate) struct Machine {

@@ -1,8 +1,10 @@
-//! The connection between a program and its database server, which can be cut.
+//! The connection between a program and its database server, which can be out of order.
 
+use std::fs;
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -14,13 +16,26 @@ pub(crate) struct Line {
     /// The URL of the database, by this line.
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 #[derive(Default)]
 struct State {
-    is_cut: bool,
+    fault: Option<Fault>,
     ends: Vec<UnixStream>,
+    /// How many connections were let through.
+    through: usize,
+}
+
+/// How a line is out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Whoever connects is hung up on.
+    Cut,
+    /// Whoever connects is refused, as by a machine on which there is no server.
+    Refused,
+    /// Whoever connects waits for an answer for ever.
+    Silent,
 }
 
 impl Line {
@@ -33,28 +48,68 @@ impl Line {
         let (server, shared) = (format!("{server}/{SOCKET}"), Arc::clone(&state));
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
-                // Whoever comes while it is cut finds nobody at the other end.
-                if !lock(&shared).is_cut {
-                    drop(connect(near, &server, &shared));
+                let mut state = lock(&shared);
+                match state.fault {
+                    None => {
+                        drop(state);
+                        drop(connect(near, &server, &shared));
+                    }
+                    Some(Fault::Silent) => state.ends.push(near),
+                    // Nobody is at the other end.
+                    Some(Fault::Cut | Fault::Refused) => {}
                 }
             }
         });
         let url = format!("{before}?host={}", folder.path().display());
-        Some(Self { url, state, _folder: folder })
+        Some(Self { url, state, folder })
     }
 
     /// Ends all connections, and lets no new one through.
     pub(crate) fn cut(&self) {
+        self.fail(Fault::Cut);
+    }
+
+    /// The same, in a way.
+    pub(crate) fn fail(&self, fault: Fault) {
         let mut state = lock(&self.state);
-        state.is_cut = true;
-        for end in state.ends.drain(..) {
-            // One that has ended already needs no end.
-            let _ = end.shutdown(Shutdown::Both);
+        state.fault = Some(fault);
+        state.hang_up();
+        drop(state);
+        if fault == Fault::Refused {
+            let (socket, aside) = self.sockets();
+            fs::rename(&socket, aside).expect("moved");
+            // The file stays, and nobody listens.
+            drop(UnixListener::bind(socket).expect("a socket"));
         }
     }
 
     pub(crate) fn mend(&self) {
-        lock(&self.state).is_cut = false;
+        let mut state = lock(&self.state);
+        if state.fault.take() == Some(Fault::Refused) {
+            let (socket, aside) = self.sockets();
+            fs::rename(aside, socket).expect("moved");
+        }
+        state.hang_up();
+    }
+
+    /// How many connections were let through since the beginning.
+    pub(crate) fn through(&self) -> usize {
+        lock(&self.state).through
+    }
+
+    /// The socket of the line, and where it is while it is refused.
+    fn sockets(&self) -> (PathBuf, PathBuf) {
+        let socket = self.folder.path().join(SOCKET);
+        (socket.clone(), socket.with_extension("aside"))
+    }
+}
+
+impl State {
+    fn hang_up(&mut self) {
+        for end in self.ends.drain(..) {
+            // One that has ended already needs no end.
+            let _ = end.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -64,7 +119,16 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 
 fn connect(near: UnixStream, server: &str, state: &Mutex<State>) -> io::Result<()> {
     let far = UnixStream::connect(server)?;
-    lock(state).ends.extend([near.try_clone()?, far.try_clone()?]);
+    let ends = [near.try_clone()?, far.try_clone()?];
+    {
+        let mut state = lock(state);
+        // It may have been put out of order meanwhile.
+        if state.fault.is_some() {
+            return Ok(());
+        }
+        state.ends.extend(ends);
+        state.through += 1;
+    }
     for (mut from, mut to) in [(near.try_clone()?, far.try_clone()?), (far, near)] {
         thread::spawn(move || {
             let copied = io::copy(&mut from, &mut to);

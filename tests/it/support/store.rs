@@ -13,9 +13,10 @@ use attune::store::lease::Lessee;
 use attune::store::pack::PackInstall;
 use attune::store::queue::NewQueued;
 use attune::store::requirement::NewRequirement;
-use attune::store::worker::WorkerId;
+use attune::store::worker::{Identity, WorkerId};
 use attune::store::{Location, Store, now};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::cli::skip;
 use super::postgres;
@@ -39,6 +40,12 @@ fn run(engine: &str, location: &Location, test: &impl AsyncFn(&Store, &Location)
         test(&store, location).await;
         store.close().await;
     });
+}
+
+/// A worker of this name.
+pub(crate) async fn worker(store: &Store, name: &str) -> WorkerId {
+    let identity = Identity { name, host: "here", home: Uuid::nil() };
+    store.register_worker(&identity).await.expect("it is registered").0
 }
 
 pub(crate) fn version(text: &str) -> DeclaredVersion {

@@ -4,6 +4,7 @@
 use chrono::Utc;
 
 use super::{Finding, State};
+use crate::cli::runtime::INSTALL_AGAIN;
 use crate::detection::{self, DetectionError, Freshness};
 use crate::execution::choice::end_of_life;
 use crate::installation::{CheckOutcome, FailureClass};
@@ -27,21 +28,11 @@ pub(super) async fn examine(worker: &Worker, runtime: &RuntimeRow) -> Vec<Findin
 /// What was found of it; or the one thing to be said about a runtime of which nothing is looked for.
 async fn look(worker: &Worker, runtime: &RuntimeRow) -> Result<Vec<FoundInstallation>, Finding> {
     let name = runtime.runtime.reference.to_string();
-    if runtime.plugin.is_none() {
-        return Err(Finding::good(name, "needs nothing: the entry point is the program"));
-    }
     if !worker.serves(runtime) {
         return Err(Finding::good(name, "not used: the setting `worker_runtimes` names only others"));
     }
-    if let Some(used) = &runtime.plugin
-        && !worker.settings.components_dir().join(format!("{}.wasm", used.sha256)).is_file()
-    {
-        return Err(Finding::new(
-            State::Bad,
-            name,
-            "its component is gone from the data folder",
-            "install the pack that ships it again, or start with an empty data folder",
-        ));
+    if runtime.plugin.is_none() {
+        return Err(Finding::good(name, "needs nothing: the entry point is the program"));
     }
     let detected = detection::detect(worker, runtime, Freshness::IfChanged).await;
     detected
@@ -56,10 +47,10 @@ fn mend(error: &DetectionError) -> String {
         DetectionError::Plugin(failed) if failed.cause.is_timeout() => {
             format!("{closer}; programs that hang can be given less time: `--set verification_timeout=1s`")
         }
-        DetectionError::Plugin(_)
-        | DetectionError::NotApproved { .. }
-        | DetectionError::Files(_)
-        | DetectionError::Store(_) => closer.to_owned(),
+        DetectionError::Files(_) => INSTALL_AGAIN.to_owned(),
+        DetectionError::Plugin(_) | DetectionError::NotApproved { .. } | DetectionError::Store(_) => {
+            closer.to_owned()
+        }
     }
 }
 

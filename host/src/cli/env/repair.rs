@@ -36,6 +36,8 @@ impl Outcome {
 struct Looked {
     /// None if it could not even be told which one it is.
     path: Option<PathBuf>,
+    /// The interpreter that it is built with: the same path may lead to one that is built with another.
+    installation: Option<PathBuf>,
     /// The first action that needs it.
     action: String,
     outcome: Outcome,
@@ -58,13 +60,13 @@ pub(super) async fn repair(worker: &Worker, output: &Output) -> Result<(), Faile
     let mut looked: Vec<Looked> = Vec::new();
     for row in worker.store.actions(None).await? {
         progress.say(format!("checking the environment of {}", row.action.reference));
-        let found = match look(worker, &row, &looked).await {
+        let (place, outcome, reason) = match look(worker, &row, &looked).await {
             Ok(None) => continue,
-            Ok(Some((path, outcome, reason))) => (Some(path), outcome, reason),
-            Err((path, failed)) => (path, Outcome::Failed, Some(failed.text())),
+            Ok(Some((place, outcome, reason))) => (Some(place), outcome, reason),
+            Err((place, failed)) => (place, Outcome::Failed, Some(failed.text())),
         };
-        let (path, outcome, reason) = found;
-        looked.push(Looked { path, action: row.action.reference.to_string(), outcome, reason });
+        let (path, installation) = place.unzip();
+        looked.push(Looked { path, installation, action: row.action.reference.to_string(), outcome, reason });
     }
     progress.end();
     output.data(&looked, || {
@@ -89,7 +91,9 @@ pub(super) async fn repair(worker: &Worker, output: &Output) -> Result<(), Faile
         .hint("`attune env show ENVIRONMENT` shows what its steps printed"))
 }
 
-type Found = (PathBuf, Outcome, Option<String>);
+/// The stable path and the interpreter.
+type Place = (PathBuf, PathBuf);
+type Found = (Place, Outcome, Option<String>);
 
 /// The environment that an action needs; none if there is none, or if it was looked at already. A failure comes with
 /// the path, as far as it is known.
@@ -97,7 +101,7 @@ async fn look(
     worker: &Worker,
     row: &ActionRow,
     looked: &[Looked],
-) -> Result<Option<Found>, (Option<PathBuf>, Failed)> {
+) -> Result<Option<Found>, (Option<Place>, Failed)> {
     let unknown = |failed: Failed| (None, failed);
     let program = &row.action.program;
     let pack = row.action.reference.pack();
@@ -127,15 +131,19 @@ async fn look(
         choice: &choice,
     };
     let path = prepare::place(worker, need).map_err(|error| unknown(environment_failed(error)))?;
-    if looked.iter().any(|looked| looked.path.as_ref() == Some(&path)) {
+    let place = (path, choice.installation.path.clone());
+    let is_its = |looked: &Looked| {
+        (looked.path.as_ref(), looked.installation.as_ref()) == (Some(&place.0), Some(&place.1))
+    };
+    if looked.iter().any(is_its) {
         return Ok(None);
     }
     match prepare::repair(worker, need, |_| {}).await {
         Ok(None | Some(Repaired::NotBuilt)) => Ok(None),
-        Ok(Some(Repaired::Healthy)) => Ok(Some((path, Outcome::Healthy, None))),
+        Ok(Some(Repaired::Healthy)) => Ok(Some((place, Outcome::Healthy, None))),
         Ok(Some(Repaired::Rebuilt { reason })) => {
-            Ok(Some((path, Outcome::Repaired, Some(reason.to_string()))))
+            Ok(Some((place, Outcome::Repaired, Some(reason.to_string()))))
         }
-        Err(error) => Err((Some(path), environment_failed(error))),
+        Err(error) => Err((Some(place), environment_failed(error))),
     }
 }

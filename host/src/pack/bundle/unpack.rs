@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::folder::{self, Filter};
-use super::{Bundle, BundleError};
+use super::{Bundle, BundleEntry, BundleError};
 
 /// Folders in the making start with this; one that is left after a crash is rubbish.
 const UNFINISHED_PREFIX: &str = ".unpacking-";
@@ -35,6 +35,45 @@ impl Bundle {
         sync(parent)
     }
 
+    /// An unpacked bundle, with whatever has come into its folder since.
+    pub fn unpacked(folder: &Path) -> Result<Self, BundleError> {
+        folder::read(folder, Filter::Nothing)
+    }
+
+    /// Writes anew the files below `destination` that are gone or not as they were unpacked, and says which; all of
+    /// them, and none is named, if it is not there. What is there besides stays, and what is behind a link.
+    pub fn restore(&self, destination: &Path) -> Result<Vec<String>, BundleError> {
+        if fs::symlink_metadata(destination).is_err() {
+            self.unpack(destination)?;
+            return Ok(Vec::new());
+        }
+        if fs::symlink_metadata(destination).is_ok_and(|metadata| metadata.is_symlink()) {
+            return Ok(Vec::new());
+        }
+        let differs = |(path, entry): &(&str, &BundleEntry)| {
+            !is_behind_a_link(destination, path) && !is_as_unpacked(&destination.join(path), entry)
+        };
+        let damaged = self.iter().filter(differs).collect::<Vec<_>>();
+        if damaged.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parent = destination.parent().unwrap_or(Path::new("."));
+        let aside = tempfile::Builder::new()
+            .prefix(UNFINISHED_PREFIX)
+            .tempdir_in(parent)
+            .map_err(|source| write_error(parent, source))?;
+        for (path, entry) in &damaged {
+            let (new, path) = (aside.path().join("file"), destination.join(path));
+            let folder = path.parent().unwrap_or(destination);
+            let written = fs::create_dir_all(folder)
+                .and_then(|()| write_file(&new, entry))
+                .and_then(|()| fs::rename(&new, &path));
+            written.map_err(|source| write_error(&path, source))?;
+            sync(folder)?;
+        }
+        Ok(damaged.into_iter().map(|(path, _)| path.to_owned()).collect())
+    }
+
     fn compare(&self, destination: &Path) -> Result<(), BundleError> {
         let differs = || BundleError::DestinationDiffers { destination: destination.to_owned() };
         match folder::read(destination, Filter::Nothing) {
@@ -56,8 +95,7 @@ impl Bundle {
         }
         for (path, entry) in self.iter() {
             let path = root.join(path);
-            let mode = if entry.executable { 0o555 } else { 0o444 };
-            write_file(&path, &entry.bytes, mode).map_err(|source| write_error(&path, source))?;
+            write_file(&path, entry).map_err(|source| write_error(&path, source))?;
         }
         for folder in folders.iter().rev() {
             fs::set_permissions(folder, Permissions::from_mode(0o755))
@@ -68,9 +106,24 @@ impl Bundle {
     }
 }
 
-fn write_file(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+fn is_behind_a_link(destination: &Path, path: &str) -> bool {
+    path.match_indices('/').any(|(slash, _)| {
+        let folder = destination.join(path.get(..slash).unwrap_or_default());
+        fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink())
+    })
+}
+
+fn is_as_unpacked(path: &Path, entry: &BundleEntry) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| {
+        let is_executable = metadata.permissions().mode() & 0o111 != 0;
+        metadata.is_file() && is_executable == entry.executable && metadata.len() == entry.bytes.len() as u64
+    }) && fs::read(path).is_ok_and(|bytes| bytes == *entry.bytes)
+}
+
+fn write_file(path: &Path, entry: &BundleEntry) -> std::io::Result<()> {
+    let mode = if entry.executable { 0o555 } else { 0o444 };
     let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
+    file.write_all(&entry.bytes)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }
@@ -127,6 +180,38 @@ mod tests {
         fs::write(&file, "x").expect("a file");
         let error = bundle("x").unpack(&file).expect_err("an error");
         assert!(matches!(error, BundleError::DestinationDiffers { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_damaged_is_written_anew_and_all_else_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let destination = folder.path().join("x");
+        let bundle = bundle("x");
+        let restored = || bundle.restore(&destination).expect("restored");
+        assert_eq!(restored(), [""; 0], "all of it is new");
+        assert_eq!(restored(), [""; 0], "it is whole");
+        let script = destination.join("actions/deep/run.sh");
+        let set = |mode| fs::set_permissions(&script, Permissions::from_mode(mode)).expect("a mode");
+        let deep = "actions/deep/run.sh";
+        set(0o755);
+        fs::write(&script, "#!/bin/xx\n").expect("written");
+        assert_eq!(restored(), [deep], "of the same length");
+        set(0o444);
+        assert_eq!(restored(), [deep], "its mode");
+        fs::remove_dir_all(destination.join("actions")).expect("removed");
+        fs::write(destination.join("more"), "more").expect("written");
+        assert_eq!(restored(), [deep], "its folder");
+        assert_eq!(fs::read(&script).expect("a file"), b"#!/bin/sh\n");
+        assert_eq!(fs::read(destination.join("more")).expect("it stays"), b"more");
+
+        // Somebody else's files.
+        let elsewhere = folder.path().join("elsewhere");
+        fs::create_dir(&elsewhere).expect("a folder");
+        fs::remove_dir_all(destination.join("actions")).expect("removed");
+        std::os::unix::fs::symlink(&elsewhere, destination.join("actions")).expect("a link");
+        assert_eq!(restored(), [""; 0]);
+        assert_eq!(fs::read_dir(&elsewhere).expect("listed").count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 2, "nothing is left aside");
     }
 
     #[test]

@@ -138,6 +138,10 @@ impl detection::Guest for Hostile {
             "look-around" => look_around(),
             "variables" => report(&request.variables),
             "open" => report(tools::open(with).map(|program| program.path())),
+            "fail-to-verify" => {
+                let found = tools::find(&["tool".to_owned()]);
+                found.into_iter().map(|found| installation(&found.path, "1.2.3")).collect()
+            }
             "find" => {
                 let found = tools::find(&[with.to_owned()]);
                 report(found.iter().map(|found| &found.path).collect::<Vec<_>>())
@@ -190,6 +194,7 @@ impl detection::Guest for Hostile {
 impl verification::Guest for Hostile {
     fn verify(request: VerifyRequest, _: &Executable) -> Result<Verdict, Failure> {
         let outcome = match setting(&request.settings, "do") {
+            "fail-to-verify" => panic!("the guest gives up"),
             "unknown-outcome" => Outcome::Other("fine".to_owned()),
             _ => Outcome::Passed,
         };
