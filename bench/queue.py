@@ -149,8 +149,11 @@ def depth(root, slots, database):
 
 def claims(env, slots, queued, requirements):
     worker = Worker(env, slots)
-    worker.until("ended", 40)
-    count, seconds = worker.claims()
+    # Until then it also judges what the queue needs.
+    worker.until("ended", 15)
+    before = worker.claims()
+    worker.until("ended", 30)
+    count, seconds = (after - before for after, before in zip(worker.claims(), before))
     worker.stop()
     print(f"{queued:9,}   {requirements:12,}   {1000 * seconds / count:7.2f} ms, mean of {count:.0f}", flush=True)
 

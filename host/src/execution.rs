@@ -18,8 +18,10 @@ mod supervision;
 mod timing;
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
 use crate::environment::prepare::{self, Need, Planned, Prepared};
@@ -43,6 +45,9 @@ use launch::Launch;
 use record::Record;
 use run_folder::RunFolder;
 use timing::Timings;
+
+/// An environment that takes longer than this to prepare is waited for: what was chosen is on record meanwhile.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What somebody asks to be run.
 #[derive(Clone, Debug)]
@@ -280,6 +285,7 @@ async fn carry_out(
     if let Err(error) = launch.check() {
         return ExecutionError::from(error).into();
     }
+    observe(Event::Doing("running"));
     let span = stage_span!("process");
     delivery::hand_on(trace::below(&span), &mut command);
     let process = supervision::supervise(worker, asked, command, folder, record, observe, cancel);
@@ -327,7 +333,14 @@ async fn stages_before_launch(
     let retry = if record.is_from_queue() { Retry::WhenDue } else { Retry::AtOnce };
     let environment =
         prepare::prepare(worker, need(asked, &choice), retry, |progress| observe(Event::Building(&progress)));
-    let prepared = trace::stage(stage_span!("environment"), environment).await;
+    let mut environment = pin!(trace::stage(stage_span!("environment"), environment));
+    let prepared = match timeout(PATIENCE, &mut environment).await {
+        Ok(prepared) => prepared,
+        Err(_) => {
+            record.note_choice(worker).await;
+            environment.await
+        }
+    };
     timings.end("environment");
     let prepared = prepared?;
     record.prepared(&prepared);

@@ -115,12 +115,27 @@ pub struct RuntimeScope {
 #[derive(Clone)]
 pub struct Plugins(Arc<Shared>);
 
+/// A component as a pack ships it: another pack's, though the same byte for byte, is named by that pack.
+#[derive(PartialEq, Eq, Hash)]
+struct Shipped {
+    pack: PackRef,
+    name: String,
+    sha256: String,
+}
+
+impl From<&ComponentSource> for Shipped {
+    fn from(source: &ComponentSource) -> Self {
+        let ComponentSource { pack, name, sha256, .. } = source.clone();
+        Self { pack, name, sha256 }
+    }
+}
+
 struct Shared {
     settings: PluginSettings,
     cache: Cache,
     sandbox: OnceLock<Result<Sandbox, String>>,
-    /// One cell per component, by SHA-256, so that it is compiled once however many ask for it.
-    loaded: Mutex<HashMap<String, Arc<tokio::sync::OnceCell<Arc<Plugin>>>>>,
+    /// One cell per component, so that it is compiled once however many ask for it.
+    loaded: Mutex<HashMap<Shipped, Arc<tokio::sync::OnceCell<Arc<Plugin>>>>>,
 }
 
 impl Plugins {
@@ -135,7 +150,7 @@ impl Plugins {
     pub async fn load(&self, source: &ComponentSource) -> Result<Arc<Plugin>, PluginError> {
         let cell = {
             let mut loaded = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(loaded.entry(source.sha256.clone()).or_default())
+            Arc::clone(loaded.entry(source.into()).or_default())
         };
         let failed = |cause| PluginError {
             pack: source.pack.clone(),
@@ -165,7 +180,11 @@ impl Plugins {
 
     /// Drops a component from memory, once nothing uses it: its pack was removed or replaced.
     pub fn forget(&self, sha256: &str) {
-        self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner).remove(sha256);
+        self.0
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|shipped, _| shipped.sha256 != sha256);
     }
 
     /// Binds a component to a runtime and to what it may do for it.

@@ -190,6 +190,7 @@ impl<'o> Told<'o> {
             self.explain("busy", doing.clone());
         }
         if let Some(runtime) = &row.runtime
+            && row.sandbox.is_some()
             && !self.is_decided
         {
             self.is_decided = true;

@@ -78,7 +78,6 @@ impl Record {
             decided: Decided {
                 runtime: asked.runtime.runtime.reference.to_string(),
                 plugin_digest: asked.runtime.plugin.as_ref().map(|plugin| plugin.sha256.clone()),
-                sandbox: SANDBOX.to_owned(),
                 warnings: asked.warnings.clone(),
                 ..Decided::default()
             },
@@ -134,8 +133,17 @@ impl Record {
         }
     }
 
+    /// While what it runs in is being prepared, for whoever asks meanwhile, or after its worker was killed. It is no failure
+    /// if that can't be said.
+    pub(super) async fn note_choice(&self, worker: &Worker) {
+        if let Err(error) = worker.store.decide_execution(self.attempt, &self.decided).await {
+            tracing::debug!("can't say what was chosen: {error}");
+        }
+    }
+
     /// Before the process starts: from here on, what runs with what is on the disk.
     pub(super) async fn decided(&mut self, worker: &Worker) -> Result<(), ExecutionError> {
+        self.decided.sandbox = Some(SANDBOX.to_owned());
         if !worker.store.decide_execution(self.attempt, &self.decided).await? {
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }

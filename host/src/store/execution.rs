@@ -48,7 +48,8 @@ pub struct Decided {
     pub environment_key: Option<String>,
     pub environment_path: Option<PathBuf>,
     pub plugin_digest: Option<String>,
-    pub sandbox: String,
+    /// None until nothing is left to be prepared.
+    pub sandbox: Option<String>,
     pub warnings: Vec<String>,
 }
 
@@ -265,8 +266,8 @@ impl Store {
             .await
     }
 
-    /// Records what an execution is going to run with, before it starts. Whether it still is this attempt that runs.
-    /// On a file, this is what takes its beginning to the disk, also if it was claimed.
+    /// Records what an execution is going to run with, before it starts, or what is known of that so far. Whether it still
+    /// is this attempt that runs. On a file, this is what takes its beginning to the disk, also if it was claimed.
     pub async fn decide_execution(&self, attempt: Attempt, decided: &Decided) -> Result<bool> {
         self.keep(Milestone::Decided(attempt, decided.clone())).await
     }
@@ -276,7 +277,7 @@ impl Store {
         self.database
             .query(
                 "update execution set reason = $3
-             where id = $1 and attempt = $2 and status = 'running' and runtime is null",
+             where id = $1 and attempt = $2 and status = 'running' and sandbox is null",
             )
             .bind(id.0)
             .bind(number)
@@ -441,7 +442,8 @@ impl Milestone {
 const DECIDE: &str = "update execution set
          runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
          installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
-         plugin_digest = $10, sandbox = $11, warnings = $12, reason = null
+         plugin_digest = $10, sandbox = $11, warnings = $12,
+         reason = case when cast($11 as text) is null then reason end
      where id = $1 and attempt = $13 and status = 'running' returning id";
 
 fn decide<'e>(statement: Query<'e>, Attempt { id, number }: Attempt, decided: &Decided) -> Query<'e> {

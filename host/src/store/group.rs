@@ -30,8 +30,15 @@ impl<T: Clone, R> Group<T, R> {
         loop {
             let (sender, mut answer) = oneshot::channel();
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((item.clone(), sender));
-            let _turn = self.turn.lock().await;
-            // Somebody else may have written it while this waited for its turn, or have failed to.
+            // Somebody else may write it while this waits for its turn, or fail to.
+            let _turn = tokio::select! {
+                biased;
+                answer = &mut answer => match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(oneshot::error::RecvError { .. }) => continue,
+                },
+                turn = self.turn.lock() => turn,
+            };
             match answer.try_recv() {
                 Ok(answer) => return Ok(answer),
                 Err(oneshot::error::TryRecvError::Closed) => continue,

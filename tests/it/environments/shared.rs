@@ -65,8 +65,14 @@ fn one_that_is_built_for_the_first_time_is_shown_as_such() {
     assert_eq!(states(&machine), ["building"]);
     machine.runs(0, &["env", "list"]).prints(&["building"]);
     machine.runs(0, &["env", "show", "boxes/box"]).prints(&["building", "begun"]);
+    let chosen =
+        wait_for("the choice", || Some(machine.last()).filter(|row| row["selected_version"] != Json::Null));
+    assert_eq!((&chosen["status"], &chosen["selected_version"]), (&json!("running"), &json!("3.12.1")));
+    assert_eq!(chosen["sandbox"], Json::Null, "nothing runs yet");
     signal(&child, rustix::process::Signal::KILL);
     child.wait().expect("it ends");
+    let row = machine.last();
+    assert_eq!((&row["status"], &row["selected_version"]), (&json!("abandoned"), &json!("3.12.1")), "{row}");
     assert_eq!(states(&machine), ["unfinished"], "nobody builds it any more");
     machine.runs(0, &["env", "prune"]);
     assert_eq!(states(&machine), [""; 0]);

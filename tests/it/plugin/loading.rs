@@ -1,7 +1,7 @@
 //! From bytes to something that can be called: compiling, caching, linking.
 
 use attune::pack::{ExecutionConfig, Grants};
-use attune::plugin::{Cause, Function, Limits, PlanRequest, Plugins, Wasm};
+use attune::plugin::{Cause, ComponentSource, Function, Limits, PlanRequest, Plugins, Wasm};
 
 use super::{Scene, grants, installation, load, runtime, scope};
 use crate::support::guests::{source, source_of};
@@ -23,6 +23,21 @@ async fn a_component_is_compiled_once() {
 }
 
 #[tokio::test]
+async fn what_two_packs_ship_is_named_by_each() {
+    let scene = Scene::new();
+    let plugins = scene.plugins();
+    let other = ComponentSource {
+        pack: "others".parse().expect("a reference"),
+        name: "copy".to_owned(),
+        ..source("detector")
+    };
+    let (one, other) = (load(&plugins, "detector").await, plugins.load(&other).await.expect("it loads"));
+    assert_eq!((one.pack().as_str(), one.name()), ("tests", "detector"));
+    assert_eq!((other.pack().as_str(), other.name()), ("others", "copy"));
+    assert!(!other.was_compiled(), "it is compiled once");
+}
+
+#[tokio::test]
 async fn a_cache_that_was_tampered_with_is_compiled_again() {
     let scene = Scene::new();
     load(&scene.plugins(), "detector").await;
@@ -41,11 +56,11 @@ async fn a_cache_that_was_tampered_with_is_compiled_again() {
 async fn bytes_are_not_needed_once_compiled() {
     let scene = Scene::new();
     load(&scene.plugins(), "detector").await;
-    let gone = attune::plugin::ComponentSource { wasm: Wasm::File("/no/such".into()), ..source("detector") };
+    let gone = ComponentSource { wasm: Wasm::File("/no/such".into()), ..source("detector") };
     scene.plugins().load(&gone).await.expect("from the cache");
 }
 
-async fn cause(plugins: &Plugins, source: &attune::plugin::ComponentSource) -> Cause {
+async fn cause(plugins: &Plugins, source: &ComponentSource) -> Cause {
     let error = plugins.load(source).await.expect_err("it does not load");
     assert_eq!(
         (error.pack.as_str(), &error.component, error.function),
@@ -62,10 +77,9 @@ async fn what_does_not_load() {
     assert!(matches!(cause(&plugins, &garbage).await, Cause::Compile { .. }));
     let module = source_of("module", b"\0asm\x01\0\0\0".as_slice().into());
     assert!(matches!(cause(&plugins, &module).await, Cause::Compile { .. }));
-    let missing =
-        attune::plugin::ComponentSource { wasm: Wasm::File("/no/such".into()), ..source("hostile") };
+    let missing = ComponentSource { wasm: Wasm::File("/no/such".into()), ..source("hostile") };
     assert!(matches!(cause(&plugins, &missing).await, Cause::Unreadable { .. }));
-    let swapped = attune::plugin::ComponentSource { wasm: Wasm::Bytes(EMPTY.into()), ..source("hostile") };
+    let swapped = ComponentSource { wasm: Wasm::Bytes(EMPTY.into()), ..source("hostile") };
     assert!(matches!(cause(&plugins, &swapped).await, Cause::DigestMismatch { .. }));
     load(&plugins, "hostile").await;
 }
