@@ -18,9 +18,9 @@ mod supervision;
 mod timing;
 
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
@@ -169,15 +169,24 @@ fn is_elsewhere(error: &(dyn std::error::Error + 'static)) -> bool {
             .any(<dyn std::error::Error>::is::<FilesError>)
 }
 
-/// Whether this worker claimed it by a judgement that no longer holds, such as of an interpreter that is gone.
+/// Whether this worker claimed it by a judgement that no longer holds: an interpreter is gone, can't be looked for any more,
+/// or is of a runtime that this worker was told to leave alone.
 fn is_misjudged(error: &ExecutionError) -> bool {
-    matches!(error, ExecutionError::Choice(ChoiceError::NoMatch { .. }))
+    use ChoiceError::{Detection, NoMatch, NotServed};
+    matches!(error, ExecutionError::Choice(NoMatch { .. } | NotServed { .. } | Detection(_)))
 }
 
 /// Has the execution wait for a worker that can run it, this one once it can again.
 async fn withdraw_judgement(worker: &Worker, attempt: Attempt, error: &ExecutionError) {
-    let ExecutionError::Choice(ChoiceError::NoMatch { selection, .. }) = error else { return };
-    let selection = serde_json::to_value(SelectionView::from(&**selection)).ok();
+    if !is_misjudged(error) {
+        return;
+    }
+    let selection = match error {
+        ExecutionError::Choice(ChoiceError::NoMatch { selection, .. }) => {
+            serde_json::to_value(SelectionView::from(&**selection)).ok()
+        }
+        _ => None,
+    };
     let reason = error.to_string();
     let withdrawn = worker.store.withdraw_judgement(worker.id, attempt.id, &reason, selection.as_ref()).await;
     if let Err(error) = withdrawn {
@@ -333,14 +342,19 @@ async fn stages_before_launch(
     let retry = if record.is_from_queue() { Retry::WhenDue } else { Retry::AtOnce };
     let environment =
         prepare::prepare(worker, need(asked, &choice), retry, |progress| observe(Event::Building(&progress)));
-    let mut environment = pin!(trace::stage(stage_span!("environment"), environment));
-    let prepared = match timeout(PATIENCE, &mut environment).await {
-        Ok(prepared) => prepared,
-        Err(_) => {
+    let (ready, is_ready) = oneshot::channel::<()>();
+    let environment = async {
+        let prepared = trace::stage(stage_span!("environment"), environment).await;
+        drop(ready);
+        prepared
+    };
+    // Beside it, and not in its stead: it may have the connection to the database that this needs.
+    let note = async {
+        if timeout(PATIENCE, is_ready).await.is_err() {
             record.note_choice(worker).await;
-            environment.await
         }
     };
+    let (prepared, ()) = tokio::join!(environment, note);
     timings.end("environment");
     let prepared = prepared?;
     record.prepared(&prepared);
@@ -400,4 +414,40 @@ pub async fn preview(worker: &Worker, request: &Request) -> Result<Preview, Exec
         Some(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
     };
     Ok(Preview { choice: Some(choice), environment: Some(planned), launch, secrets_file, asked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detection::DetectionError;
+    use crate::environment::prepare::PrepareError;
+    use crate::store::{Cause, StoreError, Unreachable};
+
+    #[test]
+    fn what_the_database_fails_at_is_no_fault_of_what_was_asked() {
+        let unreachable = |source| {
+            let place = "a socket".to_owned();
+            StoreError::Unreachable(Box::new(Unreachable { place, waited: Duration::ZERO, source }))
+        };
+        let makers: [(&str, &dyn Fn() -> StoreError); 5] = [
+            ("silence", &|| unreachable(Cause::Silence)),
+            ("busy", &|| unreachable(Cause::Busy)),
+            ("the server", &|| unreachable(Cause::Server(sqlx::Error::PoolTimedOut))),
+            ("lost", &|| StoreError::from(sqlx::Error::Io(std::io::ErrorKind::BrokenPipe.into()))),
+            ("a query", &|| StoreError::from(sqlx::Error::PoolTimedOut)),
+        ];
+        for (what, error) in makers {
+            assert!(is_elsewhere(&AskError::from(error())), "{what} while it is asked");
+            for wrapped in [
+                ExecutionError::from(error()),
+                AskError::from(error()).into(),
+                ChoiceError::from(DetectionError::from(error())).into(),
+                PrepareError::from(error()).into(),
+            ] {
+                assert!(is_elsewhere(&wrapped), "{what}: {wrapped}");
+            }
+        }
+        let action = "examples.none".parse().expect("a reference");
+        assert!(!is_elsewhere(&ExecutionError::from(AskError::NoAction { action })));
+    }
 }

@@ -183,8 +183,9 @@ fn is_outage(error: &sqlx::Error) -> bool {
 /// Whether an error comes from the database: the same may well succeed when the database is back.
 #[must_use]
 pub fn is_to_blame(error: &(dyn std::error::Error + 'static)) -> bool {
+    // What an error passes on as it is does not show up in its chain: of a `StoreError` in it, only the sources do.
     std::iter::successors(Some(error), |error| error.source())
-        .any(|error| error.is::<StoreError>() || error.is::<sqlx::Error>())
+        .any(|error| error.is::<StoreError>() || error.is::<sqlx::Error>() || error.is::<Cause>())
 }
 
 /// The result of a query.

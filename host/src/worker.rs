@@ -269,13 +269,6 @@ impl Worker {
         sweep::give_up(&self.store, attempt, reason).await
     }
 
-    /// Takes an attempt back that surely was not begun.
-    pub(crate) async fn take_back(&self, attempt: Attempt, reason: &str) -> Result<(), StoreError> {
-        let status = self.store.lose(attempt, false, reason).await?;
-        sweep::given_up(attempt, status, reason);
-        Ok(())
-    }
-
     /// Whether this worker uses a runtime, as `worker_runtimes` says.
     #[must_use]
     pub fn serves(&self, runtime: &RuntimeRow) -> bool {

@@ -70,7 +70,7 @@ async fn renew(service: &Service) -> Result<(), StoreError> {
         if service.running.has_failed(stray) {
             service.worker.give_up(stray, "its end could not be recorded").await?;
         } else {
-            service.worker.take_back(stray, "the answer to its claim was lost").await?;
+            service.worker.give_up(stray, "the answer to its claim was lost").await?;
             service.work.notify_one();
         }
     }

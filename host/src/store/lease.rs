@@ -95,31 +95,33 @@ impl Store {
     }
 
     /// Takes an execution from a worker that died: it is given to another one if running it again does no harm, was
-    /// asked for, or if it surely was not begun, and is abandoned otherwise. What became of it; none if it had ended, or
-    /// has been claimed again.
-    pub async fn lose(&self, attempt: Attempt, begun: bool, reason: &str) -> Result<Option<Status>> {
+    /// asked for, or if nothing was decided that could have been started, and is abandoned otherwise. What became of it;
+    /// none if it had ended, or has been claimed again.
+    pub async fn lose(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>> {
         let mut transaction = self.begin(Durability::Disk).await?;
+        // What somebody runs at once, without a lease, is nobody else's to begin.
         let row = transaction
             .query(
                 "update execution set
-                 status = case
-                     when cancel_requested_at is not null then 'cancelled'
-                     when (idempotent or retries > 0 or not $6) and rescues < $5 then 'queued'
-                     else 'abandoned' end,
-                 finished_at = case
-                     when cancel_requested_at is null and (idempotent or retries > 0 or not $6) and rescues < $5
-                         then null
-                     else coalesce($4, current_timestamp) end,
-                 rescues = rescues + 1, reason = 'worker_lost', error_class = 'worker_lost', error_message = $3,
+                 status = case lost.fate when 'rescued' then 'queued' else lost.fate end,
+                 finished_at = case lost.fate when 'rescued' then null else coalesce($4, current_timestamp) end,
+                 rescues = rescues + case lost.fate when 'rescued' then 1 else 0 end,
+                 reason = 'worker_lost', error_class = 'worker_lost', error_message = $3,
                  lease_owner = null, lease_expires_at = null
-             where id = $1 and attempt = $2 and status = 'running' returning status, action",
+             from (
+                 select id as lost_id, case
+                     when cancel_requested_at is not null then 'cancelled'
+                     when (idempotent or retries > 0 or (sandbox is null and lease_owner is not null))
+                         and rescues < $5 then 'rescued'
+                     else 'abandoned' end as fate
+                 from execution where id = $1) as lost
+             where id = lost.lost_id and attempt = $2 and status = 'running' returning status, action",
             )
             .bind(attempt.id.0)
             .bind(attempt.number)
             .bind(reason)
             .bind(self.clock())
             .bind(RESCUES_MAX)
-            .bind(begun)
             .fetch_optional()
             .await?;
         let Some(row) = row else { return Ok(None) };

@@ -65,7 +65,7 @@ pub(super) async fn give_up(
     attempt: Attempt,
     reason: &str,
 ) -> Result<Option<Status>, StoreError> {
-    let status = store.lose(attempt, true, reason).await?;
+    let status = store.lose(attempt, reason).await?;
     Ok(given_up(attempt, status, reason))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use attune::execution::{ExecutionId, Status};
 use attune::reference::{ActionRef, RuntimeRef};
-use attune::store::execution::{Attempt, End, Ended};
+use attune::store::execution::{Attempt, Decided, End, Ended};
 use attune::store::lease::Lessee;
 use attune::store::pack::{NewPack, PackDetails};
 use attune::store::queue::{CancelOutcome, Enqueued, NewQueued};
@@ -141,21 +141,23 @@ struct Expected {
     when: When,
     /// The worker that has it, while it runs.
     holder: usize,
+    /// Whether its attempt may have been started.
+    begun: bool,
     /// Which claim took it last; 0 for none that counts.
     claim: usize,
 }
 
 impl Expected {
     /// What becomes of one whose worker is gone.
-    fn lose(&mut self, begun: bool) {
+    fn lose(&mut self) {
         self.status = if self.cancel {
             Status::Cancelled
-        } else if (self.idempotent || self.retries > 0 || !begun) && self.rescues < RESCUES_MAX {
+        } else if (self.idempotent || self.retries > 0 || !self.begun) && self.rescues < RESCUES_MAX {
+            self.rescues += 1;
             Status::Queued
         } else {
             Status::Abandoned
         };
-        self.rescues += 1;
     }
 
     fn has_ended(&self) -> bool {
@@ -356,6 +358,7 @@ impl World {
                     cancel: false,
                     when,
                     holder: 0,
+                    begun: false,
                     claim: 0,
                 },
             );
@@ -427,6 +430,11 @@ impl World {
             expected.claim = self.claims;
             self.started.insert(claimed.attempt.id, claimed.started_at);
             assert_eq!(claimed.attempt.number, expected.attempt);
+            // Whether it was begun matters to those alone that must not be begun twice.
+            expected.begun = self.claims.is_multiple_of(2);
+            let sandbox = expected.begun.then(|| "T0".to_owned());
+            let decided = Decided { sandbox, ..Decided::default() };
+            assert!(self.store.decide_execution(claimed.attempt, &decided).await.expect("an answer"));
         }
     }
 
@@ -461,14 +469,12 @@ impl World {
     async fn lose(&mut self, id: ExecutionId, late: bool) {
         let expected = self.executions.get_mut(&id).expect("one of them");
         let number = expected.attempt - i64::from(late);
-        // Whether it was begun matters to those alone that must not be begun twice.
-        let begun = number % 2 == 1;
-        let lost = self.store.lose(Attempt { id, number }, begun, "it is gone").await.expect("an answer");
+        let lost = self.store.lose(Attempt { id, number }, "it is gone").await.expect("an answer");
         if expected.status != Status::Running || late {
             assert_eq!(lost, None);
             return;
         }
-        expected.lose(begun);
+        expected.lose();
         assert_eq!(lost, Some(expected.status));
     }
 
@@ -516,9 +522,9 @@ impl World {
         let held = held.map(|(id, expected)| Attempt { id: *id, number: expected.attempt });
         assert_eq!(found, held.collect::<Vec<_>>());
         for attempt in found {
-            let lost = self.store.lose(attempt, true, "it is gone").await.expect("an answer");
+            let lost = self.store.lose(attempt, "it is gone").await.expect("an answer");
             let expected = self.executions.get_mut(&attempt.id).expect("one of them");
-            expected.lose(true);
+            expected.lose();
             assert_eq!(lost, Some(expected.status));
         }
     }

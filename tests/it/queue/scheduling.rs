@@ -88,6 +88,33 @@ fn each_goes_to_the_worker_that_has_its_version_and_waits_for_one_with_the_reaso
 }
 
 #[test]
+fn what_a_worker_was_told_to_leave_alone_waits_for_another() {
+    let machine = Machine::bare().and("ATTUNE_POLL_INTERVAL", "100ms");
+    tool(&machine, "3.12.1");
+    tools().action("say.sh", "runtime: tool", "echo here").install(&machine);
+    let service = Service::start(&machine);
+    becomes(&machine, &enqueue(&machine, &["tools.say"]), "succeeded");
+    assert_eq!(service.stop(), 0);
+    // The worker is started anew, and what it had said of itself does not hold any more.
+    let ids = [0; 4].map(|_| enqueue(&machine, &["tools.say"]));
+    let limited = machine.and("ATTUNE_WORKER_RUNTIMES", "shell");
+    let service = Service::start(&limited);
+    for id in &ids {
+        let row = wait_for("what it says now", || {
+            Some(show(&limited, id)).filter(|row| row["waiting"]["workers"][0]["satisfied"] == false)
+        });
+        assert_eq!(row["status"], "queued", "{row}");
+    }
+    assert_eq!(service.stop(), 0);
+    let machine = limited.and("ATTUNE_WORKER_RUNTIMES", "tool");
+    let service = Service::start(&machine);
+    for id in &ids {
+        assert_eq!(becomes(&machine, id, "succeeded")["result"], "here");
+    }
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
 fn two_workers_that_share_a_folder_build_an_environment_once() {
     let machine = Machine::bare();
     tool(&machine, "3.12.1");

@@ -95,7 +95,7 @@ fn who_watches_is_told_what_becomes_of_it() {
     talk.hears(&["claimed by one, attempt 1 of 1"]);
     talk.hears(&["busy", "the environment: "]);
     let row = show(&machine, id);
-    assert_eq!((&row["worker"], &row["runtime"]), (&json!("one"), &Json::Null), "{row}");
+    assert_eq!((&row["worker"], &row["sandbox"]), (&json!("one"), &Json::Null), "{row}");
     let reason = row["reason"].as_str().expect("a reason");
     assert!(reason.contains("the environment"), "{reason}");
     environments::builder(&machine);

@@ -219,7 +219,7 @@ fn what_comes_back_into_the_queue_needs_what_its_action_does_by_then() {
         store.update_action(&action("mine.act", "lang", "2.0"), None).await.unwrap();
 
         let [lost, given_back] = ids.map(|id| Attempt { id, number: 1 });
-        let status = store.lose(lost, false, "its worker was killed").await.unwrap();
+        let status = store.lose(lost, "its worker was killed").await.unwrap();
         assert_eq!(status, Some(Status::Queued));
         let row = store.execution(given_back.id).await.unwrap().unwrap();
         assert!(store.give_back(given_back, row.started_at.unwrap(), Duration::ZERO).await.unwrap());
