@@ -7,6 +7,7 @@
 
 mod lease;
 mod monitor;
+mod outage;
 mod preparation;
 mod running;
 
@@ -15,13 +16,13 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
 use opentelemetry::KeyValue;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
@@ -43,10 +44,12 @@ use crate::trace;
 use crate::worker::Worker;
 
 use monitor::Vitals;
+use outage::Outage;
 use running::Running;
 
-/// How long executions may go on after they were asked to end, beyond the grace that each has.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+/// How long it may take to put on record that executions have ended whose processes are gone, and after that, that the
+/// service has.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// What happens in a service, for whoever shows it.
 #[derive(Clone, Debug)]
@@ -58,7 +61,7 @@ pub enum Event {
         /// Where its health and figures can be asked for.
         monitor: Option<SocketAddr>,
     },
-    /// It looked at the queue, as it does every `poll_interval`: it is alive.
+    /// It is alive: it looked at the queue, as it does every `poll_interval`, or waits for what runs.
     Looked {
         /// How many run.
         running: usize,
@@ -119,6 +122,12 @@ pub enum ServiceError {
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database, or the way to it, is silent.
+    #[error("the database did not answer in {limit:?}")]
+    Silent {
+        /// For how long it was waited for.
+        limit: Duration,
+    },
 }
 
 /// What the parts of a service share.
@@ -140,6 +149,32 @@ struct Service {
     unjudged: Notify,
     /// Another data folder has the name of this worker.
     superseded: Notify,
+    /// Whether executions can be claimed.
+    claims: Outage,
+}
+
+impl Service {
+    /// How long the database may take for what a lease depends on.
+    fn answer_limit(&self) -> Duration {
+        self.worker.settings.lease / 3
+    }
+
+    /// Says that it is alive.
+    fn lives(&self, observe: &Observer) {
+        self.vitals.has_looked();
+        observe(Event::Looked { running: self.running.len() });
+    }
+}
+
+/// What the database was asked for, given up if there is no answer in time: a connection may die and nobody be told.
+async fn answered<T>(
+    limit: Duration,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, ServiceError> {
+    match timeout(limit, asked).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ServiceError::Silent { limit }),
+    }
 }
 
 /// Runs executions until `stop` is asked for and what runs then has ended. What has not ended in `drain_timeout` is
@@ -150,7 +185,10 @@ pub async fn serve(worker: Worker, stop: Cancel, observe: Observer) -> Result<()
 
 async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> Result<(), ServiceError> {
     let _lock = lock(&worker)?;
-    let Settings { worker_slots: slots, poll_interval: poll, lease, .. } = worker.settings;
+    let vitals = Arc::new(Vitals::new(lease::sure(worker.settings.lease)));
+    // What can't be listened on is said before the others hear of this one.
+    let monitor = watch_over(&worker, &vitals).await?;
+    let Settings { worker_slots: slots, poll_interval: poll, .. } = worker.settings;
     // First listen, then look: what is rung in between is heard.
     let mut listener = worker.store.listen().await;
     // From now on nobody is given its name; whoever was given it since it was registered has it.
@@ -161,12 +199,13 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
     let service = Rc::new(Service {
         lessee,
         running: Running::default(),
-        vitals: Arc::new(Vitals::new(lease::sure(lease))),
+        vitals,
         work: Notify::new(),
         asked: Notify::new(),
         runnable: Notify::new(),
         unjudged: Notify::new(),
         superseded: Notify::new(),
+        claims: Outage::new("claim executions"),
         runner: Arc::new(Worker { store: worker.store.caching(), ..worker.clone() }),
         worker: Arc::new(worker),
     });
@@ -178,7 +217,10 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
         background.spawn_local(preparation::judge_new(Rc::clone(&service))),
         background.spawn_local(preparation::prepare(Rc::clone(&service))),
     ];
-    let monitor = watch_over(&service, &mut background).await?;
+    let monitor = monitor.map(|(bound, answering)| {
+        background.spawn_local(answering);
+        bound
+    });
     observe(Event::Ready { slots, monitor });
 
     let mut runs = JoinSet::new();
@@ -209,8 +251,7 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
         if is_look {
             // Where every slot is taken, no claim comes back empty and says so.
             service.unjudged.notify_one();
-            service.vitals.has_looked();
-            observe(Event::Looked { running: service.running.len() });
+            service.lives(&observe);
         }
     };
     service.vitals.is_draining.store(true, Ordering::Relaxed);
@@ -220,8 +261,9 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
         judging.iter().for_each(AbortHandle::abort);
     }
     let identity = service.worker.identity();
+    let store = &service.worker.store;
     let say_so = async {
-        let said = service.worker.store.worker_status(identity, WorkerStatus::Draining, slots).await;
+        let said = answered(LAST_WAIT, store.worker_status(identity, WorkerStatus::Draining, slots)).await;
         if let Err(error) = said {
             tracing::warn!("can't say that this worker takes nothing more: {error}");
         }
@@ -231,31 +273,35 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
     background.shutdown().await;
     // A database closes when nobody uses it any more.
     drop(listener);
+    let stopped = answered(LAST_WAIT, async {
+        // What was given back can be had.
+        store.ring(Bell::Queue).await;
+        store.worker_status(identity, WorkerStatus::Stopped, slots).await
+    });
+    let stopped = stopped.await;
     if is_superseded {
         let name = service.worker.settings.worker_name.clone();
         return Err(ServiceError::Superseded { name });
     }
-    service.worker.store.worker_status(identity, WorkerStatus::Stopped, slots).await?;
+    stopped?;
     // All who shared it have ended.
     if let Some(worker) = Rc::into_inner(service).and_then(|service| Arc::into_inner(service.worker)) {
-        worker.close().await;
+        // A connection that died is not told that it is closed.
+        let _ = timeout(LAST_WAIT, worker.close()).await;
     }
     Ok(())
 }
 
-/// Lets others ask how the service is, if that is wanted. Where.
+/// Lets others ask how the service is, if that is wanted: where, and what answers them.
 async fn watch_over(
-    service: &Service,
-    background: &mut JoinSet<()>,
-) -> Result<Option<SocketAddr>, ServiceError> {
-    let Some(address) = service.worker.settings.monitor_address else { return Ok(None) };
+    worker: &Worker,
+    vitals: &Arc<Vitals>,
+) -> Result<Option<(SocketAddr, impl Future<Output = ()> + 'static)>, ServiceError> {
+    let Some(address) = worker.settings.monitor_address else { return Ok(None) };
     let figures = metrics::recorder()
         .map_err(|error| ServiceError::Monitor { address, source: io::Error::other(error) })?;
-    let (vitals, store) = (Arc::clone(&service.vitals), service.worker.store.clone());
-    let answer = monitor::answer(address, vitals, store, figures).await;
-    let (bound, answering) = answer.map_err(|source| ServiceError::Monitor { address, source })?;
-    background.spawn_local(answering);
-    Ok(Some(bound))
+    let answer = monitor::answer(address, Arc::clone(vitals), worker.store.clone(), figures).await;
+    answer.map(Some).map_err(|source| ServiceError::Monitor { address, source })
 }
 
 /// Claims until all slots are taken or nothing waits that this worker can run.
@@ -267,22 +313,20 @@ async fn fill(
 ) {
     loop {
         let free = slots.saturating_sub(service.running.len());
-        if free == 0 {
+        // What nobody keeps the lease of would be taken away and run again.
+        if free == 0 || service.vitals.is_unsure() {
             return;
         }
         let lease = service.worker.settings.lease;
         let (asked_at, asked_at_time) = (Instant::now(), now());
-        let claimed = match service.runner.store.claim(service.lessee, free, lease).await {
-            Ok(claimed) => {
-                metrics::claim(asked_at.elapsed());
-                claimed
-            }
-            Err(error) => {
-                // The next look tries again.
-                tracing::warn!("can't claim executions: {error}");
-                return;
-            }
-        };
+        // What is claimed later than that could not be kept.
+        let limit = lease::sure(lease);
+        let claim = Box::pin(service.runner.store.claim(service.lessee, free, lease));
+        let claimed = answered(limit, claim).await;
+        service.claims.tell(&claimed);
+        // The next look tries again.
+        let Ok(claimed) = claimed else { return };
+        metrics::claim(asked_at.elapsed());
         if claimed.is_empty() {
             // Something may wait whose need nobody has judged yet.
             service.unjudged.notify_one();
@@ -412,42 +456,40 @@ fn report(ended: Result<(Attempt, Result<Ran, ExecutionError>), tokio::task::Joi
     }
 }
 
-/// Waits for what runs; then asks it to end; then gives it back.
+/// Waits for what runs; then asks it to end, and ends it. Each gives itself back when its process is gone, and its lease
+/// is renewed until then.
 async fn drain(
     service: &Service,
     stop: &mut Cancel,
     runs: &mut JoinSet<(Attempt, Result<Ran, ExecutionError>)>,
     observe: &Observer,
 ) {
-    let settings = &service.worker.settings;
+    let Settings { drain_timeout, kill_grace, poll_interval, .. } = service.worker.settings;
+    let mut look = interval(poll_interval);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut wait_for_all = async |limit: Duration, stop: &mut Cancel| {
-        let all = async {
-            while let Some(ended) = runs.join_next().await {
-                report(ended, observe);
+        let mut over = pin!(sleep(limit));
+        loop {
+            tokio::select! {
+                ended = runs.join_next() => match ended {
+                    Some(ended) => report(ended, observe),
+                    None => break true,
+                },
+                _ = look.tick() => service.lives(observe),
+                () = &mut over => break false,
+                () = stop.forced() => break false,
             }
-        };
-        tokio::select! {
-            all = timeout(limit, all) => all.is_ok(),
-            () = stop.forced() => false,
         }
     };
-    if wait_for_all(settings.drain_timeout, stop).await {
+    if wait_for_all(drain_timeout, stop).await {
         return;
     }
-    // Given back first: whatever they still say about their end does not count.
-    let give_ups = service.running.attempts().into_iter().map(|(attempt, span)| {
-        let give_up = async move {
-            if let Err(error) = service.worker.give_up(attempt, "the worker that ran it was stopped").await {
-                tracing::warn!("can't give up an execution: {error}");
-            }
-        };
-        give_up.instrument(span)
-    });
-    // Side by side: where the database is out of reach, each takes its time.
-    join_all(give_ups).await;
-    service.worker.store.ring(Bell::Queue).await;
     service.running.end_all();
-    wait_for_all(settings.kill_grace + LAST_WAIT, &mut Cancel::never()).await;
+    if wait_for_all(kill_grace, stop).await {
+        return;
+    }
+    service.running.end_all_at_once();
+    wait_for_all(LAST_WAIT, &mut Cancel::never()).await;
 }
 
 /// Keeps a second service from using the folders of this one; the lock ends with the file handle.

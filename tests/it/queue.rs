@@ -4,6 +4,7 @@
 mod builds;
 mod changes;
 mod clock;
+mod drain;
 mod faults;
 mod first;
 mod fleet;
@@ -364,43 +365,6 @@ fn one_that_was_stopped_beyond_its_lease_has_no_say() {
 }
 
 #[test]
-fn told_to_stop_it_takes_nothing_more_and_finishes_what_it_has() {
-    let machine = Machine::new();
-    machine.write("gate", "");
-    Pack::new("queued").shell("slow", "", &gated(&machine, "slow")).install(&machine);
-    let mut service = Service::start(&machine);
-    let id = enqueue(&machine, &["queued.slow"]);
-    process(&machine, "slow");
-    service.signal(Signal::TERM);
-    wait_for("the drain", || {
-        fs::read_to_string(machine.at("worker.log")).ok()?.contains("draining").then_some(())
-    });
-    let later = enqueue(&machine, &["queued.slow"]);
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(show(&machine, &later)["status"], "queued");
-    fs::remove_file(machine.at("gate")).expect("removed");
-    assert_eq!(service.wait(), 0);
-    assert_eq!(show(&machine, &id)["status"], "succeeded");
-    assert_eq!(show(&machine, &later)["status"], "queued");
-}
-
-#[test]
-fn told_twice_it_gives_back_what_may_run_again() {
-    let machine = Machine::new();
-    let (mut service, [once, twice], pids) = running_two(&machine);
-    service.signal(Signal::TERM);
-    wait_for("the drain", || {
-        fs::read_to_string(machine.at("worker.log")).ok()?.contains("draining").then_some(())
-    });
-    service.signal(Signal::TERM);
-    assert_eq!(service.wait(), 0);
-    assert!(pids.iter().all(|pid| !is_running(pid)));
-    let (once, twice) = (show(&machine, &once), show(&machine, &twice));
-    assert_eq!((&once["status"], &twice["status"]), (&json!("abandoned"), &json!("queued")));
-    assert!(once["error"]["message"].as_str().expect("text").contains("was stopped"), "{once}");
-}
-
-#[test]
 fn a_server_that_cannot_be_reached_for_a_while_loses_nothing() {
     let machine = Machine::new();
     let Some(line) = machine.database_url().and_then(|url| Line::to(&url)) else {
@@ -457,12 +421,21 @@ fn a_service_manager_is_told() {
             break text;
         }
     };
-    let service = Service::start(&machine);
+    machine.write("gate", "");
+    Pack::new("queued").shell("slow", "", &gated(&machine, "slow")).install(&machine);
+    let mut service = Service::start(&machine);
     hears("READY=1");
     assert!(hears("WATCHDOG=1").contains("STATUS=0 executions run"));
     hears("WATCHDOG=1");
-    assert_eq!(service.stop(), 0);
+    enqueue(&machine, &["queued.slow"]);
+    process(&machine, "slow");
+    service.signal(Signal::TERM);
     hears("STOPPING=1");
+    // It lives for as long as it waits.
+    assert!(hears("WATCHDOG=1").contains("STATUS=1 executions run"));
+    hears("WATCHDOG=1");
+    fs::remove_file(machine.at("gate")).expect("removed");
+    assert_eq!(service.wait(), 0);
 }
 
 /// How often the worker is killed; `just crash` says more.

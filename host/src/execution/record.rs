@@ -168,7 +168,7 @@ impl Record {
         timings: Vec<(String, f64)>,
     ) -> Result<Outcome, ExecutionError> {
         if ending.status == Status::Cancelled && self.was_forfeited(worker).await? {
-            let reason = "the worker could not renew its lease, and ended it";
+            let reason = "the worker that ran it was stopped or could not renew its lease, and ended it";
             self.patience(worker).wait_for(|| worker.give_up(self.attempt, reason)).await?;
             return Err(ExecutionError::NotRunning { id: self.attempt.id });
         }

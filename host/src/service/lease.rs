@@ -1,11 +1,13 @@
 //! Keeping what was claimed, and taking back what others can't keep.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::Service;
+use super::outage::Outage;
+use super::{Service, answered};
 use crate::metrics;
 use crate::store::StoreError;
 use crate::store::bell::Bell;
@@ -18,6 +20,9 @@ const ASKED_TOGETHER: Duration = Duration::from_millis(50);
 /// What part of a lease may pass without being renewed before what runs under it is ended: somebody else may have it
 /// soon.
 const SURE: f64 = 2.0 / 3.0;
+
+/// When leases that could not be renewed are tried again, unless the next heartbeat is earlier.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// For how long what ended long ago is removed at once: the next leases are renewed after it.
 const FORGETTING_MAX: Duration = Duration::from_secs(1);
@@ -35,6 +40,7 @@ pub(super) async fn keep(service: Rc<Service>) {
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Since when the database could be reached whenever it was asked.
     let mut reached_since = None;
+    let (renewals, looks) = (Outage::new("renew the leases"), Outage::new("look after the queue"));
     loop {
         let is_beat = tokio::select! {
             _ = beat.tick() => true,
@@ -46,17 +52,19 @@ pub(super) async fn keep(service: Rc<Service>) {
         if !is_beat && service.running.len() == 0 {
             continue;
         }
-        let renewed = renew(&service).await;
+        let renewed = answered(service.answer_limit(), renew(&service)).await;
         metrics::renewal(renewed.is_ok());
-        if let Err(error) = renewed {
-            tracing::warn!("can't renew the leases: {error}");
+        renewals.tell(&renewed);
+        if renewed.is_err() {
             reached_since = None;
+            beat.reset_after(settings.heartbeat.min(AGAIN));
             continue;
         }
         // Where the database was out of reach for everybody, it is the first one to be back that sees nobody else.
         let can_judge = reached_since.get_or_insert_with(Instant::now).elapsed() >= settings.lease;
-        if is_beat && let Err(error) = look_after_others(&service, can_judge).await {
-            tracing::warn!("can't look after the queue: {error}");
+        if is_beat {
+            let looked = answered(service.answer_limit(), look_after_others(&service, can_judge)).await;
+            looks.tell(&looked);
         }
     }
 }
@@ -84,9 +92,12 @@ async fn look_after_others(service: &Service, can_judge: bool) -> Result<(), Sto
         Standing::There => {}
         // It was out of reach for a while, and is back.
         Standing::Lost => {
-            store
-                .worker_status(service.worker.identity(), WorkerStatus::Active, settings.worker_slots)
-                .await?;
+            let status = if service.vitals.is_draining.load(Ordering::Relaxed) {
+                WorkerStatus::Draining
+            } else {
+                WorkerStatus::Active
+            };
+            store.worker_status(service.worker.identity(), status, settings.worker_slots).await?;
         }
         Standing::Superseded => service.superseded.notify_one(),
     }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Service;
+use super::outage::Outage;
 use crate::detection::{self, Detected, Freshness};
 use crate::environment::prepare::{self, Need, PrepareError};
 use crate::environment::retry::Retry;
@@ -115,6 +116,7 @@ async fn judge_all(service: &Service) -> Result<(), StoreError> {
 /// Judges what nobody asked for before, whenever somebody misses it: each runtime by itself, so that one whose
 /// component hangs holds up no other.
 pub(super) async fn judge_new(service: Rc<Service>) {
+    let looks = Outage::new("find out what waits in the queue");
     let mut judging = JoinSet::new();
     let mut busy = BTreeMap::new();
     loop {
@@ -132,14 +134,10 @@ pub(super) async fn judge_new(service: Rc<Service>) {
             }
             () = service.unjudged.notified() => {}
         }
-        let new = match service.worker.store.requirements(service.worker.id, false).await {
-            Ok(new) => by_runtime(new),
-            Err(error) => {
-                tracing::warn!("can't find out what waits in the queue: {error}");
-                continue;
-            }
-        };
-        for (runtime, requirements) in new {
+        let new = service.worker.store.requirements(service.worker.id, false).await;
+        looks.tell(&new);
+        let Ok(new) = new else { continue };
+        for (runtime, requirements) in by_runtime(new) {
             if busy.values().any(|other| *other == runtime) {
                 continue;
             }

@@ -71,10 +71,6 @@ impl Running {
         self.runs.borrow().len()
     }
 
-    pub(super) fn attempts(&self) -> Vec<(Attempt, Span)> {
-        self.runs.borrow().values().map(|run| (run.attempt, run.span.clone())).collect()
-    }
-
     /// Compares what runs with what the database says this service still had at `asked_at`: ends at once what it has
     /// no more, and asks to end what somebody wants to end. What nobody here runs, and that for the second time: their
     /// end could not be recorded, or the answer to their claim was lost.
@@ -107,6 +103,11 @@ impl Running {
     /// Asks all that runs to end.
     pub(super) fn end_all(&self) {
         self.runs.borrow().values().for_each(|run| run.canceller.ask());
+    }
+
+    /// Ends all that runs.
+    pub(super) fn end_all_at_once(&self) {
+        self.runs.borrow().values().for_each(Run::end_at_once);
     }
 }
 

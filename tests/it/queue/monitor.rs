@@ -100,6 +100,34 @@ fn what_can_not_be_listened_on_is_said() {
         assert_ne!(output.code, 0);
         output.says(&["monitor_address", said]);
     }
+    let listed = machine.json(&["worker", "list"]);
+    let is_active = |worker: &Json| worker["status"] == "active";
+    assert!(!listed.as_array().expect("a list").iter().any(is_active), "none was ever there: {listed}");
+}
+
+#[test]
+fn connections_that_die_silently_are_replaced() {
+    let machine = Machine::new();
+    let Some(line) = machine.database_url().and_then(|url| Line::to(&url)) else {
+        return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
+    };
+    Pack::new("queued").shell("say", "", "echo here").install(&machine);
+    let worker = machine
+        .other("far")
+        .and("ATTUNE_DATABASE", &line.url)
+        .and("ATTUNE_MONITOR_ADDRESS", "127.0.0.1:0")
+        .and("ATTUNE_LEASE", "3s")
+        .and("ATTUNE_HEARTBEAT", "200ms");
+    let service = Service::start(&worker);
+    let address = address(&worker);
+    let status = || get(&address, "/health/ready").0;
+    line.mute();
+    wait_for("its trouble", || (status() == 503).then_some(()));
+    wait_for("its recovery", || (status() == 200).then_some(()));
+    let id = enqueue(&machine, &["queued.say"]);
+    becomes(&machine, &id, "succeeded");
+    assert_eq!(get(&address, "/health/live").0, 200);
+    assert_eq!(service.stop(), 0);
 }
 
 #[test]

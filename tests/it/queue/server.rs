@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::*;
+use crate::support::line::Fault;
 use crate::support::postgres::{self, Server};
 use crate::support::store::worker;
 
@@ -108,8 +109,8 @@ fn a_claim_whose_answer_is_lost_is_taken_back_and_run() {
 }
 
 #[test]
-fn out_of_reach_of_the_server_a_worker_waits_and_does_not_ask_without_end() {
-    let machine = Machine::new();
+fn out_of_reach_of_the_server_a_worker_waits_and_says_so_once() {
+    let machine = Machine::new().and("ATTUNE_HEARTBEAT", "200ms");
     let Some(line) = machine.database_url().and_then(|url| Line::to(&url)) else {
         return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
     };
@@ -122,8 +123,11 @@ fn out_of_reach_of_the_server_a_worker_waits_and_does_not_ask_without_end() {
     let id = enqueue(&machine, &["queued.say"]);
     assert_eq!(becomes(&machine, &id, "succeeded")["result"], "here");
     let said = fs::read_to_string(worker.at("worker.err")).expect("a log");
-    let asked = said.matches("can't claim executions").count();
-    assert!((1..100).contains(&asked), "{asked} times: {said}");
+    for what in ["claim executions", "renew the leases"] {
+        let failed = said.matches(&format!("can't {what}")).count();
+        let back = said.matches(&format!("can {what} again")).count();
+        assert_eq!((failed, back), (1, 1), "{what} is said once: {said}");
+    }
     assert_eq!(service.stop(), 0);
 }
 
@@ -171,10 +175,13 @@ fn told_to_stop_out_of_reach_of_the_server_a_worker_ends_what_it_runs() {
     Pack::new("queued").shell("long", "retries: 1\n", &script).install(&machine);
     let id = enqueue(&machine, &["queued.long"]);
     let worker = machine.other("far").and("ATTUNE_DATABASE", &line.url).and("ATTUNE_DRAIN_TIMEOUT", "100ms");
+    let worker = worker.and("ATTUNE_KILL_GRACE", "100ms");
     let service = Service::start(&worker);
     let pid = process(&machine, "pid");
-    line.cut();
+    line.fail(Fault::Silent);
+    let asked = Instant::now();
     assert_ne!(service.stop(), 0, "it can't say that it has stopped");
+    assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
     assert!(!is_running(&pid), "nobody watches over it");
 
     let service = Service::start(&machine);

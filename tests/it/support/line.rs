@@ -1,10 +1,11 @@
 //! The connection between a program and its database server, which can be out of order.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -23,6 +24,8 @@ pub(crate) struct Line {
 struct State {
     fault: Option<Fault>,
     ends: Vec<UnixStream>,
+    /// Whether the connections that are there carry nothing any more.
+    muted: Arc<AtomicBool>,
     /// How many connections were let through.
     through: usize,
 }
@@ -83,6 +86,11 @@ impl Line {
         }
     }
 
+    /// Has the connections that are there carry nothing any more, and nobody is told; new ones are as they should be.
+    pub(crate) fn mute(&self) {
+        std::mem::take(&mut lock(&self.state).muted).store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn mend(&self) {
         let mut state = lock(&self.state);
         if state.fault.take() == Some(Fault::Refused) {
@@ -120,6 +128,7 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 fn connect(near: UnixStream, server: &str, state: &Mutex<State>) -> io::Result<()> {
     let far = UnixStream::connect(server)?;
     let ends = [near.try_clone()?, far.try_clone()?];
+    let muted;
     {
         let mut state = lock(state);
         // It may have been put out of order meanwhile.
@@ -128,13 +137,28 @@ fn connect(near: UnixStream, server: &str, state: &Mutex<State>) -> io::Result<(
         }
         state.ends.extend(ends);
         state.through += 1;
+        muted = Arc::clone(&state.muted);
     }
     for (mut from, mut to) in [(near.try_clone()?, far.try_clone()?), (far, near)] {
+        let muted = Arc::clone(&muted);
         thread::spawn(move || {
-            let copied = io::copy(&mut from, &mut to);
+            let copied = carry(&mut from, &mut to, &muted);
             drop(to.shutdown(Shutdown::Both));
             copied
         });
     }
     Ok(())
+}
+
+fn carry(from: &mut UnixStream, to: &mut UnixStream, muted: &AtomicBool) -> io::Result<()> {
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        if !muted.load(Ordering::Relaxed) {
+            to.write_all(&buffer[..count])?;
+        }
+    }
 }
