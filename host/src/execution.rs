@@ -181,11 +181,10 @@ async fn withdraw_judgement(worker: &Worker, attempt: Attempt, error: &Execution
     if !is_misjudged(error) {
         return;
     }
-    let selection = match error {
-        ExecutionError::Choice(ChoiceError::NoMatch { selection, .. }) => {
-            serde_json::to_value(SelectionView::from(&**selection)).ok()
-        }
-        _ => None,
+    let selection = if let ExecutionError::Choice(ChoiceError::NoMatch { selection, .. }) = error {
+        serde_json::to_value(SelectionView::from(&**selection)).ok()
+    } else {
+        None
     };
     let reason = error.to_string();
     let withdrawn = worker.store.withdraw_judgement(worker.id, attempt.id, &reason, selection.as_ref()).await;
