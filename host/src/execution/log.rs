@@ -4,12 +4,20 @@
 //! a killed worker leaves it; the last half is only known at the end.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::process::{Capture, Captured, Stream};
 use crate::store::execution::{LogChunk, LogStream};
 
 /// A piece of the log is not larger than this.
 const CHUNK_MAX: usize = 64 << 10;
+
+/// For so many pieces, each change of stream begins a new one. After that, until they are written, one goes on for each
+/// stream: only within a stream is the order kept.
+const ORDERED_MAX: usize = 32;
+
+/// Nothing is added to a piece that began longer ago, so what was printed long before comes first.
+const OPEN_MAX: Duration = Duration::from_millis(500);
 
 /// Collects what an action prints, secrets already masked.
 #[derive(Debug)]
@@ -19,9 +27,19 @@ pub(crate) struct LogRecorder(Mutex<Inner>);
 struct Inner {
     stdout: Recorded,
     stderr: Recorded,
-    pending: Vec<LogChunk>,
-    /// Of the first piece in `pending`.
+    pending: Pending,
+}
+
+/// What waits to be written.
+#[derive(Debug)]
+struct Pending {
+    chunks: Vec<LogChunk>,
+    /// Of the first piece.
     sequence: i64,
+    /// So many pieces are not added to any more.
+    closed: usize,
+    /// When the first piece that is not closed began.
+    opened: Instant,
 }
 
 #[derive(Debug)]
@@ -36,7 +54,8 @@ impl LogRecorder {
     /// Keeps `limit` bytes of each stream.
     pub(crate) fn new(limit: usize) -> Self {
         let recorded = || Recorded { capture: Capture::new(limit), room: limit - limit / 2, handed_out: 0 };
-        Self(Mutex::new(Inner { stdout: recorded(), stderr: recorded(), pending: Vec::new(), sequence: 0 }))
+        let pending = Pending { chunks: Vec::new(), sequence: 0, closed: 0, opened: Instant::now() };
+        Self(Mutex::new(Inner { stdout: recorded(), stderr: recorded(), pending }))
     }
 
     /// Takes in the next bytes of a stream.
@@ -50,42 +69,45 @@ impl LogRecorder {
         let now = bytes.len().min(recorded.room);
         recorded.room -= now;
         recorded.handed_out += now;
-        append(&mut inner.pending, log_stream(stream), &bytes[..now]);
+        inner.pending.append(log_stream(stream), &bytes[..now], Instant::now());
     }
 
     /// What came since the last time, and the number of its first piece.
     pub(crate) fn take(&self) -> Option<(i64, Vec<LogChunk>)> {
-        let mut inner = self.lock();
-        if inner.pending.is_empty() {
+        let Pending { chunks, sequence, closed, .. } = &mut self.lock().pending;
+        if chunks.is_empty() {
             return None;
         }
-        let chunks = std::mem::take(&mut inner.pending);
-        let sequence = inner.sequence;
-        inner.sequence += i64::try_from(chunks.len()).unwrap_or(i64::MAX);
-        Some((sequence, chunks))
+        let taken = (*sequence, std::mem::take(chunks));
+        *sequence += i64::try_from(taken.1.len()).unwrap_or(i64::MAX);
+        *closed = 0;
+        Some(taken)
     }
 
-    /// Takes back, as what comes next, what was taken last and could not be written.
+    /// Takes back, as what comes next, what was taken last and could not be written. Nothing is added to it: nobody can
+    /// tell whether some of it was written.
     pub(crate) fn give_back(&self, (sequence, mut chunks): (i64, Vec<LogChunk>)) {
-        let mut inner = self.lock();
-        chunks.append(&mut inner.pending);
-        inner.pending = chunks;
-        inner.sequence = sequence;
+        let pending = &mut self.lock().pending;
+        pending.closed += chunks.len();
+        chunks.append(&mut pending.chunks);
+        pending.chunks = chunks;
+        pending.sequence = sequence;
     }
 
     /// The rest, with a line in each gap that says how much is missing; and all that was kept of standard
     /// output and of standard error.
     pub(crate) fn finish(self) -> (i64, Vec<LogChunk>, [Captured; 2]) {
-        let Inner { stdout, stderr, mut pending, sequence } =
+        let Inner { stdout, stderr, mut pending } =
             self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
         let mut rest = |stream: LogStream, recorded: Recorded| {
             let kept = recorded.capture.finish();
-            append(&mut pending, stream, kept.bytes().get(recorded.handed_out..).unwrap_or_default());
+            pending.append(stream, kept.bytes().get(recorded.handed_out..).unwrap_or_default(), now);
             kept
         };
         let printed = rest(LogStream::Stdout, stdout);
         let complained = rest(LogStream::Stderr, stderr);
-        (sequence, pending, [printed, complained])
+        (pending.sequence, pending.chunks, [printed, complained])
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -100,17 +122,28 @@ fn log_stream(stream: Stream) -> LogStream {
     }
 }
 
-/// Adds to the last piece if it is of the same stream and not full, else begins a new one.
-fn append(pending: &mut Vec<LogChunk>, stream: LogStream, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        let fits = pending.last().is_some_and(|last| last.stream == stream && last.bytes.len() < CHUNK_MAX);
-        if !fits {
-            pending.push(LogChunk { stream, bytes: Vec::new() });
+impl Pending {
+    /// Adds to the open piece of the stream, else begins a new one.
+    fn append(&mut self, stream: LogStream, mut bytes: &[u8], now: Instant) {
+        if now.saturating_duration_since(self.opened) >= OPEN_MAX {
+            self.closed = self.chunks.len();
         }
-        let Some(last) = pending.last_mut() else { return };
-        let (now, later) = bytes.split_at(bytes.len().min(CHUNK_MAX - last.bytes.len()));
-        last.bytes.extend_from_slice(now);
-        bytes = later;
+        while !bytes.is_empty() {
+            if self.closed == self.chunks.len() {
+                self.opened = now;
+            }
+            let is_ordered = self.chunks.len() < ORDERED_MAX;
+            let mut open = self.chunks[self.closed..].iter_mut().rev();
+            let last = if is_ordered { open.next() } else { open.find(|chunk| chunk.stream == stream) };
+            let fits = last.filter(|chunk| chunk.stream == stream && chunk.bytes.len() < CHUNK_MAX);
+            if let Some(chunk) = fits {
+                let (added, later) = bytes.split_at(bytes.len().min(CHUNK_MAX - chunk.bytes.len()));
+                chunk.bytes.extend_from_slice(added);
+                bytes = later;
+            } else {
+                self.chunks.push(LogChunk { stream, bytes: Vec::new() });
+            }
+        }
     }
 }
 
@@ -155,10 +188,12 @@ mod tests {
         assert_eq!((first, &chunks[..2]), (0, &piece.1[..]));
         assert_eq!(text(&chunks, LogStream::Stderr), "oops and again ");
         log.give_back((first, chunks.clone()));
+        log.push(Stream::Stderr, b"and again");
         log.push(Stream::Stdout, b"two");
         let (first, rest, _) = log.finish();
-        assert_eq!((first, &rest[..chunks.len()]), (0, &chunks[..]));
+        assert_eq!((first, &rest[..chunks.len()]), (0, &chunks[..]), "they may have been written");
         assert_eq!(text(&rest, LogStream::Stdout), "one two");
+        assert_eq!(text(&rest, LogStream::Stderr), "oops and again and again");
     }
 
     #[test]
@@ -179,12 +214,73 @@ mod tests {
         }
     }
 
+    /// What was printed so often, in turn on standard output and on standard error.
+    struct Turns {
+        /// Milliseconds after the beginning.
+        at: u64,
+        count: usize,
+        line: usize,
+    }
+
     #[test]
-    fn pieces_are_bounded() {
+    fn pieces_are_few_and_bounded_and_in_a_sensible_order() {
+        let turns = |at, count, line| Turns { at, count, line };
+        let table = [
+            ("every change while there are few", vec![turns(0, 10, 2), turns(700, 5, 2)], 30),
+            ("one of each stream when there are many", vec![turns(0, 100_000, 2)], ORDERED_MAX + 2 * 3),
+            ("the same for long lines", vec![turns(0, 10, 100_000)], 38),
+            ("what comes later is in others", vec![turns(0, 1000, 2), turns(700, 1000, 2)], ORDERED_MAX + 2),
+            ("and so on", vec![turns(0, 90, 2), turns(400, 90, 2), turns(800, 9, 2), turns(1400, 9, 2)], 36),
+        ];
+        for (case, printed, count) in table {
+            let begin = Instant::now();
+            let mut pending = Pending { chunks: Vec::new(), sequence: 0, closed: 0, opened: begin };
+            let mut lengths = Vec::new();
+            for Turns { at, count, line } in &printed {
+                for _ in 0..*count {
+                    for stream in [LogStream::Stdout, LogStream::Stderr] {
+                        pending.append(stream, &vec![b'0'; *line], begin + Duration::from_millis(*at));
+                    }
+                }
+                lengths.push(pending.chunks.iter().map(|chunk| chunk.bytes.len()).collect::<Vec<_>>());
+            }
+            let chunks = pending.chunks;
+            assert_eq!(chunks.len(), count, "{case}");
+            assert!(chunks.iter().all(|chunk| (1..=CHUNK_MAX).contains(&chunk.bytes.len())), "{case}");
+            let total = printed.iter().map(|turns| turns.count * turns.line).sum::<usize>();
+            for stream in [LogStream::Stdout, LogStream::Stderr] {
+                assert_eq!(text(&chunks, stream).len(), total, "{case}");
+            }
+            // What was there more than half a second before has not grown.
+            let (first, last) = (&lengths[0], &lengths[lengths.len() - 1]);
+            assert!(printed.len() == 1 || printed[1].at < 500 || last.starts_with(first), "{case}");
+        }
+    }
+
+    #[test]
+    fn within_a_stream_the_order_is_kept_however_it_comes() {
         let log = LogRecorder::new(1 << 20);
-        log.push(Stream::Stdout, &vec![b'x'; 200_000]);
-        let (_, chunks, _) = log.finish();
-        assert!(chunks.iter().all(|chunk| chunk.bytes.len() <= CHUNK_MAX));
-        assert_eq!(chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>(), 200_000);
+        let mut chunks = Vec::new();
+        let mut expected = [String::new(), String::new()];
+        for number in 0..20_000_usize {
+            let (index, stream) = if number % 3 == 0 { (0, Stream::Stdout) } else { (1, Stream::Stderr) };
+            let line = format!("{number} ").repeat(number % 7);
+            log.push(stream, line.as_bytes());
+            expected[index].push_str(&line);
+            if number % 1000 == 0
+                && let Some(piece) = log.take()
+            {
+                log.push(stream, b"!");
+                expected[index].push('!');
+                if number % 2000 == 0 {
+                    log.give_back(piece);
+                } else {
+                    chunks.extend(piece.1);
+                }
+            }
+        }
+        let (_, rest, _) = log.finish();
+        chunks.extend(rest);
+        assert_eq!([LogStream::Stdout, LogStream::Stderr].map(|stream| text(&chunks, stream)), expected);
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::action::require_as_now;
-use super::database::{Engine, Query, Row, Transaction};
+use super::database::{Engine, Query, Row};
 use super::group::Group;
 use super::queue::PRIORITY_STEP;
 use super::requirement::{NewRequirement, keep_requirement};
@@ -85,7 +85,7 @@ pub struct End {
 #[derive(Clone, Debug)]
 pub(super) enum Milestone {
     Decided(Attempt, Decided),
-    Ended(End),
+    Ended(Attempt, Ended),
 }
 
 /// Milestones that wait to be written.
@@ -212,6 +212,9 @@ macro_rules! select_execution {
     };
 }
 
+/// So many pieces of a log are written in one transaction.
+const LOG_BATCH: usize = 32;
+
 impl Store {
     /// Accepts an execution that this worker runs at once. It is on the disk when what it runs with has
     /// been decided; until then nothing is started for it.
@@ -287,17 +290,39 @@ impl Store {
         Ok(())
     }
 
-    /// Appends to the log of a running execution, numbered from `sequence` on.
+    /// Appends to the log of an attempt, numbered from `sequence` on; nothing if that does not run any more. A piece that
+    /// is there already stays as it is.
     pub async fn append_log(&self, attempt: Attempt, sequence: i64, chunks: &[LogChunk]) -> Result<()> {
-        let mut transaction = self.begin(Durability::Process).await?;
-        insert_log(&mut transaction, attempt, sequence, chunks).await?;
-        transaction.commit().await?;
+        let mut numbered = (sequence..).zip(chunks).peekable();
+        // Others may want to write something in between.
+        while numbered.peek().is_some() {
+            let mut transaction = self.begin(Durability::Process).await?;
+            for (sequence, chunk) in numbered.by_ref().take(LOG_BATCH) {
+                transaction
+                    .query(
+                        // Written again if nobody could tell whether it was.
+                        "insert into execution_log (execution, attempt, sequence, stream, bytes)
+                     select id, attempt, $3, $4, $5 from execution
+                     where id = $1 and attempt = $2 and status = 'running'
+                     on conflict (execution, attempt, sequence) do nothing",
+                    )
+                    .bind(attempt.id.0)
+                    .bind(attempt.number)
+                    .bind(sequence)
+                    .bind(chunk.stream.name())
+                    .bind(&chunk.bytes)
+                    .execute()
+                    .await?;
+            }
+            transaction.commit().await?;
+        }
         Ok(())
     }
 
-    /// Ends a running attempt. Whether it still was the one that runs.
+    /// Ends a running attempt, after the rest of its log. Whether it still was the one that runs.
     pub async fn finish_execution(&self, end: &End) -> Result<bool> {
-        self.keep(Milestone::Ended(end.clone())).await
+        self.append_log(end.attempt, end.sequence, &end.rest).await?;
+        self.keep(Milestone::Ended(end.attempt, end.ended.clone())).await
     }
 
     async fn keep(&self, milestone: Milestone) -> Result<bool> {
@@ -313,7 +338,7 @@ impl Store {
 
     async fn keep_all(&self, milestones: &[Arc<Milestone>]) -> Result<Vec<bool>> {
         if let [milestone] = milestones
-            && milestone.more().is_none()
+            && !milestone.is_tried_again()
         {
             let statement = self.database.durable(milestone.statement());
             return Ok(vec![!milestone.bind(statement, self.clock()).fetch_all().await?.is_empty()]);
@@ -323,11 +348,8 @@ impl Store {
         for milestone in milestones {
             let statement = transaction.query(milestone.statement());
             let rows = milestone.bind(statement, self.clock()).fetch_all().await?;
-            if let (Some(row), Some(end)) = (rows.first(), milestone.more()) {
-                insert_log(&mut transaction, end.attempt, end.sequence, &end.rest).await?;
-                if end.ended.retry_at.is_some() {
-                    require_as_now(&mut transaction, &parsed(row, "action")?).await?;
-                }
+            if let Some(row) = rows.first().filter(|_| milestone.is_tried_again()) {
+                require_as_now(&mut transaction, &parsed(row, "action")?).await?;
             }
             answers.push(!rows.is_empty());
         }
@@ -418,23 +440,20 @@ impl Milestone {
     fn statement(&self) -> &'static str {
         match self {
             Self::Decided(..) => DECIDE,
-            Self::Ended(_) => FINISH,
+            Self::Ended(..) => FINISH,
         }
     }
 
     fn bind<'e>(&self, statement: Query<'e>, clock: Option<DateTime<Utc>>) -> Query<'e> {
         match self {
             Self::Decided(attempt, decided) => decide(statement, *attempt, decided),
-            Self::Ended(end) => finish(statement, end, clock),
+            Self::Ended(attempt, ended) => finish(statement, *attempt, ended, clock),
         }
     }
 
-    /// The end, if there is more to be written with it.
-    fn more(&self) -> Option<&End> {
-        match self {
-            Self::Ended(end) if !end.rest.is_empty() || end.ended.retry_at.is_some() => Some(end),
-            Self::Decided(..) | Self::Ended(_) => None,
-        }
+    /// Whether there is more to be written with it: what the next attempt requires.
+    fn is_tried_again(&self) -> bool {
+        matches!(self, Self::Ended(_, ended) if ended.retry_at.is_some())
     }
 }
 
@@ -481,7 +500,8 @@ const FINISH: &str = "update execution set
 
 fn finish<'e>(
     statement: Query<'e>,
-    End { attempt, ended, .. }: &End,
+    attempt: Attempt,
+    ended: &Ended,
     clock: Option<DateTime<Utc>>,
 ) -> Query<'e> {
     statement
@@ -500,31 +520,6 @@ fn finish<'e>(
         .bind(ended.retry_at.map(|time| time.timestamp_micros()))
         .bind(ended.retry_at)
         .bind(PRIORITY_STEP.num_microseconds())
-}
-
-async fn insert_log(
-    transaction: &mut Transaction,
-    Attempt { id, number }: Attempt,
-    sequence: i64,
-    chunks: &[LogChunk],
-) -> Result<()> {
-    for (sequence, chunk) in (sequence..).zip(chunks) {
-        transaction
-            .query(
-                // Written again if nobody could tell whether it was; it may have grown since.
-                "insert into execution_log (execution, attempt, sequence, stream, bytes)
-                 values ($1, $2, $3, $4, $5)
-                 on conflict (execution, attempt, sequence) do update set bytes = excluded.bytes",
-            )
-            .bind(id.0)
-            .bind(number)
-            .bind(sequence)
-            .bind(chunk.stream.name())
-            .bind(&chunk.bytes)
-            .execute()
-            .await?;
-    }
-    Ok(())
 }
 
 pub(super) fn attempt_row(row: &Row) -> Result<Attempt> {

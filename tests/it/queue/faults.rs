@@ -51,6 +51,43 @@ fn a_component_that_hangs_holds_up_nothing_else() {
     assert_eq!(service.stop(), 0);
 }
 
+#[test]
+fn what_prints_a_lot_holds_up_nothing_else() {
+    let machine = Machine::new();
+    let place = machine.path.display();
+    machine.write("gate", "");
+    // Each line on another stream than the one before, as fast as it goes.
+    let script = format!("while [ -e {place}/gate ]; do echo out; echo err >&2; done");
+    Pack::new("queued").shell("talk", "", &script).shell("say", "", "echo here").install(&machine);
+    let service = Service::start_with(&machine, &["--slots", "4"]);
+    let began = Instant::now();
+    let ids = [(); 2].map(|()| enqueue(&machine, &["queued.talk"]));
+    ids.iter().for_each(|id| drop(becomes(&machine, id, "running")));
+    while began.elapsed() < Duration::from_secs(4) {
+        let asked = Instant::now();
+        machine.runs(0, &["run", "--queue", "queued.say"]);
+        assert!(asked.elapsed() < Duration::from_secs(3), "it took {:?}", asked.elapsed());
+    }
+    fs::remove_file(machine.at("gate")).expect("removed");
+    for id in &ids {
+        becomes(&machine, id, "succeeded");
+        let talked = began.elapsed().as_secs_f64();
+        let log = machine.json(&["execution", "logs", id]);
+        let pieces = log.as_array().expect("a list");
+        for stream in ["stdout", "stderr"] {
+            let of_it = pieces.iter().filter(|piece| piece["stream"] == stream);
+            let text = of_it.map(|piece| piece["text"].as_str().expect("text")).collect::<String>();
+            let line = format!("{}\n", stream.replace("std", ""));
+            assert!(
+                text.len() > 1000 && text.replace(&line, "").len() < 200,
+                "{stream} is as it was printed"
+            );
+        }
+        assert!((pieces.len() as f64) < 100.0 * (talked + 1.0), "{} pieces in {talked} s", pieces.len());
+    }
+    assert_eq!(service.stop(), 0);
+}
+
 /// A small file system of its own; none where the tests may not mount one.
 struct Disk(std::path::PathBuf);
 

@@ -1,12 +1,11 @@
-//! The queue against a model of it: random requests, claims, ends, crashes, losses, deadlines, cancellations and late
-//! words, on each engine.
+//! The queue against a model of it: random requests, claims, ends, losses, cancellations, late words, on each engine.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use attune::execution::{ExecutionId, Status};
 use attune::reference::{ActionRef, RuntimeRef};
-use attune::store::execution::{Attempt, Decided, End, Ended};
+use attune::store::execution::{Attempt, Decided, End, Ended, LogChunk, LogStream};
 use attune::store::lease::Lessee;
 use attune::store::pack::{NewPack, PackDetails};
 use attune::store::queue::{CancelOutcome, Enqueued, NewQueued};
@@ -456,8 +455,14 @@ impl World {
             timings: Vec::new(),
             retry_at: retries.then_some(tried_again_at),
         };
-        let end = End { attempt: Attempt { id, number }, ended, sequence: 0, rest: Vec::new() };
+        let attempt = Attempt { id, number };
+        let before = self.store.execution_log(attempt, 0).await.expect("a log");
+        let sequence = before.last().map_or(0, |(last, _)| last + 1);
+        let rest = vec![LogChunk { stream: LogStream::Stdout, bytes: Vec::new() }];
+        let end = End { attempt, ended, sequence, rest };
         let said = self.store.finish_execution(&end).await.expect("an answer");
+        let logged = self.store.execution_log(attempt, sequence).await.expect("a log");
+        assert_eq!(logged.len(), usize::from(said));
         assert_eq!(said, expected.status == Status::Running && !late, "of attempt {number} of {expected:?}");
         if said && retries && !expected.cancel {
             (expected.status, expected.order) = (Status::Queued, tried_again_at);
