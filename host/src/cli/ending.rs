@@ -168,7 +168,7 @@ const WOULD_DO: [&str; 4] = ["selected", "lower_precedence", "later_source", "no
 pub(super) fn because(constraint: Option<&str>, selection: &Json) -> Option<String> {
     let selected = selection["selected"].as_object()?;
     let candidates = selection["candidates"].as_array()?;
-    let all = candidates.len();
+    let all = candidates.iter().filter(|candidate| candidate["failure"].is_null()).count();
     if selection["fallback"] == true {
         return Some(format!(
             "nothing satisfies what was asked for: it is the base runtime, of {all} installed"
@@ -182,7 +182,7 @@ pub(super) fn because(constraint: Option<&str>, selection: &Json) -> Option<Stri
             let place = if matching == 1 {
                 "it is the only one that matches".to_owned()
             } else {
-                format!("it comes first of the {matching} that match")
+                format!("it is the highest of the {matching} that match")
             };
             format!("`{text}` was asked for: {place}, of {all} installed")
         }
