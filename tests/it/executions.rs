@@ -82,7 +82,7 @@ fn what_ran_is_listed_shown_and_its_output_kept() {
         none(&["--action", "talk.boht"]),
         "no execution matches, and there is no action `talk.boht`; did you mean `talk.both`?\n"
     );
-    machine.runs(2, &["execution", "list", "-n", "0"]).says(&["-n"]);
+    machine.runs(2, &["execution", "list", "-n", "0"]).says(&["--limit"]);
     machine
         .runs(2, &["execution", "list", "--status", "asleep"])
         .says(&["`asleep` is not `queued`, `running`, ", "`cancelled` or `abandoned`"]);

@@ -223,3 +223,25 @@ pub(super) fn timing_line(timings: &[(String, f64)]) -> String {
     let sum = timings.iter().map(|(_, milliseconds)| milliseconds).sum();
     format!("{}; {} in all", stages.collect::<Vec<_>>().join(", "), show(sum))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn what_does_not_work_is_not_counted_as_installed() {
+        let candidate = |reason: &str, failure| json!({"reason": reason, "failure": failure});
+        let selection = json!({
+            "selected": {"declared": null},
+            "candidates": [
+                candidate("selected", json!(null)),
+                candidate("lower_precedence", json!(null)),
+                candidate("unavailable", json!({"class": "timeout"})),
+                candidate("below", json!({"class": "timeout"})),
+            ],
+        });
+        let because = super::because(Some(">=3"), &selection);
+        let expected = "`>=3` was asked for: it is the highest of the 2 that match, of 2 installed";
+        assert_eq!(because.as_deref(), Some(expected));
+    }
+}

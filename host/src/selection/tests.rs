@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::installation::{Failure, FailureClass};
 use crate::version::constraint::Constraint;
 
 fn range(text: &str) -> Range {
@@ -334,6 +335,12 @@ fn tables() {
     *  3.9.2    3.9 (default)  selected
     ");
     assert_eq!(table(&select(&[], Wanted::default())), "   VERSION  REASON\n");
+    let failure = Failure::new(FailureClass::MissingCapability("venv".to_owned()), "it has no environments");
+    let broken = Candidate { unavailable: Some(failure), ..candidate("3.9.2") };
+    insta::assert_snapshot!(table(&select(&[broken], Wanted::default())), @r"
+       VERSION  REASON
+       3.9.2    missing_capability(venv): it has no environments
+    ");
 }
 
 fn any_candidate() -> impl Strategy<Value = Candidate> {
