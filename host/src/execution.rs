@@ -28,7 +28,6 @@ use crate::environment::prepare::{self, Need, Planned, Prepared};
 use crate::environment::retry::Retry;
 use crate::process::{Cancel, Stream};
 use crate::reference::{ActionRef, RuntimeRef};
-use crate::selection::SelectionView;
 use crate::store;
 use crate::store::claim::Claimed;
 use crate::store::execution::Attempt;
@@ -181,11 +180,7 @@ async fn withdraw_judgement(worker: &Worker, attempt: Attempt, error: &Execution
     if !is_misjudged(error) {
         return;
     }
-    let selection = if let ExecutionError::Choice(ChoiceError::NoMatch { selection, .. }) = error {
-        serde_json::to_value(SelectionView::from(&**selection)).ok()
-    } else {
-        None
-    };
+    let selection = error.selection().and_then(|selection| serde_json::to_value(selection).ok());
     let reason = error.to_string();
     let withdrawn = worker.store.withdraw_judgement(worker.id, attempt.id, &reason, selection.as_ref()).await;
     if let Err(error) = withdrawn {
@@ -389,6 +384,8 @@ pub struct Preview {
     pub environment: Option<Planned>,
     /// None while the environment that it starts from is not built.
     pub launch: Option<Launch>,
+    /// Why it would not be started, and the rest is not known.
+    pub cause: Option<ExecutionError>,
 }
 
 /// Works out what running an action would do, and does none of it. It needs no secrets.
@@ -396,23 +393,30 @@ pub async fn preview(worker: &Worker, request: &Request) -> Result<Preview, Exec
     let attempt = Attempt { id: ExecutionId::new(), number: 1 };
     let asked = asked::ask_without_secrets(worker, request, attempt).await?;
     let secrets_file = asked::secrets_file(worker, request).map(Path::to_owned);
+    let mut preview =
+        Preview { asked, secrets_file, choice: None, environment: None, launch: None, cause: None };
+    preview.cause = look_ahead(worker, &mut preview).await.err();
+    Ok(preview)
+}
+
+/// The stages before a start, as far as they are known without building anything.
+async fn look_ahead(worker: &Worker, preview: &mut Preview) -> Result<(), ExecutionError> {
+    let asked = &preview.asked;
     let program = &asked.action.program;
     if asked.is_direct() {
         choice::served(worker, &asked.runtime)?;
-        let launch = launch::direct(&asked.runtime, &asked.pack_folder, program);
-        return Ok(Preview { choice: None, environment: None, launch: Some(launch), secrets_file, asked });
+        preview.launch = Some(launch::direct(&asked.runtime, &asked.pack_folder, program));
+        return Ok(());
     }
-    let choice = choose(worker, &asked.runtime, asked.wanted()).await?;
-    let planned = prepare::plan(worker, need(&asked, &choice)).await?;
-    let needs_build = planned.key.is_some() && !planned.ready;
-    let launch = if needs_build {
-        None
-    } else {
+    let choice = &*preview.choice.insert(choose(worker, &asked.runtime, asked.wanted()).await?);
+    let planned = prepare::plan(worker, need(asked, choice)).await?;
+    let planned = &*preview.environment.insert(planned);
+    if planned.key.is_none() || planned.ready {
         let environment = planned.ready_environment(worker);
         let prepared = Prepared { environment, root: planned.root.clone(), fresh: false };
-        Some(launch::interpreted(worker, &asked.runtime, &choice, &prepared, program).await?)
-    };
-    Ok(Preview { choice: Some(choice), environment: Some(planned), launch, secrets_file, asked })
+        preview.launch = Some(launch::interpreted(worker, &asked.runtime, choice, &prepared, program).await?);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -75,6 +75,14 @@ fn what_ran_is_listed_shown_and_its_output_kept() {
     assert_eq!(list(&["--action", "talk.both"]), ["talk.both"]);
     assert_eq!(list(&["--status", "failed"]), ["talk.fail"]);
     assert_eq!(list(&["-n", "2"]), ["core.echo", "talk.fail"]);
+    let none = |filter: &[&str]| machine.runs(0, &[&["execution", "list"], filter].concat()).stdout;
+    assert_eq!(none(&["--status", "queued"]), "no execution matches\n");
+    assert_eq!(none(&["--action", "talk.both", "--status", "failed"]), "no execution matches\n");
+    assert_eq!(
+        none(&["--action", "talk.boht"]),
+        "no execution matches, and there is no action `talk.boht`; did you mean `talk.both`?\n"
+    );
+    machine.runs(2, &["execution", "list", "-n", "0"]).says(&["--limit"]);
     machine
         .runs(2, &["execution", "list", "--status", "asleep"])
         .says(&["`asleep` is not `queued`, `running`, ", "`cancelled` or `abandoned`"]);

@@ -452,6 +452,8 @@ fn showing_one_says_what_its_actions_run_under_now() {
         .action("say.sh", "runtime: tool\nconcurrency: 3", "echo")
         .action("newer.sh", "runtime: tool\nruntime_version: \">=3.13\"", "echo")
         .shell("sh", "", "echo")
+        .file("sensors/watch.yaml", "ref: tools.watch\nruntime: tool\nentry_point: sensors/watch.sh\n")
+        .file("sensors/watch.sh", "echo")
         .install(&machine);
     let shown = machine.json(&["pack", "show", "tools"]);
     assert_eq!(shown["concurrency"], 7);
@@ -472,6 +474,9 @@ fn showing_one_says_what_its_actions_run_under_now() {
     };
     assert!(line("newer").contains("nothing: no installation of `tools.tool`"), "{text}");
     assert!(line("say").split_whitespace().any(|word| word == "3"), "{text}");
+    for name in ["say", "watch"] {
+        assert!(line(name).contains(" tools.tool "), "{text}");
+    }
     // What its actions need can come and go.
     tool(&machine, "3.13.2");
     let line = machine.runs(0, &["pack", "show", "tools"]).stdout;

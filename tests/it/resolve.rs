@@ -55,6 +55,12 @@ fn among_given_candidates() {
     check(None, &["3.12.1=default,unavailable", "3.11.7"], Some("3.11.7"));
     check(Some(">=3.12"), &["3.12.1", "3.14=unavailable"], Some("3.12.1"));
     check(Some("3.14"), &["3.12.1", "3.14=unavailable"], None);
+    let unavailable = among(None, &["3.12.1", "3.11.7=default,unavailable"]);
+    let warned = "the default version 3.11.7 can't be used: unavailable: given as unavailable";
+    machine.runs(0, &unavailable).says(&[&format!("warning: {warned}")]);
+    assert_eq!(machine.json(&unavailable)["warnings"], json!([warned]));
+    machine.runs(0, &among(None, &["3.14.0-rc.1"])).says(&["is a prerelease that was not asked for"]);
+    machine.runs(3, &among(Some("3"), &["2.0.0"])).prints(&["VERSION"]).says(&["error: nothing matches"]);
     assert!(!machine.at("data").exists(), "made-up candidates need no data folder");
 }
 
@@ -143,7 +149,12 @@ fn of_a_runtime_and_of_an_action() {
     assert_eq!(version(&["resolve", "--runtime", "tools.tool"]), "3.12.1", "the default");
     assert_eq!(version(&["resolve", "--runtime", "the-tool", ">=3.12"]), "3.13.0");
     assert_eq!(version(&["resolve", "tools.range"]), "3.11.7");
-    machine.runs(3, &["resolve", "--runtime", "tool", ">=99"]).says(&["nothing matches"]);
+    assert_eq!(version(&["resolve", "tools.range", "--constraint", "3.12"]), "3.12.1");
+    let output = machine.runs(3, &["resolve", "--runtime", "tool", ">=99"]);
+    output.prints(&["VERSION", "below the range"]);
+    output.says(&["error: no installation of `tools.tool` on this machine satisfies `>=99`", "hint: "]);
+    assert!(!output.stderr.contains("not in the table"), "{output}");
+    assert_eq!(output.stderr.lines().count(), 2, "the table is shown once: {output}");
     machine.runs(4, &["resolve", "--runtime", "tol"]).says(&["there is no runtime called `tol`"]);
     machine.runs(4, &["resolve", "tools.rang"]).says(&["did you mean `tools.range`?"]);
     machine.runs(2, &["resolve", "--runtime", "native"]).says(&["has no versions"]);
@@ -153,6 +164,9 @@ fn of_a_runtime_and_of_an_action() {
         [("3.11.7", "selected"), ("3.13.0", "above"), ("3.12.1", "above")],
         "the selected one comes first"
     );
+    let declared = resolved["candidates"].as_array().expect("a list").iter().map(|it| &it["declared"]);
+    let declared = declared.map(|declared| declared["version"].as_str()).collect::<Vec<_>>();
+    assert_eq!(declared, [Some("3.11"), None, Some("3.12")], "3.13 is not declared");
 }
 
 #[test]
@@ -163,4 +177,38 @@ fn a_word_that_the_component_knows() {
     assert!(words["lts/iron"].is_string(), "{words:?}");
     let output = machine.runs(2, &["resolve", "--runtime", "node", "lts/irn"]);
     output.says(&["lts/irn", "lts/iron"]);
+    // What it stands for is said, whatever is installed.
+    let meaning = words["lts/iron"].as_str().expect("text");
+    let asked = ["resolve", "--runtime", "node", "lts/iron"];
+    machine.run(&asked).says(&[&format!("`{meaning}`")]);
+    let resolved = machine.run(&[&asked[..], &["--json"]].concat()).json();
+    assert_eq!(resolved["stands_for"], meaning);
+}
+
+#[test]
+fn what_only_looks_like_an_installation_is_counted() {
+    let machine = Machine::bare();
+    tool(&machine, "3.12.1");
+    machine.script("home/tools/3.11.7/bin/tool", "#!/bin/sh\nexit 3\n");
+    tools().action("range.sh", "runtime: tool\nruntime_version: \"3.11\"", "exit").install(&machine);
+    let hint = "hint: not in the table: 1 program that turned out to be broken or something else; \
+                `attune runtime detect tools.tool` says why";
+    machine.runs(3, &["resolve", "--runtime", "tool", "3.11"]).says(&[hint]);
+    machine.runs(3, &["run", "tools.range"]).says(&[hint]);
+    let looked = machine.runs(0, &["runtime", "detect", "tool"]);
+    looked.prints(&["nonzero_exit(3)"]);
+    assert!(looked.stdout.lines().all(|line| line.trim_end() == line), "{looked}");
+}
+
+#[test]
+fn what_is_missing_is_said_as_it_was_asked() {
+    let machine = Machine::bare();
+    tools().install(&machine);
+    let seen = |arguments: &[&str], words: &str| {
+        let output = machine.runs(3, &[&["resolve", "--runtime", "tool"], arguments].concat());
+        output.says(&[&format!("no installation of `tools.tool` on this machine {words}\n")]);
+    };
+    seen(&[], "can be used");
+    seen(&["--variant", "debug"], "has the variant `debug`");
+    seen(&[">=3", "--variant", "debug"], "satisfies `>=3` and has the variant `debug`");
 }

@@ -168,7 +168,7 @@ const WOULD_DO: [&str; 4] = ["selected", "lower_precedence", "later_source", "no
 pub(super) fn because(constraint: Option<&str>, selection: &Json) -> Option<String> {
     let selected = selection["selected"].as_object()?;
     let candidates = selection["candidates"].as_array()?;
-    let all = candidates.len();
+    let all = candidates.iter().filter(|candidate| candidate["failure"].is_null()).count();
     if selection["fallback"] == true {
         return Some(format!(
             "nothing satisfies what was asked for: it is the base runtime, of {all} installed"
@@ -182,7 +182,7 @@ pub(super) fn because(constraint: Option<&str>, selection: &Json) -> Option<Stri
             let place = if matching == 1 {
                 "it is the only one that matches".to_owned()
             } else {
-                format!("it comes first of the {matching} that match")
+                format!("it is the highest of the {matching} that match")
             };
             format!("`{text}` was asked for: {place}, of {all} installed")
         }
@@ -222,4 +222,26 @@ pub(super) fn timing_line(timings: &[(String, f64)]) -> String {
     let stages = timings.iter().map(|(stage, milliseconds)| format!("{stage} {}", show(*milliseconds)));
     let sum = timings.iter().map(|(_, milliseconds)| milliseconds).sum();
     format!("{}; {} in all", stages.collect::<Vec<_>>().join(", "), show(sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn what_does_not_work_is_not_counted_as_installed() {
+        let candidate = |reason: &str, failure| json!({"reason": reason, "failure": failure});
+        let selection = json!({
+            "selected": {"declared": null},
+            "candidates": [
+                candidate("selected", json!(null)),
+                candidate("lower_precedence", json!(null)),
+                candidate("unavailable", json!({"class": "timeout"})),
+                candidate("below", json!({"class": "timeout"})),
+            ],
+        });
+        let because = super::because(Some(">=3"), &selection);
+        let expected = "`>=3` was asked for: it is the highest of the 2 that match, of 2 installed";
+        assert_eq!(because.as_deref(), Some(expected));
+    }
 }

@@ -11,11 +11,12 @@ use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, table};
 use super::queued::{self, Place};
-use super::run::Ask;
+use super::run::{Ask, nearest_action};
 use super::runtime::open_worker;
 use super::shown::{Shown, begun, show, status_text, time, took};
 use super::watch::watch;
 use crate::execution::{ExecutionId, Status};
+use crate::nearest::did_you_mean;
 use crate::printable::coloured;
 use crate::reference::ActionRef;
 use crate::store::Store;
@@ -36,7 +37,7 @@ pub(super) enum Execution {
         #[arg(long)]
         status: Option<Status>,
         /// How many at most
-        #[arg(long, short = 'n', default_value_t = 20)]
+        #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
     /// Show everything about one execution
@@ -145,8 +146,16 @@ impl Execution {
             Self::Enqueue { .. } => {}
             Self::List { action, status, limit } => {
                 let executions = store.executions(action.as_ref(), status, limit).await?;
+                let none = match action {
+                    Some(action) if executions.is_empty() => none_of(&store, &action).await?,
+                    None if status.is_none() => {
+                        "no executions yet: `attune run examples.greet` makes one".to_owned()
+                    }
+                    Some(_) | None => "no execution matches".to_owned(),
+                };
                 let shown = executions.iter().map(Shown::from).collect::<Vec<_>>();
-                output.data(&shown, || list(output, &executions))?;
+                output
+                    .data(&shown, || if executions.is_empty() { none } else { list(output, &executions) })?;
             }
             Self::Show { id } => {
                 let execution = find(&store, id).await?;
@@ -259,10 +268,17 @@ fn ambiguous(found: &[ExecutionRow]) -> Failed {
     Failed::message(Exit::Input, "more than one execution begins like that: write more of it").report(report)
 }
 
-fn list(output: &Output, executions: &[ExecutionRow]) -> String {
-    if executions.is_empty() {
-        return "no executions yet: `attune run examples.greet` makes one".to_owned();
+/// That no execution of an action is listed; with the action that was probably meant, if there is none by that name.
+async fn none_of(store: &Store, action: &ActionRef) -> Result<String, Failed> {
+    if store.action(action).await?.is_some() {
+        return Ok("no execution matches".to_owned());
     }
+    let nearest = nearest_action(store, action).await?;
+    let nearest = nearest.as_deref().map(did_you_mean).unwrap_or_default();
+    Ok(format!("no execution matches, and there is no action `{action}`{nearest}"))
+}
+
+fn list(output: &Output, executions: &[ExecutionRow]) -> String {
     table(
         ["EXECUTION", "ACTION", "STATUS", "VERSION", "ENQUEUED (UTC)", "STARTED", "TOOK"],
         executions.iter().map(|execution| {

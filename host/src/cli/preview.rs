@@ -8,12 +8,12 @@ use super::ending::{RanBy, because_chosen};
 use super::failure::{Exit, Failed};
 use super::output::Output;
 use super::run::execution_failed;
-use super::shape::PlanShape;
+use super::shape::{PlanShape, Problem};
 use crate::environment::prepare::Planned;
 use crate::environment::{PlannedProgram, StepAction};
 use crate::execution::choice::Choice;
 use crate::execution::launch::Launch;
-use crate::execution::{self, Preview, Request};
+use crate::execution::{self, ExecutionError, Preview, Request};
 use crate::pack::SecretDeclaration;
 use crate::printable::one_line;
 use crate::selection::SelectionView;
@@ -26,9 +26,12 @@ struct ShownPreview<'a> {
     /// Those that the action declares; no value is read.
     secrets: Vec<ShownSecret<'a>>,
     secrets_file: Option<&'a Path>,
+    /// Why it would not be started, and the rest is not known.
+    error: Option<Problem<'a>>,
     selection: Option<SelectionView<'a>>,
     environment: Option<ShownPlan<'a>>,
     command: Option<ShownCommand<'a>>,
+    warnings: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +59,13 @@ pub(super) async fn preview(worker: &Worker, request: &Request, output: &Output)
         Ok(preview) => preview,
         Err(error) => return Err(execution_failed(worker, error).await),
     };
+    if !output.json
+        && let Some(cause) = preview.cause
+    {
+        return Err(execution_failed(worker, cause).await);
+    }
+    let problem = preview.cause.as_ref().map(|cause| (cause.class(), cause.to_string()));
+    let warnings = preview.choice.iter().flat_map(|choice| &choice.warnings).map(String::as_str);
     let declared = &preview.asked.action.program.secrets;
     let shown = ShownPreview {
         action: request.action.to_string(),
@@ -65,7 +75,12 @@ pub(super) async fn preview(worker: &Worker, request: &Request, output: &Output)
             .map(|secret| ShownSecret { name: secret.name.as_str(), required: secret.required })
             .collect(),
         secrets_file: preview.secrets_file.as_deref(),
-        selection: preview.choice.as_ref().map(Choice::view),
+        error: problem.as_ref().map(|(class, message)| Problem { class, message }),
+        selection: preview
+            .choice
+            .as_ref()
+            .map(Choice::view)
+            .or_else(|| preview.cause.as_ref().and_then(ExecutionError::selection)),
         environment: preview.environment.as_ref().map(|planned| ShownPlan {
             path: &planned.link,
             key: planned.key.as_ref().map(crate::environment::key::Key::as_str),
@@ -76,14 +91,18 @@ pub(super) async fn preview(worker: &Worker, request: &Request, output: &Output)
             .launch
             .as_ref()
             .map(|launch| ShownCommand { program: &launch.program, arguments: &launch.arguments }),
+        warnings: warnings.collect(),
     };
     if !output.json {
-        for warning in preview.choice.iter().flat_map(|choice| &choice.warnings) {
+        for warning in &shown.warnings {
             output.warn(warning);
         }
     }
     output.data(&shown, || preview_text(&preview))?;
-    Ok(Exit::Success)
+    Ok(match preview.cause {
+        Some(cause) => execution_failed(worker, cause).await.exit,
+        None => Exit::Success,
+    })
 }
 
 fn preview_text(preview: &Preview) -> String {

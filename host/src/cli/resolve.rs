@@ -1,12 +1,14 @@
 //! `attune resolve`: which installation a constraint selects, and why.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::failure::{Exit, Failed};
 use super::options::Options;
-use super::output::{Output, Tone};
+use super::output::Output;
 use super::runtime::{detection_failed, open_worker};
 use crate::execution::choice::{Asked, ChoiceError, choose};
+use crate::pack::problem::counted;
 use crate::reference::ActionRef;
 use crate::selection::{Selection, SelectionView, Wanted, candidates, select, table};
 use crate::store::runtime::RuntimeRow;
@@ -17,6 +19,7 @@ use crate::worker::{RuntimeError, Worker};
 #[command(after_help = "\
 Examples:
   attune resolve examples.greet
+  attune resolve examples.greet --constraint '>=3.12'
   attune resolve --runtime core.shell '>=5,<6'
   attune resolve '>=3.10' --candidate 3.12.1 --candidate '3.11.7=default' --candidate '3.14=unavailable'")]
 pub(super) struct Resolve {
@@ -29,6 +32,9 @@ pub(super) struct Resolve {
     /// Choose among these instead: VERSION, or VERSION=FLAGS with `default`, `unavailable` or both by a comma
     #[arg(long, value_name = "VERSION[=FLAGS]")]
     candidate: Vec<String>,
+    /// Of an action, ask for this instead of what it asks for
+    #[arg(long, short, value_name = "CONSTRAINT", conflicts_with_all = ["runtime", "candidate"])]
+    constraint: Option<String>,
     /// Ask for a build variant
     #[arg(long)]
     variant: Option<String>,
@@ -71,7 +77,12 @@ impl Resolve {
         })?;
         let variant = self.variant.as_deref();
         let selection = select(&candidates, Wanted { range: range.as_ref(), variant });
-        show(&selection, output)
+        show(&Resolved { selection: SelectionView::from(&selection), stands_for: None }, &selection, output)?;
+        match selection.chosen() {
+            Some(_) => Ok(Exit::Success),
+            None if output.json => Ok(Exit::NoMatch),
+            None => Err(Failed::message(Exit::NoMatch, "nothing matches")),
+        }
     }
 
     async fn for_action(&self, worker: &Worker, output: &Output) -> Result<Exit, Failed> {
@@ -82,6 +93,7 @@ impl Resolve {
             Failed::new(Exit::Input, error)
                 .hint("for a constraint, say of what: --runtime RUNTIME, or --candidate VERSION")
         })?;
+        let constraint = self.constraint.as_deref().map(parse).transpose()?;
         let Some(row) = worker.store.action(&reference).await? else {
             return Err(super::run::unknown_action(worker, &reference).await);
         };
@@ -89,7 +101,7 @@ impl Resolve {
         let runtime =
             worker.runtime(&program.runtime, Some(reference.pack())).await.map_err(unknown_runtime)?;
         let asked = Asked {
-            constraint: program.constraint.as_ref(),
+            constraint: constraint.as_ref().or(program.constraint.as_ref()),
             variant: self.variant.as_deref().or(program.variant.as_deref()),
             policy: program.version_policy,
         };
@@ -103,33 +115,49 @@ async fn among_installed(
     asked: Asked<'_>,
     output: &Output,
 ) -> Result<Exit, Failed> {
+    let stands_for = asked.constraint.and_then(|asked| asked.stands_for(&runtime.constraint_aliases));
     match choose(worker, runtime, asked).await {
         Ok(choice) => {
-            for warning in choice.warnings.iter().filter(|_| !output.json) {
-                output.warn(warning);
+            if let (Some(asked), Some(meaning), false) = (asked.constraint, stands_for, output.json) {
+                output.say(&format!("`{asked}` stands for `{meaning}` here"));
             }
-            show(&choice.selection, output)
+            show(&Resolved { selection: choice.view(), stands_for }, &choice.selection, output)?;
+            Ok(Exit::Success)
         }
-        Err(ChoiceError::NoMatch { selection, hung, .. }) => {
-            if !hung.is_empty() {
-                output.warn(hung.trim_start_matches("; "));
+        Err(error) => {
+            if let (ChoiceError::NoMatch { selection, hung, .. }, Some(mut view)) =
+                (&error, error.selection())
+            {
+                // Part of the error for people.
+                view.warnings
+                    .extend((output.json && !hung.is_empty()).then(|| hung.trim_start_matches("; ").into()));
+                show(&Resolved { selection: view, stands_for }, selection, output)?;
+                if output.json {
+                    return Ok(Exit::NoMatch);
+                }
             }
-            show(&selection, output)
+            // What there is to choose from was shown.
+            Err(Failed { report: None, ..choice_failed(error) })
         }
-        Err(error) => Err(choice_failed(error)),
     }
 }
 
-fn show(selection: &Selection, output: &Output) -> Result<Exit, Failed> {
-    let view = SelectionView::from(selection);
-    output.data(&view, || if view.candidates.is_empty() { String::new() } else { table(selection) })?;
-    if selection.chosen().is_some() {
-        return Ok(Exit::Success);
+/// A selection as `--json` shows it.
+#[derive(Serialize)]
+struct Resolved<'a> {
+    #[serde(flatten)]
+    selection: SelectionView<'a>,
+    /// What the constraint stands for, if it is an alias.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stands_for: Option<&'a str>,
+}
+
+fn show(resolved: &Resolved<'_>, selection: &Selection, output: &Output) -> Result<(), Failed> {
+    for warning in resolved.selection.warnings.iter().filter(|_| !output.json) {
+        output.warn(warning);
     }
-    if !output.json {
-        output.say(&format!("{} nothing matches", output.tone(Tone::Bad, "error:")));
-    }
-    Ok(Exit::NoMatch)
+    output.data(resolved, || if selection.judged.is_empty() { String::new() } else { table(selection) })?;
+    Ok(())
 }
 
 /// Reads a constraint of the command line; a mistake is shown with a caret below it.
@@ -176,18 +204,23 @@ pub(super) fn alias_failed(unknown: UnknownAlias) -> Failed {
 /// Why nothing was chosen, as a failed command.
 pub(super) fn choice_failed(error: ChoiceError) -> Failed {
     match error {
-        ChoiceError::NoMatch { ref selection, .. } => {
+        ChoiceError::NoMatch { ref selection, ref runtime, rejected, .. } => {
             let report = table(selection);
+            let detect = format!("`attune runtime detect {runtime}`");
+            let left_out = (rejected > 0).then(|| {
+                let programs = counted(rejected, "program");
+                format!("not in the table: {programs} that turned out to be broken or something else; {detect} says why")
+            });
             let installed = !selection.judged.is_empty();
             let failed = Failed::new(Exit::NoMatch, error);
             if installed {
-                failed
-                    .report(report)
-                    .hint("install a version that matches, or ask for another with --constraint")
+                let failed = failed.report(report).hint(
+                    "install a version that matches, or ask for another (of an action, with --constraint)",
+                );
+                with_hint(failed, left_out)
             } else {
-                failed.hint(
-                    "`attune runtime detect` shows what was looked at; `attune doctor` says what is missing",
-                )
+                failed
+                    .hint(format!("{detect} shows what was looked at; `attune doctor` says what is missing"))
             }
         }
         ChoiceError::Alias(unknown) => alias_failed(unknown),

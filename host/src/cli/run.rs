@@ -23,7 +23,7 @@ use super::runtime::{INSTALL_AGAIN, detection_failed, open_worker};
 use super::shape::{Problem, object};
 use crate::environment::build::BuildError;
 use crate::environment::prepare::PrepareError;
-use crate::execution::choice::{Choice, ChoiceError};
+use crate::execution::choice::Choice;
 use crate::execution::launch::LaunchError;
 use crate::execution::{self, AskError, Event, ExecutionError, Given, Outcome, Request, Status};
 use crate::nearest::nearest_name;
@@ -31,6 +31,7 @@ use crate::printable::printable;
 use crate::reference::ActionRef;
 use crate::secret::SecretsFileError;
 use crate::selection::SelectionView;
+use crate::store::{Store, StoreError};
 use crate::worker::Worker;
 
 #[derive(Debug, Args)]
@@ -216,12 +217,9 @@ impl<'a> Shown<'a> {
             runtime_version: choice.and_then(|choice| choice.label.as_deref()),
             installation: choice.map(|choice| &choice.installation),
             program: outcome.program.as_deref(),
-            selection: choice.map(Choice::view).or(match &outcome.cause {
-                Some(ExecutionError::Choice(ChoiceError::NoMatch { selection, .. })) => {
-                    Some(SelectionView::from(&**selection))
-                }
-                Some(_) | None => None,
-            }),
+            selection: choice
+                .map(Choice::view)
+                .or_else(|| outcome.cause.as_ref().and_then(ExecutionError::selection)),
             environment_built: outcome.built,
             output_incomplete: outcome.output_incomplete,
             warnings: &outcome.warnings,
@@ -256,14 +254,17 @@ pub(super) async fn unknown_action(worker: &Worker, action: &ActionRef) -> Faile
     ask_failed(worker, AskError::NoAction { action: action.clone() }).await
 }
 
+/// The action that is probably meant by the name of one that is not there.
+pub(super) async fn nearest_action(store: &Store, action: &ActionRef) -> Result<Option<String>, StoreError> {
+    let actions = store.actions(None).await?;
+    let names = actions.into_iter().map(|row| row.action.reference.to_string());
+    Ok(nearest_name(names, &action.to_string()))
+}
+
 pub(super) async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
     match error {
         AskError::NoAction { ref action } => {
-            let wanted = action.to_string();
-            let nearest = worker.store.actions(None).await.ok().and_then(|actions| {
-                let names = actions.into_iter().map(|row| row.action.reference.to_string());
-                nearest_name(names, &wanted)
-            });
+            let nearest = nearest_action(&worker.store, action).await.ok().flatten();
             let failed = Failed::new(Exit::NotFound, error);
             match nearest {
                 Some(name) => failed.hint(format!("did you mean `{name}`?")),

@@ -458,14 +458,13 @@ pub(super) fn installations(output: &Output, found: &[FoundInstallation]) -> Str
             InstallationStatus::Rejected { .. } => ("no", Tone::Dim),
         };
         let version = found.version.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mark = output.data_tone(tone, &format!("{mark:<6}"));
+        let source = match found.source.as_str() {
+            "" => String::new(),
+            source => format!("  {}", output.data_tone(Tone::Dim, source)),
+        };
         // Writing to a string can't fail.
-        let _ = writeln!(
-            text,
-            "  {}  {version:<12} {}  {}",
-            output.data_tone(tone, &format!("{mark:<6}")),
-            found.path.display(),
-            output.data_tone(Tone::Dim, &found.source)
-        );
+        let _ = writeln!(text, "  {mark}  {version:<12} {}{source}", found.path.display());
         if let Some(failure) = found.status.failure() {
             let _ = writeln!(text, "          {failure}");
         }

@@ -62,7 +62,11 @@ impl Choice {
     /// As it is recorded and shown.
     #[must_use]
     pub fn view(&self) -> SelectionView<'_> {
-        SelectionView { fallback: self.is_fallback, ..SelectionView::from(&self.selection) }
+        SelectionView {
+            fallback: self.is_fallback,
+            warnings: self.warnings.clone(),
+            ..SelectionView::from(&self.selection)
+        }
     }
 }
 
@@ -76,16 +80,18 @@ pub enum ChoiceError {
     #[error(transparent)]
     Alias(#[from] UnknownAlias),
     /// No installation satisfies the constraint.
-    #[error("no installation of `{runtime}` on this machine satisfies {asked}{hung}")]
+    #[error("no installation of `{runtime}` on this machine {asked}{hung}")]
     NoMatch {
         /// The runtime.
         runtime: String,
-        /// What was asked for.
+        /// What was asked for, from `asked_text`.
         asked: String,
         /// Every candidate, with its reason.
         selection: Box<Selection>,
         /// What may be one and did not answer in time, from `hung_text`.
         hung: String,
+        /// How many programs answered and are no candidates.
+        rejected: usize,
     },
     /// This worker is told to leave the runtime alone.
     #[error("this worker does not use `{runtime}`: `worker_runtimes` names only others")]
@@ -99,6 +105,36 @@ pub enum ChoiceError {
         /// The runtime.
         runtime: String,
     },
+}
+
+impl ChoiceError {
+    /// Nothing that is installed satisfies what was asked.
+    pub(crate) fn no_match(
+        runtime: &RuntimeRow,
+        installations: &[FoundInstallation],
+        asked: Asked<'_>,
+        selection: Selection,
+    ) -> Self {
+        Self::NoMatch {
+            runtime: runtime.runtime.reference.to_string(),
+            asked: asked_text(runtime, asked),
+            hung: hung_text(installations),
+            rejected: installations
+                .iter()
+                .filter(|found| found.version.is_none() && !found.has_hung())
+                .count(),
+            selection: Box::new(selection),
+        }
+    }
+
+    /// What was judged, if nothing of it would do.
+    #[must_use]
+    pub fn selection(&self) -> Option<SelectionView<'_>> {
+        match self {
+            Self::NoMatch { selection, .. } => Some(SelectionView::from(&**selection)),
+            Self::Detection(_) | Self::Alias(_) | Self::NotServed { .. } | Self::Direct { .. } => None,
+        }
+    }
 }
 
 /// An error if the worker is told to leave the runtime alone.
@@ -128,7 +164,8 @@ pub async fn choose(worker: &Worker, runtime: &RuntimeRow, asked: Asked<'_>) -> 
         } else {
             None
         };
-        match judge(reloaded.as_ref().unwrap_or(runtime), &detected.installations, range.as_ref(), asked) {
+        let runtime = reloaded.as_ref().unwrap_or(runtime);
+        match judge(runtime, &detected.installations, range.as_ref(), asked) {
             Ok(choice) => {
                 return Ok(Choice { looked: detected.looked, asked: asked.constraint.cloned(), ..choice });
             }
@@ -138,25 +175,23 @@ pub async fn choose(worker: &Worker, runtime: &RuntimeRow, asked: Asked<'_>) -> 
                 freshness = Freshness::Patiently;
             }
             Err(selection) => {
-                return Err(ChoiceError::NoMatch {
-                    runtime: name,
-                    asked: asked_text(asked),
-                    selection: Box::new(selection),
-                    hung: hung_text(&detected.installations),
-                });
+                return Err(ChoiceError::no_match(runtime, &detected.installations, asked, selection));
             }
         }
     }
 }
 
-pub(crate) fn asked_text(asked: Asked<'_>) -> String {
-    let constraint = asked.constraint.map(ToString::to_string).filter(|text| !text.is_empty());
-    let what =
-        constraint.map_or_else(|| "no constraint at all: none works".to_owned(), |text| format!("`{text}`"));
-    match asked.variant {
-        Some(variant) => format!("{what}, variant `{variant}`"),
-        None => what,
-    }
+/// What no installation does that was asked for, to follow "no installation".
+pub(crate) fn asked_text(runtime: &RuntimeRow, asked: Asked<'_>) -> String {
+    let constraint =
+        asked.constraint.filter(|constraint| !constraint.as_str().is_empty()).map(|constraint| {
+            let meaning = constraint.stands_for(&runtime.constraint_aliases);
+            let meaning = meaning.map(|meaning| format!(", which is `{meaning}`")).unwrap_or_default();
+            format!("satisfies `{constraint}`{meaning}")
+        });
+    let variant = asked.variant.map(|variant| format!("has the variant `{variant}`"));
+    let asked = constraint.into_iter().chain(variant).collect::<Vec<_>>();
+    if asked.is_empty() { "can be used".to_owned() } else { asked.join(" and ") }
 }
 
 /// What can't be told from an installation since it does not answer, to follow a sentence; empty if all of them do.
@@ -179,53 +214,59 @@ pub(crate) fn judge(
     let candidates = candidates(runtime, installations);
     let wanted = Wanted { range, variant: asked.variant };
     let selection = select(&candidates, wanted);
-    if let Some(chosen) = selection.chosen().cloned() {
-        let version = chosen.declared.as_ref().map(|declared| &declared.version);
-        let row =
-            version.and_then(|version| runtime.versions.iter().find(|row| row.declared.version == *version));
-        let warnings = selection.warnings.iter().map(ToString::to_string).collect();
-        return choice(runtime, installations, (&chosen, row), selection, warnings);
+    if selection.chosen().is_some() {
+        return choice(runtime, installations, selection, None);
     }
     if asked.policy == VersionPolicy::Fallback {
         let fallback = select(&candidates, Wanted { range: None, variant: asked.variant });
-        if let Some(chosen) = fallback.chosen().cloned() {
+        if let Some(chosen) = fallback.chosen() {
             let warning = format!(
-                "no installation satisfies {}: fell back to the base runtime, {}, as `version_policy: fallback` allows",
-                asked_text(asked),
+                "no installation {}: fell back to the base runtime, {}, as `version_policy: fallback` allows",
+                asked_text(runtime, asked),
                 chosen.version
             );
-            let choice = choice(runtime, installations, (&chosen, None), fallback, vec![warning])?;
-            return Ok(Choice { is_fallback: true, ..choice });
+            return choice(runtime, installations, fallback, Some(warning));
         }
     }
     Err(selection)
 }
 
+/// What was selected, with what the runtime has for its version. As the base runtime, of which `fallback` warns, it
+/// has no version of the runtime.
 fn choice(
     runtime: &RuntimeRow,
     installations: &[FoundInstallation],
-    (chosen, row): (&Candidate, Option<&RuntimeVersionRow>),
     selection: Selection,
-    mut warnings: Vec<String>,
+    fallback: Option<String>,
 ) -> Result<Choice, Selection> {
-    let found = installations.iter().find(|found| found.path == chosen.path);
-    let Some((installation, identity)) = found.and_then(|found| Some((found, found.identity.clone()?)))
+    let chosen = selection.chosen();
+    let found = chosen.and_then(|chosen| installations.iter().find(|found| found.path == chosen.path));
+    let Some((installation, version, identity)) =
+        found.and_then(|found| Some((found, found.version.clone()?, found.identity.clone()?)))
     else {
         return Err(selection);
     };
-    warnings.extend(row.and_then(|row| end_of_life(runtime, row, chrono::Utc::now().date_naive())));
+    let is_fallback = fallback.is_some();
+    let row = version_row(runtime, installation).filter(|_| !is_fallback);
+    let ended = row.and_then(|row| end_of_life(runtime, row, chrono::Utc::now().date_naive()));
+    let warnings = selection.warnings.iter().map(ToString::to_string).chain(fallback).chain(ended).collect();
     Ok(Choice {
         installation: installation.clone(),
-        version: chosen.version.clone(),
+        version,
         identity,
         asked: None,
         label: row.map(|row| row.declared.version.clone()),
         config: row.map_or(&runtime.runtime.execution_config, |row| &row.declared.execution_config).clone(),
         selection,
-        is_fallback: false,
+        is_fallback,
         warnings,
         looked: false,
     })
+}
+
+/// The version of the runtime that covers an installation, declared or made when it was found.
+fn version_row<'r>(runtime: &'r RuntimeRow, found: &FoundInstallation) -> Option<&'r RuntimeVersionRow> {
+    runtime.versions.iter().find(|row| found.runtime_version.as_deref() == Some(&row.declared.version))
 }
 
 /// A warning if the version's `meta` says that nobody maintains it any more.
@@ -244,10 +285,7 @@ fn candidates(runtime: &RuntimeRow, installations: &[FoundInstallation]) -> Vec<
     installations
         .iter()
         .filter_map(|found| {
-            let row = runtime
-                .versions
-                .iter()
-                .find(|row| found.runtime_version.as_deref() == Some(&row.declared.version));
+            let row = version_row(runtime, found).filter(|row| row.is_declared);
             let rank = sources.iter().position(|root| root.source == found.source).unwrap_or(sources.len());
             Some(Candidate {
                 version: found.version.clone()?,

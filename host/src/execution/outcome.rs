@@ -13,6 +13,7 @@ use crate::detection::DetectionError;
 use crate::environment::prepare::PrepareError;
 use crate::process::{Ending as ProcessEnding, Escaped, SpawnError, WaitError};
 use crate::result::{self, Parsed, RESULT_MAX, ResultError};
+use crate::selection::SelectionView;
 use crate::store::StoreError;
 
 /// As much of a failing step's output as goes into the record's error.
@@ -75,6 +76,15 @@ impl ExecutionError {
                 format!("{self}\n{last}").trim_end().to_owned()
             }
             _ => self.to_string(),
+        }
+    }
+
+    /// What was judged, if nothing of it would do.
+    #[must_use]
+    pub fn selection(&self) -> Option<SelectionView<'_>> {
+        match self {
+            Self::Choice(error) => error.selection(),
+            _ => None,
         }
     }
 

@@ -8,7 +8,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::environment::prepare::Prepared;
 use crate::metrics;
-use crate::selection::SelectionView;
 use crate::store::StoreError;
 use crate::store::claim::Claimed;
 use crate::store::execution::{Attempt, Decided, End, Ended, LogChunk, NewExecution};
@@ -120,8 +119,8 @@ impl Record {
 
     /// What was judged is as telling when none of it was chosen.
     pub(super) fn not_chosen(&mut self, error: &ChoiceError) {
-        if let ChoiceError::NoMatch { selection, .. } = error {
-            self.decided.selection = serde_json::to_value(SelectionView::from(&**selection)).ok();
+        if let Some(selection) = error.selection() {
+            self.decided.selection = serde_json::to_value(selection).ok();
         }
     }
 

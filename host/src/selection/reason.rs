@@ -102,7 +102,7 @@ impl fmt::Display for Reason {
             Self::VariantDiffers { wanted, found: Some(found) } => {
                 write!(formatter, "the variant {found}, not {wanted}")
             }
-            Self::Unavailable { failure } => write!(formatter, "unavailable: {}", failure.message),
+            Self::Unavailable { failure } => write!(formatter, "{failure}"),
         }
     }
 }
@@ -142,7 +142,7 @@ impl fmt::Display for Warning {
                 write!(formatter, "{version} is a prerelease that was not asked for")
             }
             Self::DefaultUnavailable { default, failure } => {
-                write!(formatter, "the default version {default} is unavailable: {}", failure.message)
+                write!(formatter, "the default version {default} can't be used: {failure}")
             }
         }
     }

@@ -11,7 +11,7 @@ const PATH: usize = 3;
 #[must_use]
 pub fn table(selection: &Selection) -> String {
     let with_paths = selection.judged.iter().any(|judged| !judged.candidate.path.as_os_str().is_empty());
-    let header = ["", "version", "series", "path", "reason"].map(str::to_owned);
+    let header = ["", "VERSION", "SERIES", "PATH", "REASON"].map(str::to_owned);
     let rows = selection.judged.iter().enumerate().map(|(position, judged)| {
         let candidate = &judged.candidate;
         let chosen = position == 0 && selection.chosen().is_some();

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::installation::{Failure, FailureClass};
 use crate::version::constraint::Constraint;
 
 fn range(text: &str) -> Range {
@@ -313,7 +314,7 @@ fn tables() {
     let all =
         candidates("3.9.2 3.12.1=default 3.14.0=unavailable 3.13.1+freethreaded 3.13.0 3.12.9 3.15.0-rc.1");
     insta::assert_snapshot!(table(&select(&all, Wanted { range: Some(&range), variant: None })), @r"
-       version              series   reason
+       VERSION              SERIES   REASON
     *  3.13.0                        selected
        3.12.9                        3.13.0 is higher
        3.12.1               default  3.13.0 is higher
@@ -324,16 +325,22 @@ fn tables() {
     ");
     let installed = Candidate { path: PathBuf::from("/opt/\u{1b}[2J/interpreter"), ..candidate("3.9.2") };
     insta::assert_snapshot!(table(&select(&[installed], Wanted::default())), @r"
-       version  path                      reason
+       VERSION  PATH                      REASON
     *  3.9.2    /opt/\x1b[2J/interpreter  selected
     ");
     let declared = Declared { version: "3.9".to_owned(), is_default: true };
     let covered = Candidate { declared: Some(declared), ..candidate("3.9.2") };
     insta::assert_snapshot!(table(&select(&[covered], Wanted::default())), @r"
-       version  series         reason
+       VERSION  SERIES         REASON
     *  3.9.2    3.9 (default)  selected
     ");
-    assert_eq!(table(&select(&[], Wanted::default())), "   version  reason\n");
+    assert_eq!(table(&select(&[], Wanted::default())), "   VERSION  REASON\n");
+    let failure = Failure::new(FailureClass::MissingCapability("venv".to_owned()), "it has no environments");
+    let broken = Candidate { unavailable: Some(failure), ..candidate("3.9.2") };
+    insta::assert_snapshot!(table(&select(&[broken], Wanted::default())), @r"
+       VERSION  REASON
+       3.9.2    missing_capability(venv): it has no environments
+    ");
 }
 
 fn any_candidate() -> impl Strategy<Value = Candidate> {

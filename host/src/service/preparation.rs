@@ -239,9 +239,9 @@ fn wanted(
         Ok(_) => Ok(()),
         Err(selection) => {
             let reason = format!(
-                "no installation of `{}` satisfies {}{}",
+                "no installation of `{}` {}{}",
                 runtime.runtime.reference,
-                choice::asked_text(asked),
+                choice::asked_text(runtime, asked),
                 choice::hung_text(&detected.installations)
             );
             Err((reason, Some(selection)))

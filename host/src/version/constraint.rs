@@ -65,6 +65,13 @@ impl Constraint {
         }
     }
 
+    /// What the alias stands for among `aliases`, if it is one that they know.
+    #[must_use]
+    pub fn stands_for<'a>(&self, aliases: &'a [(String, String)]) -> Option<&'a str> {
+        let alias = self.alias()?;
+        aliases.iter().find(|(known, _)| known == alias).map(|(_, text)| text.as_str())
+    }
+
     /// The build variant that it asks for, `freethreaded` in `3.13+freethreaded`.
     #[must_use]
     pub fn variant(&self) -> Option<&str> {

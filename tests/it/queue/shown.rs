@@ -48,7 +48,7 @@ fn what_a_worker_ran_ends_like_what_is_run_at_once() {
     let machine = machine();
     let service = Service::start(&machine);
     for (action, because) in [
-        ("tools.say", "`>=3.11` was asked for: it comes first of the 2 that match, of 2 installed"),
+        ("tools.say", "`>=3.11` was asked for: it is the highest of the 2 that match, of 2 installed"),
         ("tools.any", "no version was asked for: it is the default, of 2 installed"),
         ("tools.lenient", "nothing satisfies what was asked for: it is the base runtime, of 2 installed"),
     ] {

@@ -127,6 +127,10 @@ fn what_nothing_satisfies_does_not_run() {
     let run = output.json();
     assert_eq!(run["selection"]["selected"], Json::Null);
     assert_eq!(run["selection"], machine.last()["selection"]);
+
+    let preview = machine.runs(3, &["run", "tools.none", "--dry-run", "--json"]).json();
+    assert_eq!(preview["selection"], run["selection"]);
+    assert_eq!((&preview["error"], &preview["command"]), (&run["error"], &Json::Null));
 }
 
 #[test]
@@ -138,6 +142,9 @@ fn falling_back_has_to_be_allowed_and_is_said() {
     assert_eq!(row["selected_version"], "3.12.1");
     assert_eq!(row["runtime_version"], Json::Null, "it is the base runtime");
     assert!(row["warnings"][0].as_str().is_some_and(|warning| warning.contains("fell back")), "{row}");
+    let preview = machine.json(&["run", "tools.lenient", "--dry-run"]);
+    assert_eq!(preview["warnings"], row["warnings"]);
+    assert_eq!(machine.json(&["resolve", "tools.lenient"])["warnings"], row["warnings"]);
 }
 
 #[test]

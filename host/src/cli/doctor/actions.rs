@@ -3,7 +3,7 @@
 use super::{Finding, State};
 use crate::cli::failure::Failed;
 use crate::detection::{self, Freshness};
-use crate::execution::choice::{Asked, ChoiceError, asked_text, hung_text, judge};
+use crate::execution::choice::{Asked, ChoiceError, judge};
 use crate::pack::Action;
 use crate::pack::problem::counted;
 use crate::worker::Worker;
@@ -80,11 +80,6 @@ async fn obstacle(worker: &Worker, action: &Action) -> Option<Obstacle> {
     let asked = Asked { constraint, variant: program.variant.as_deref(), policy: program.version_policy };
     let detected = detection::detect(worker, &runtime, Freshness::IfChanged).await.ok()?;
     let selection = judge(&runtime, &detected.installations, range.as_ref(), asked).err()?;
-    let error = ChoiceError::NoMatch {
-        runtime: runtime.runtime.reference.to_string(),
-        asked: asked_text(asked),
-        selection: Box::new(selection),
-        hung: hung_text(&detected.installations),
-    };
+    let error = ChoiceError::no_match(&runtime, &detected.installations, asked, selection);
     Some(Obstacle::NoMatch(error.to_string()))
 }

@@ -10,7 +10,7 @@ use crate::cli::failure::Failed;
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::execution::choice::{Asked, ChoiceError, choose};
-use crate::pack::{Action, Sensor};
+use crate::pack::{Action, Program, Sensor};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::pack::{PackRow, PluginRow};
 use crate::worker::Worker;
@@ -21,7 +21,7 @@ struct PackView {
     pack: PackRow,
     runtimes: Vec<RuntimeRef>,
     actions: Vec<ActionView>,
-    sensors: Vec<Sensor>,
+    sensors: Vec<SensorView>,
     components: Vec<PluginRow>,
 }
 
@@ -29,8 +29,20 @@ struct PackView {
 struct ActionView {
     #[serde(flatten)]
     action: Action,
+    /// By its reference, for people.
+    #[serde(skip)]
+    runtime: String,
     /// None where the entry point is itself the program.
     runs_under: Option<RunsUnder>,
+}
+
+#[derive(Serialize)]
+struct SensorView {
+    #[serde(flatten)]
+    sensor: Sensor,
+    /// By its reference, for people.
+    #[serde(skip)]
+    runtime: String,
 }
 
 /// What an action would be started with now.
@@ -64,19 +76,31 @@ pub(super) async fn show(worker: &Worker, reference: &PackRef, output: &Output) 
     let progress = Progress::begin(output);
     for row in store.actions(Some(reference)).await? {
         progress.say(format!("looking for what {} runs under", row.action.reference));
+        let runtime = runtime(worker, &row.action.program, reference).await;
         let runs_under = runs_under(worker, &row.action).await;
-        actions.push(ActionView { action: row.action, runs_under });
+        actions.push(ActionView { action: row.action, runtime, runs_under });
+    }
+    let mut sensors = Vec::new();
+    for row in store.sensors(Some(reference)).await? {
+        let runtime = runtime(worker, &row.sensor.program, reference).await;
+        sensors.push(SensorView { sensor: row.sensor, runtime });
     }
     progress.end();
     let view = PackView {
         runtimes: store.runtimes_of(reference).await?,
         actions,
-        sensors: store.sensors(Some(reference)).await?.into_iter().map(|row| row.sensor).collect(),
+        sensors,
         components: store.plugins_of(reference).await?,
         pack,
     };
     output.data(&view, || describe(&view))?;
     Ok(())
+}
+
+/// The reference of the runtime that a program names; as written if there is none.
+async fn runtime(worker: &Worker, program: &Program, pack: &PackRef) -> String {
+    let runtime = worker.runtime(&program.runtime, Some(pack)).await;
+    runtime.map_or_else(|_| program.runtime.clone(), |runtime| runtime.runtime.reference.to_string())
 }
 
 /// What an action would be started with now. That it can't be is not this command's failure.
@@ -133,17 +157,38 @@ fn describe(view: &PackView) -> String {
         text.push('\n');
         text.push_str(&actions(&view.actions));
     }
+    if !view.sensors.is_empty() {
+        text.push('\n');
+        text.push_str(&sensors(&view.sensors));
+    }
     text
 }
 
+fn given(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+fn sensors(sensors: &[SensorView]) -> String {
+    table(
+        ["SENSOR", "RUNTIME", "ASKS FOR", "LABEL"],
+        sensors.iter().map(|SensorView { sensor, runtime }| {
+            [
+                sensor.reference.to_string(),
+                runtime.clone(),
+                given(sensor.program.constraint.as_ref().map(ToString::to_string)),
+                sensor.label.clone(),
+            ]
+        }),
+    )
+}
+
 fn actions(actions: &[ActionView]) -> String {
-    let given = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     table(
         ["ACTION", "RUNTIME", "ASKS FOR", "CONCURRENCY", "LABEL", "RUNS UNDER NOW"],
-        actions.iter().map(|ActionView { action, runs_under }| {
+        actions.iter().map(|ActionView { action, runtime, runs_under }| {
             [
                 action.reference.to_string(),
-                action.program.runtime.clone(),
+                runtime.clone(),
                 given(action.program.constraint.as_ref().map(ToString::to_string)),
                 given(action.concurrency.map(|limit| limit.to_string())),
                 action.label.clone(),
