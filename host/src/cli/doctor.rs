@@ -11,6 +11,7 @@ use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone};
 use super::progress::Progress;
+use super::remedy;
 use super::runtime::open_worker;
 use crate::pack::embedded::is_embedded;
 use crate::store::StoreError;
@@ -57,22 +58,20 @@ impl Finding {
 
 impl Doctor {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let settings = options.settings(output)?;
         let worker = match open_worker(options, output).await {
             Ok(worker) => worker,
             Err(failed) => {
-                let mut seen = failed.error.to_string();
-                let cause = failed.error.root_cause().to_string();
-                if !seen.contains(&cause) {
-                    seen = format!("{seen}: {cause}");
-                }
                 let is_newer =
                     matches!(failed.error.downcast_ref(), Some(WorkerError::Store(StoreError::Newer { .. })));
                 let mend = if is_newer {
-                    "run the newer Attune that has used it, or keep this one apart: --data-dir DIR"
+                    "run the newer Attune that has used it, or keep this one apart: --data-dir DIR".to_owned()
                 } else {
-                    "move the file away if it is damaged, or use another folder: --data-dir DIR"
+                    let of_database = remedy::of_database(failed.error.as_ref(), &settings.database);
+                    let first = failed.hints.first().cloned().or(of_database);
+                    first.unwrap_or_else(|| remedy::OTHER_FOLDER.to_owned())
                 };
-                let findings = [Finding::new(State::Bad, "data folder and database", seen, mend)];
+                let findings = [Finding::new(State::Bad, "data folder and database", failed.text(), mend)];
                 output.data(&findings, || text(output, &findings))?;
                 return Ok(failed.exit);
             }

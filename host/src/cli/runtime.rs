@@ -12,6 +12,7 @@ use super::looking::{detect_all, left_out, unproved};
 use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::progress::Progress;
+use super::remedy;
 use super::resolve::unknown_runtime;
 use super::shape::object;
 use crate::detection::{self, Detected, DetectionError, Freshness};
@@ -74,7 +75,8 @@ pub(super) async fn open_worker(options: &Options, output: &Output) -> Result<Wo
 pub(super) fn worker_failed(error: WorkerError) -> Failed {
     match error {
         WorkerError::Folder { .. } | WorkerError::Home { .. } => {
-            Failed::new(Exit::Failure, error).hint("use another folder: --data-dir DIR")
+            let hint = remedy::of_folder(&error);
+            Failed::new(Exit::Failure, error).hint(hint)
         }
         WorkerError::Embedded { source, .. } => super::pack::install_failed(*source),
         WorkerError::Store(_) | WorkerError::Plugin(_) => Failed::new(Exit::Failure, error),
