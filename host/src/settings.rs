@@ -271,11 +271,7 @@ impl Settings {
             resolver.settle("log_format", LogFormat::Text, value::log_format, |_| "text".to_owned());
         let (otlp_endpoint, warning) = resolver.otlp_endpoint();
         let secrets_file = resolver.optional("secrets_file", "none", value::path);
-        match resolver.mistakes.len() {
-            0 => {}
-            1 => return Err(resolver.mistakes.remove(0)),
-            _ => return Err(SettingsError::Several(resolver.mistakes)),
-        }
+        resolver.check_mistakes()?;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Self {
             data_dir,
@@ -363,6 +359,19 @@ impl Resolver<'_> {
         let unknown = flags.chain(files).filter(|(name, _)| !known(name));
         self.mistakes
             .extend(unknown.map(|(name, origin)| SettingsError::UnknownKey { name: name.clone(), origin }));
+    }
+
+    /// The only mistake, or all of them.
+    fn check_mistakes(&mut self) -> Result<(), SettingsError> {
+        let mut mistakes = std::mem::take(&mut self.mistakes);
+        match (mistakes.pop(), mistakes.is_empty()) {
+            (None, _) => Ok(()),
+            (Some(only), true) => Err(only),
+            (Some(last), false) => {
+                mistakes.push(last);
+                Err(SettingsError::Several(mistakes))
+            }
+        }
     }
 
     /// What the strongest source says.

@@ -124,6 +124,11 @@ fn less_time_is_no_help_for_a_component_that_crashes() {
         assert!(mend.contains("attune -vv runtime detect"), "{runtime}: {mend}");
         assert_eq!(mend.contains("verification_timeout"), is_hint, "{runtime}: {mend}");
     }
+    // That it hung is known, and nobody waits for it again who has not asked for it.
+    let listed = machine.runs(0, &["runtime", "list"]);
+    listed.prints(&["bad.hangs"]).says(&["not looked for bad.hangs", "`attune runtime detect bad.hangs`"]);
+    let failed = machine.runs(1, &["runtime", "detect", "bad.hangs"]);
+    failed.says(&["did not answer within 500 ms"]);
 }
 
 #[tokio::test]

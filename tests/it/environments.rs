@@ -260,6 +260,11 @@ fn a_base_interpreter_that_is_replaced_makes_another_environment() {
     let text = fs::read_to_string(&path).expect("a file").replace("tool 3.12.1", "tool 3.12.2");
     fs::write(&path, text).expect("a file");
     assert_eq!(machine.json(&["env", "list"])[0]["state"], "interpreter_changed");
+    fs::rename(&path, machine.at("aside")).expect("renamed");
+    assert_eq!(machine.json(&["env", "list"])[0]["state"], "interpreter_gone");
+    let link = machine.json(&["env", "list"])[0]["path"].as_str().expect("a path").to_owned();
+    machine.runs(0, &["doctor"]).prints(&[&format!("1 environment of interpreters that are gone: {link}")]);
+    fs::rename(machine.at("aside"), &path).expect("renamed");
     let run = machine.json(&["run", "boxes.say"]);
     assert_eq!((&run["environment_built"], &run["runtime_version"]), (&json!(true), &json!("3.12")));
     assert_eq!(run["installation"]["version"], "3.12.2");

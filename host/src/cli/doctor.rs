@@ -7,6 +7,7 @@ use clap::Args;
 use futures_util::future::join_all;
 use serde::Serialize;
 
+use super::env::orphaned;
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone};
@@ -14,6 +15,7 @@ use super::progress::Progress;
 use super::remedy;
 use super::runtime::open_worker;
 use crate::pack::embedded::is_embedded;
+use crate::pack::problem::counted;
 use crate::store::StoreError;
 use crate::store::pack::PackRow;
 use crate::worker::{Lost, Worker, WorkerError};
@@ -91,6 +93,7 @@ impl Doctor {
         let examined = join_all(runtimes.iter().map(|runtime| examine(&worker, runtime))).await;
         findings.extend(examined.into_iter().flatten());
         findings.extend(stranded(&worker).await?);
+        findings.extend(environments(&worker).await?);
         progress.end();
         output.data(&findings, || text(output, &findings))?;
         worker.close().await;
@@ -143,6 +146,20 @@ fn disk(worker: &Worker) -> Option<Finding> {
     } else {
         Finding::good("disk", seen)
     })
+}
+
+/// Environments that nothing can use any more.
+async fn environments(worker: &Worker) -> Result<Option<Finding>, Failed> {
+    let orphaned = orphaned(worker).await?;
+    Ok((!orphaned.is_empty()).then(|| {
+        let count = counted(orphaned.len(), "environment");
+        Finding::new(
+            State::Warning,
+            "environments",
+            format!("{count} of interpreters that are gone: {}", orphaned.join(", ")),
+            "`attune env prune --all` removes them, with all that nothing uses; others are built when they are needed",
+        )
+    }))
 }
 
 /// A pack whose files are not as they were installed; what of them can be had again is written anew.
