@@ -20,6 +20,7 @@ mod preview;
 mod printer;
 mod progress;
 mod queued;
+mod remedy;
 mod resolve;
 mod run;
 mod runtime;
@@ -134,7 +135,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let traces = endpoint.filter(|_| cli.command.is_traced());
     let traces = traces.map(|endpoint| Traces { endpoint, is_service });
     let format = settings.as_ref().map(|settings| settings.log_format).unwrap_or_default();
-    options::start_log(&cli.options, &output, format, traces);
+    options::start_log(&cli.options, &output, format, (is_service, traces));
     // A command waits most of its time. With one thread for that, nothing has to be handed from core to core:
     // what computes for long goes to threads of its own.
     let runtime = if is_service {
@@ -155,7 +156,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let exit = match outcome {
         Ok(exit) => exit,
-        Err(failed) => {
+        Err(mut failed) => {
+            let database = settings.as_ref().map(|settings| &settings.database);
+            failed.hints.extend(database.and_then(|it| remedy::of_database(failed.error.as_ref(), it)));
             output.failure(&failed);
             failed.exit
         }

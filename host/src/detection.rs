@@ -84,14 +84,30 @@ pub async fn detect(
     }
     let against = detected_against(worker, runtime);
     let known = worker.store.last_detection(worker.id, runtime.id).await?;
-    if freshness == Freshness::IfChanged && is_current(&known, &against) {
+    let is_current = is_current(&known, &against);
+    if freshness == Freshness::IfChanged && is_current {
         return Ok(Detected { installations: known.found.clone(), looked: false });
     }
+    let hung = scan_now(hung_against(&against), Vec::<Scanned>::new());
     let known = if freshness == Freshness::Anew { &[][..] } else { &known.found };
     let looking = look(worker, runtime, against, known, freshness);
     let span = stage_span!("detection", runtime.r#ref = %runtime.runtime.reference);
-    let found = trace::stage(span, looking).await?;
-    Ok(Detected { installations: found, looked: true })
+    let found = trace::stage(span, looking).await;
+    if let Err(DetectionError::Plugin(error)) = &found
+        && error.cause.is_timeout()
+        && !is_current
+    {
+        worker.store.record_scan(worker.id, runtime, &hung).await?;
+    }
+    Ok(Detected { installations: found?, looked: true })
+}
+
+/// Whether the component took too long a short while ago, when it was asked the same.
+pub async fn has_hung_lately(worker: &Worker, runtime: &RuntimeRow) -> Result<bool, StoreError> {
+    let known = worker.store.last_detection::<Vec<Scanned>>(worker.id, runtime.id).await?;
+    let hung = hung_against(&detected_against(worker, runtime));
+    let is_recent = |at| (TimeDelta::zero()..TRANSIENT_MAX).contains(&(now() - at));
+    Ok(known.scan.as_ref().is_some_and(|scan| scan.detected_against == hung && is_recent(scan.scanned_at)))
 }
 
 /// Whether looking again would find the same.
@@ -321,6 +337,11 @@ async fn remember(worker: &Worker, memo: &Memo) -> Result<(), DetectionError> {
 fn detected_against(worker: &Worker, runtime: &RuntimeRow) -> String {
     let limits = (worker.settings.detection_timeout, worker.settings.verification_timeout);
     digest::of_json(&(worker.surroundings(runtime), request(runtime), limits))
+}
+
+/// What stands in its place if the component took too long: nobody takes that for a detection.
+fn hung_against(against: &str) -> String {
+    format!("hung: {against}")
 }
 
 /// Digest of everything but the file that a verdict depends on.

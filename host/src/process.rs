@@ -27,6 +27,7 @@ pub use cancel::{Cancel, Canceller};
 pub use capture::{Capture, Captured};
 pub use hardening::harden;
 pub use record::{Escaped, ProcessRecord, Swept, end_escaped, started_with, sweep};
+pub(crate) use running::signal_text;
 pub use running::{CpuTime, Ending, Finished, Running, WaitError};
 pub(crate) use spawn::spawn_when_written;
 pub use spawn::{SpawnError, start};

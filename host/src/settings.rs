@@ -59,11 +59,13 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
-    /// Where a mistake is.
-    fn place(&self) -> String {
+    /// Where a mistake in the setting `name` is.
+    fn place(&self, name: &str) -> String {
         match self {
             Self::File { column, .. } => format!("{self}:{column}"),
-            Self::Default | Self::Variable { .. } | Self::Flag => self.to_string(),
+            Self::Flag if name == "database" => format!("`--{name}`"),
+            Self::Flag => format!("`--set {name}`"),
+            Self::Default | Self::Variable { .. } => self.to_string(),
         }
     }
 }
@@ -92,7 +94,7 @@ pub enum SettingsError {
         message: String,
     },
     /// Something is set that does not exist.
-    #[error("{}: there is no setting `{name}`{}", origin.place(), nearest(name))]
+    #[error("{}: there is no setting `{name}`{}", origin.place(name), nearest(name))]
     UnknownKey {
         /// What was read.
         name: String,
@@ -100,7 +102,7 @@ pub enum SettingsError {
         origin: Origin,
     },
     /// A value can't be what it is set to.
-    #[error("{}: `{name}` can't be {problem}", origin.place())]
+    #[error("{}: `{name}` can't be {problem}", origin.place(name))]
     Value {
         /// The setting.
         name: &'static str,
@@ -127,6 +129,9 @@ pub enum SettingsError {
         /// What was read.
         text: String,
     },
+    /// More than one of these.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<SettingsError>),
     /// Nothing says where the data is to be kept.
     #[error("there is no home folder to keep data in: set ATTUNE_DATA_DIR or use --data-dir")]
     NoHome,
@@ -211,63 +216,62 @@ pub struct Settings {
 impl Settings {
     /// Settles every setting.
     pub fn resolve(sources: &Sources) -> Result<Self, SettingsError> {
-        let mut resolver = Resolver { sources, shown: Vec::new() };
-        resolver.check_names()?;
+        let mut resolver = Resolver { sources, shown: Vec::new(), mistakes: Vec::new() };
+        resolver.check_names();
         let data_dir = match resolver.find("data_dir") {
-            Some((text, origin)) => resolver.keep("data_dir", origin, &text, value::path)?,
+            Some((text, origin)) => resolver.keep("data_dir", origin, &text, value::path).unwrap_or_default(),
             None => resolver.default("data_dir", default_data_dir(&sources.variables)?, |path| {
                 path.display().to_string()
             }),
         };
+        let default = Location::File(data_dir.join("attune.db"));
         let database = match resolver.find("database") {
-            Some((text, origin)) => {
-                let database = value::database(&text).map_err(|problem| SettingsError::Value {
-                    name: "database",
-                    origin: origin.clone(),
-                    problem,
-                })?;
-                // As it is shown, there is no password in it.
-                resolver.show("database", database.to_string(), origin);
-                database
-            }
-            None => {
-                resolver.default("database", Location::File(data_dir.join("attune.db")), Location::to_string)
-            }
+            Some((text, origin)) => match resolver.read("database", &origin, value::database(&text)) {
+                Some(database) => {
+                    // As it is shown, there is no password in it.
+                    resolver.show("database", database.to_string(), origin);
+                    database
+                }
+                None => default,
+            },
+            None => resolver.default("database", default, Location::to_string),
         };
-        let packs_dir = resolver.path("packs_dir", data_dir.join("packs"))?;
+        let packs_dir = resolver.path("packs_dir", data_dir.join("packs"));
         let bundles = BundlesLocation::Folder(data_dir.join("bundles"));
-        let bundles = resolver.settle("bundles", bundles, value::bundles, BundlesLocation::to_string)?;
-        let runtime_envs_dir = resolver.path("runtime_envs_dir", data_dir.join("envs"))?;
-        let cache_dir = resolver.path("cache_dir", data_dir.join("cache"))?;
-        let worker_name = resolver.text("worker_name", host_name())?;
-        let worker_runtimes = resolver.optional("worker_runtimes", "all", |text| Ok(value::list(text)))?;
+        let bundles = resolver.settle("bundles", bundles, value::bundles, BundlesLocation::to_string);
+        let runtime_envs_dir = resolver.path("runtime_envs_dir", data_dir.join("envs"));
+        let cache_dir = resolver.path("cache_dir", data_dir.join("cache"));
+        let worker_name = resolver.text("worker_name", host_name());
+        let worker_runtimes = resolver.optional("worker_runtimes", "all", |text| Ok(value::list(text)));
         let seconds = Duration::from_secs;
-        let verification_timeout = resolver.positive("verification_timeout", seconds(10))?;
-        let detection_timeout = resolver.positive("detection_timeout", seconds(60))?;
-        let step_timeout = resolver.positive("step_timeout", seconds(600))?;
-        let action_timeout = resolver.duration("action_timeout", Duration::ZERO)?;
-        let kill_grace = resolver.duration("kill_grace", seconds(10))?;
+        let verification_timeout = resolver.positive("verification_timeout", seconds(10));
+        let detection_timeout = resolver.positive("detection_timeout", seconds(60));
+        let step_timeout = resolver.positive("step_timeout", seconds(600));
+        let action_timeout = resolver.optional("action_timeout", "none", value::duration);
+        let kill_grace = resolver.duration("kill_grace", seconds(10));
         let mebibytes = |count: u64| count << 20;
-        let output_limit = resolver.bytes("output_limit", mebibytes(10))?;
-        let plugin_memory = resolver
-            .settle("plugin_memory", mebibytes(64), value::memory, |bytes| value::show_bytes(*bytes))?;
-        let environment_quota = resolver.bytes("environment_quota", mebibytes(10 << 10))?;
-        let environment_grace = resolver.duration("environment_grace", seconds(24 * 3600))?;
-        let worker_slots = resolver.count("worker_slots", slots())?;
-        let lease = resolver.positive("lease", seconds(30))?;
-        let heartbeat = resolver.positive("heartbeat", seconds(5))?;
-        if heartbeat.saturating_mul(3) > lease {
-            return Err(SettingsError::ShortLease { heartbeat, lease });
+        let output_limit = resolver.bytes("output_limit", mebibytes(10));
+        let plugin_memory =
+            resolver.settle("plugin_memory", mebibytes(64), value::memory, |bytes| value::show_bytes(*bytes));
+        let environment_quota = resolver.bytes("environment_quota", mebibytes(10 << 10));
+        let environment_grace = resolver.duration("environment_grace", seconds(24 * 3600));
+        let worker_slots = resolver.count("worker_slots", slots());
+        let before = resolver.mistakes.len();
+        let lease = resolver.positive("lease", seconds(30));
+        let heartbeat = resolver.positive("heartbeat", seconds(5));
+        if heartbeat.saturating_mul(3) > lease && resolver.mistakes.len() == before {
+            resolver.mistakes.push(SettingsError::ShortLease { heartbeat, lease });
         }
-        let poll_interval = resolver.positive("poll_interval", seconds(1))?;
-        let recheck_interval = resolver.positive("recheck_interval", seconds(300))?;
-        let drain_timeout = resolver.duration("drain_timeout", seconds(60))?;
-        let execution_retention = resolver.positive("execution_retention", seconds(30 * 24 * 3600))?;
-        let monitor_address = resolver.optional("monitor_address", "none", value::address)?;
+        let poll_interval = resolver.positive("poll_interval", seconds(1));
+        let recheck_interval = resolver.positive("recheck_interval", seconds(300));
+        let drain_timeout = resolver.duration("drain_timeout", seconds(60));
+        let execution_retention = resolver.positive("execution_retention", seconds(30 * 24 * 3600));
+        let monitor_address = resolver.optional("monitor_address", "none", value::address);
         let log_format =
-            resolver.settle("log_format", LogFormat::Text, value::log_format, |_| "text".to_owned())?;
-        let (otlp_endpoint, warning) = resolver.otlp_endpoint()?;
-        let secrets_file = resolver.optional("secrets_file", "none", value::path)?;
+            resolver.settle("log_format", LogFormat::Text, value::log_format, |_| "text".to_owned());
+        let (otlp_endpoint, warning) = resolver.otlp_endpoint();
+        let secrets_file = resolver.optional("secrets_file", "none", value::path);
+        resolver.check_mistakes()?;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Self {
             data_dir,
@@ -281,7 +285,7 @@ impl Settings {
             verification_timeout,
             detection_timeout,
             step_timeout,
-            action_timeout: Some(action_timeout).filter(|timeout| !timeout.is_zero()),
+            action_timeout: action_timeout.filter(|timeout| !timeout.is_zero()),
             kill_grace,
             output_limit: size(output_limit),
             plugin_memory: size(plugin_memory),
@@ -335,27 +339,39 @@ impl Settings {
 struct Resolver<'a> {
     sources: &'a Sources,
     shown: Vec<Shown>,
+    /// All of them are told; until then, a default is in the place of what can't be read.
+    mistakes: Vec<SettingsError>,
 }
 
 impl Resolver<'_> {
     /// Nothing may be set that does not exist: a misspelt setting would otherwise do nothing, silently.
-    fn check_names(&self) -> Result<(), SettingsError> {
+    fn check_names(&mut self) {
         let known = |name: &str| KEYS.iter().any(|key| key.name == name);
-        for (name, _) in &self.sources.flags {
-            if !known(name) {
-                return Err(SettingsError::UnknownKey { name: name.clone(), origin: Origin::Flag });
+        let flags = self.sources.flags.iter().map(|(name, _)| (name, Origin::Flag));
+        let files = self.sources.file.iter().flat_map(|file| {
+            let origin = |entry: &file::Entry| Origin::File {
+                path: file.path.clone(),
+                line: entry.line,
+                column: entry.column,
+            };
+            file.entries.iter().map(move |(name, entry)| (name, origin(entry)))
+        });
+        let unknown = flags.chain(files).filter(|(name, _)| !known(name));
+        self.mistakes
+            .extend(unknown.map(|(name, origin)| SettingsError::UnknownKey { name: name.clone(), origin }));
+    }
+
+    /// The only mistake, or all of them.
+    fn check_mistakes(&mut self) -> Result<(), SettingsError> {
+        let mut mistakes = std::mem::take(&mut self.mistakes);
+        match (mistakes.pop(), mistakes.is_empty()) {
+            (None, _) => Ok(()),
+            (Some(only), true) => Err(only),
+            (Some(last), false) => {
+                mistakes.push(last);
+                Err(SettingsError::Several(mistakes))
             }
         }
-        if let Some(file) = &self.sources.file {
-            for (name, entry) in &file.entries {
-                if !known(name) {
-                    let origin =
-                        Origin::File { path: file.path.clone(), line: entry.line, column: entry.column };
-                    return Err(SettingsError::UnknownKey { name: name.clone(), origin });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What the strongest source says.
@@ -386,11 +402,16 @@ impl Resolver<'_> {
         origin: Origin,
         text: &str,
         parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
-    ) -> Result<T, SettingsError> {
-        let value =
-            parse(text).map_err(|problem| SettingsError::Value { name, origin: origin.clone(), problem })?;
+    ) -> Option<T> {
+        let value = self.read(name, &origin, parse(text))?;
         self.show(name, text.to_owned(), origin);
-        Ok(value)
+        Some(value)
+    }
+
+    /// None if it is a mistake.
+    fn read<T>(&mut self, name: &'static str, origin: &Origin, value: Result<T, InvalidValue>) -> Option<T> {
+        let mistake = |problem| SettingsError::Value { name, origin: origin.clone(), problem };
+        value.map_err(|problem| self.mistakes.push(mistake(problem))).ok()
     }
 
     fn default<T>(&mut self, name: &'static str, value: T, text: impl FnOnce(&T) -> String) -> T {
@@ -405,22 +426,22 @@ impl Resolver<'_> {
         default: T,
         parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
         text: impl FnOnce(&T) -> String,
-    ) -> Result<T, SettingsError> {
+    ) -> T {
         match self.find(name) {
-            Some((found, origin)) => self.keep(name, origin, &found, parse),
-            None => Ok(self.default(name, default, text)),
+            Some((found, origin)) => self.keep(name, origin, &found, parse).unwrap_or(default),
+            None => self.default(name, default, text),
         }
     }
 
-    fn path(&mut self, name: &'static str, default: PathBuf) -> Result<PathBuf, SettingsError> {
+    fn path(&mut self, name: &'static str, default: PathBuf) -> PathBuf {
         self.settle(name, default, value::path, |path| path.display().to_string())
     }
 
-    fn text(&mut self, name: &'static str, default: String) -> Result<String, SettingsError> {
+    fn text(&mut self, name: &'static str, default: String) -> String {
         self.settle(name, default, |text| Ok(text.to_owned()), Clone::clone)
     }
 
-    fn duration(&mut self, name: &'static str, default: Duration) -> Result<Duration, SettingsError> {
+    fn duration(&mut self, name: &'static str, default: Duration) -> Duration {
         self.settle(name, default, value::duration, |duration| value::show_duration(*duration))
     }
 
@@ -430,23 +451,23 @@ impl Resolver<'_> {
         name: &'static str,
         unset: &str,
         parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
-    ) -> Result<Option<T>, SettingsError> {
+    ) -> Option<T> {
         match self.find(name) {
-            Some((text, origin)) => self.keep(name, origin, &text, parse).map(Some),
-            None => Ok(self.default(name, None, |_| unset.to_owned())),
+            Some((text, origin)) => self.keep(name, origin, &text, parse),
+            None => self.default(name, None, |_| unset.to_owned()),
         }
     }
 
     /// A duration that is no time at all makes no sense.
-    fn positive(&mut self, name: &'static str, default: Duration) -> Result<Duration, SettingsError> {
+    fn positive(&mut self, name: &'static str, default: Duration) -> Duration {
         self.settle(name, default, value::positive, |duration| value::show_duration(*duration))
     }
 
-    fn count(&mut self, name: &'static str, default: usize) -> Result<usize, SettingsError> {
+    fn count(&mut self, name: &'static str, default: usize) -> usize {
         self.settle(name, default, value::count, ToString::to_string)
     }
 
-    fn bytes(&mut self, name: &'static str, default: u64) -> Result<u64, SettingsError> {
+    fn bytes(&mut self, name: &'static str, default: u64) -> u64 {
         self.settle(name, default, value::bytes, |bytes| value::show_bytes(*bytes))
     }
 }

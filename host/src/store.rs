@@ -180,6 +180,32 @@ fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
+/// What keeps the file of a database from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFault {
+    /// This user may not use it, or not write to it.
+    Denied,
+    /// It is not what it was written as.
+    Damaged,
+}
+
+/// What is wrong with the file of the database that an error comes from, by SQLite's result codes.
+#[must_use]
+pub fn file_fault(error: &(dyn std::error::Error + 'static)) -> Option<FileFault> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| {
+        let sqlx::Error::Database(error) = cause.downcast_ref()? else { return None };
+        error.try_downcast_ref::<SqliteError>()?;
+        match error.code()?.parse::<i32>().ok()? & 0xff {
+            // No permission, read-only, can't be opened.
+            3 | 8 | 14 => Some(FileFault::Denied),
+            // Malformed, not a database.
+            11 | 26 => Some(FileFault::Damaged),
+            _ => None,
+        }
+    })
+}
+
 /// Whether an error comes from the database: the same may well succeed when the database is back.
 #[must_use]
 pub fn is_to_blame(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -1,10 +1,15 @@
 //! `attune doctor`: what is amiss, each with how to mend it.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
 use attune::plugin::Wasm;
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 
-use crate::support::cli::Machine;
+use crate::support::cli::{Machine, Output};
 use crate::support::fixture::{Pack, tool, tools};
 use crate::support::guests;
 
@@ -119,6 +124,11 @@ fn less_time_is_no_help_for_a_component_that_crashes() {
         assert!(mend.contains("attune -vv runtime detect"), "{runtime}: {mend}");
         assert_eq!(mend.contains("verification_timeout"), is_hint, "{runtime}: {mend}");
     }
+    // That it hung is known, and nobody waits for it again who has not asked for it.
+    let listed = machine.runs(0, &["runtime", "list"]);
+    listed.prints(&["bad.hangs"]).says(&["not looked for bad.hangs", "`attune runtime detect bad.hangs`"]);
+    let failed = machine.runs(1, &["runtime", "detect", "bad.hangs"]);
+    failed.says(&["did not answer within 500 ms"]);
 }
 
 #[tokio::test]
@@ -137,4 +147,63 @@ async fn a_database_that_is_newer() {
     let says = |name: &str, words: &str| findings[0][name].as_str().is_some_and(|text| text.contains(words));
     assert_eq!(findings[0]["state"], "bad");
     assert!(says("seen", "newer Attune") && says("mend", "run the newer Attune"), "{findings:#}");
+}
+
+/// Runs the program as a user who is not almighty, whom the machine then belongs to.
+fn as_somebody(machine: &Machine, arguments: &[&str]) -> Output {
+    const NOBODY: u32 = 65534;
+    fn give(path: &Path) {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("given");
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            // What is behind a link is not of the machine.
+            if !entry.file_type().expect("a kind").is_symlink() {
+                give(&entry.path());
+            }
+        }
+    }
+    let mut command = machine.command(arguments);
+    if rustix::process::geteuid().is_root() {
+        give(&machine.path);
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    Output::new(&command.output().expect("it starts"))
+}
+
+#[test]
+fn who_may_not_use_a_file_or_folder_is_told_so() {
+    let machine = Machine::bare();
+    let allow = |name: &str, mode: u32| {
+        fs::set_permissions(machine.at(name), fs::Permissions::from_mode(mode)).expect("a mode");
+    };
+    let hint = "give this user the right to read and write";
+    let mut refused = vec![("data/packs", 0o000, 0o755), ("data/runs", 0o500, 0o700)];
+    if machine.keeps_a_file() {
+        refused.push(("data/attune.db", 0o400, 0o600));
+    }
+    for (name, mode, before) in refused {
+        allow(name, mode);
+        let output = as_somebody(&machine, &["run", "core.echo"]);
+        assert_eq!(output.code, 1, "{name}: {output}");
+        output.says(&[&machine.at(name).display().to_string(), &format!("hint: {hint}")]);
+        let findings = as_somebody(&machine, &["doctor", "--json"]).json();
+        // Looking makes no folder for an execution.
+        assert!(name == "data/runs" || findings.to_string().contains(hint), "{name}: {findings:#}");
+        assert!(!findings.to_string().contains("damaged"), "{name}: {findings:#}");
+        allow(name, before);
+    }
+    assert_eq!(as_somebody(&machine, &["run", "core.echo"]).code, 0);
+}
+
+#[test]
+fn a_database_that_is_damaged() {
+    let machine = Machine::bare();
+    if !machine.keeps_a_file() {
+        return crate::support::cli::skip("the database is on a server");
+    }
+    let path =
+        machine.write("data/attune.db", "this is no database, and never was one").display().to_string();
+    let hint = format!("if `{path}` is damaged, put a copy in its place");
+    machine.runs(1, &["run", "core.echo"]).says(&[&format!("hint: {hint}")]);
+    let findings = machine.runs(1, &["doctor", "--json"]).json();
+    assert!(findings[0]["mend"].as_str().is_some_and(|mend| mend.starts_with(&hint)), "{findings:#}");
 }

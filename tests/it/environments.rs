@@ -144,7 +144,16 @@ fn one_that_is_damaged_is_built_again_and_never_done_without() {
     ];
     for (number, damage) in damage.iter().enumerate() {
         damage();
-        let (again, fresh) = prefix(&machine);
+        let run = machine.runs(0, &["run", "envs.prefix", "--json"]);
+        let warned = run.stderr.strip_prefix("warning: the environment `").is_some_and(|said| {
+            said.contains("` no longer works, and is built anew: ") && said.trim().lines().count() == 1
+        });
+        // One that is not there at all is simply built.
+        assert!(number == 4 || (warned && !run.stderr.contains("pack ref")), "damage {number}: {run}");
+        let (again, fresh) = (
+            PathBuf::from(run.json()["result"].as_str().expect("text")),
+            run.json()["environment_built"] == true,
+        );
         assert!(fresh, "damage {number}");
         assert_eq!(again, folder, "damage {number}");
         assert!(!prefix(&machine).1, "damage {number}: it works again");
@@ -223,6 +232,11 @@ fn a_build_that_fails_shows_why_and_runs_nothing() {
     let output = machine.runs(5, &["run", "boxes.say"]);
     output.says(&["the mirror is down", "can't build the environment", "exited with code 3"]);
     assert_eq!(output.stdout, "");
+    assert_eq!(output.stderr.matches("exited with code 3").count(), 1, "told once: {output}");
+    for word in ["warning:", "ran by", "hint:"] {
+        assert!(!output.stderr.contains(word), "{output}");
+    }
+    machine.runs(5, &["run", "boxes.say", "-v"]).says(&["duration_ms"]);
     let row = machine.last();
     assert_eq!((&row["status"], &row["error"]["class"]), (&json!("failed"), &json!("environment_failed")));
     assert!(built(&machine).is_empty(), "nothing is left that looks like one");
@@ -246,6 +260,11 @@ fn a_base_interpreter_that_is_replaced_makes_another_environment() {
     let text = fs::read_to_string(&path).expect("a file").replace("tool 3.12.1", "tool 3.12.2");
     fs::write(&path, text).expect("a file");
     assert_eq!(machine.json(&["env", "list"])[0]["state"], "interpreter_changed");
+    fs::rename(&path, machine.at("aside")).expect("renamed");
+    assert_eq!(machine.json(&["env", "list"])[0]["state"], "interpreter_gone");
+    let link = machine.json(&["env", "list"])[0]["path"].as_str().expect("a path").to_owned();
+    machine.runs(0, &["doctor"]).prints(&[&format!("1 environment of interpreters that are gone: {link}")]);
+    fs::rename(machine.at("aside"), &path).expect("renamed");
     let run = machine.json(&["run", "boxes.say"]);
     assert_eq!((&run["environment_built"], &run["runtime_version"]), (&json!(true), &json!("3.12")));
     assert_eq!(run["installation"]["version"], "3.12.2");

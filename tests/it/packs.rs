@@ -347,6 +347,13 @@ fn a_pack_that_cannot_be_installed_leaves_the_old_one_working() {
     output.says(&["components/broken.wasm", "not a valid WebAssembly component"]);
     let validity = machine.runs(2, &["pack", "validate", "packs/mine", "--json"]).json();
     assert_eq!(validity["problems"][0]["file"], "components/broken.wasm");
+    // A component that is nothing but the beginning of one.
+    worse.file("components/broken.wasm", b"\0asm\x0d\0\x01\0".as_slice()).write(&machine.at("packs"));
+    let none = "none of the interfaces of a component: `detection`, `verification`, `environment`";
+    for command in [&["pack", "validate", "packs/mine"][..], &["pack", "install", "--approve", "packs/mine"]]
+    {
+        machine.runs(2, command).says(&["components/broken.wasm", none]);
+    }
     assert_eq!(machine.json(&["pack", "show", "mine"]), before);
     assert_eq!(result(&machine, "mine.say"), "one");
     machine.runs(4, &["runtime", "show", "mine.r"]);

@@ -82,7 +82,7 @@ fn exit_codes_of_what_went_wrong() {
         .install(&machine);
     for (code, arguments, words) in [
         (1, &["run", "codes.seven"][..], "nonzero_exit: the action ended with exit code 7"),
-        (1, &["run", "codes.killed"], "killed_by_signal: the action was ended by signal 9"),
+        (1, &["run", "codes.killed"], "killed_by_signal: the action was ended by signal 9 (SIGKILL)"),
         (2, &["run", "codes.off"], "the action `codes.off` is disabled"),
         (2, &["run", "greet"], "greet"),
         (2, &["run", "examples.greet", "-p", "name"], "write `name=value`"),

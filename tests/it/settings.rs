@@ -72,6 +72,8 @@ fn mistakes_in_settings_say_where_they_are() {
         machine.write("bad.toml", text);
         machine.runs(2, &["config", "show", "--config", "bad.toml"]).says(&[said]);
     }
+    let two = machine.runs(2, &["config", "show", "--set", "slots=1", "--set", "kill_grace=soon"]);
+    two.says(&["`--set slots`: there is no", "`--set kill_grace`: `kill_grace` can't be", "have 2 mistakes"]);
     let set = |text: &str| machine.runs(2, &["config", "show", "--set", text]);
     set("nosuch=1").says(&["there is no setting `nosuch`; `attune config show` lists them all"]);
     set("slots=1").says(&["there is no setting `slots`; did you mean `worker_slots`?"]);

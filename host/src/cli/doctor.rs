@@ -7,12 +7,15 @@ use clap::Args;
 use futures_util::future::join_all;
 use serde::Serialize;
 
+use super::env::orphaned;
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone};
 use super::progress::Progress;
+use super::remedy;
 use super::runtime::open_worker;
 use crate::pack::embedded::is_embedded;
+use crate::pack::problem::counted;
 use crate::store::StoreError;
 use crate::store::pack::PackRow;
 use crate::worker::{Lost, Worker, WorkerError};
@@ -57,22 +60,20 @@ impl Finding {
 
 impl Doctor {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let settings = options.settings(output)?;
         let worker = match open_worker(options, output).await {
             Ok(worker) => worker,
             Err(failed) => {
-                let mut seen = failed.error.to_string();
-                let cause = failed.error.root_cause().to_string();
-                if !seen.contains(&cause) {
-                    seen = format!("{seen}: {cause}");
-                }
                 let is_newer =
                     matches!(failed.error.downcast_ref(), Some(WorkerError::Store(StoreError::Newer { .. })));
                 let mend = if is_newer {
-                    "run the newer Attune that has used it, or keep this one apart: --data-dir DIR"
+                    "run the newer Attune that has used it, or keep this one apart: --data-dir DIR".to_owned()
                 } else {
-                    "move the file away if it is damaged, or use another folder: --data-dir DIR"
+                    let of_database = remedy::of_database(failed.error.as_ref(), &settings.database);
+                    let first = failed.hints.first().cloned().or(of_database);
+                    first.unwrap_or_else(|| remedy::OTHER_FOLDER.to_owned())
                 };
-                let findings = [Finding::new(State::Bad, "data folder and database", seen, mend)];
+                let findings = [Finding::new(State::Bad, "data folder and database", failed.text(), mend)];
                 output.data(&findings, || text(output, &findings))?;
                 return Ok(failed.exit);
             }
@@ -92,6 +93,7 @@ impl Doctor {
         let examined = join_all(runtimes.iter().map(|runtime| examine(&worker, runtime))).await;
         findings.extend(examined.into_iter().flatten());
         findings.extend(stranded(&worker).await?);
+        findings.extend(environments(&worker).await?);
         progress.end();
         output.data(&findings, || text(output, &findings))?;
         worker.close().await;
@@ -144,6 +146,20 @@ fn disk(worker: &Worker) -> Option<Finding> {
     } else {
         Finding::good("disk", seen)
     })
+}
+
+/// Environments that nothing can use any more.
+async fn environments(worker: &Worker) -> Result<Option<Finding>, Failed> {
+    let orphaned = orphaned(worker).await?;
+    Ok((!orphaned.is_empty()).then(|| {
+        let count = counted(orphaned.len(), "environment");
+        Finding::new(
+            State::Warning,
+            "environments",
+            format!("{count} of interpreters that are gone: {}", orphaned.join(", ")),
+            "`attune env prune --all` removes them, with all that nothing uses; others are built when they are needed",
+        )
+    }))
 }
 
 /// A pack whose files are not as they were installed; what of them can be had again is written anew.

@@ -119,10 +119,13 @@ impl Ending<'_> {
         if let Some((class, message)) = self.error {
             line(output, "error", &format!("{class}: {message}"));
         }
-        if let Some(ran_by) = &self.ran_by {
+        // What failed before is told as an error.
+        let was_started =
+            self.status != Status::Failed || self.timings.iter().any(|(stage, _)| stage == "run");
+        if let Some(ran_by) = self.ran_by.as_ref().filter(|_| was_started) {
             line(output, "ran by", &ran_by.to_string());
         }
-        if let Some(because) = &self.because {
+        if let Some(because) = self.because.as_ref().filter(|_| was_started) {
             line(output, "because", because);
         }
         if let Some((worker, attempt)) = self.worker {

@@ -82,9 +82,13 @@ impl Env {
     }
 }
 
+/// The state of an environment whose interpreter is not there any more.
+const GONE: &str = "interpreter_gone";
+
 struct Listed {
     row: EnvironmentRow,
-    /// What is on the disk now: `ready`, `missing`, `unfinished`, `interpreter_changed`; `building`; or `failed`.
+    /// What is on the disk now: `ready`, `missing`, `unfinished`, `interpreter_changed`, [`GONE`]; `building`; or
+    /// `failed`.
     state: &'static str,
     bytes: Option<u64>,
 }
@@ -170,7 +174,7 @@ async fn listed(worker: &Worker) -> Result<Vec<Listed>, Failed> {
 }
 
 fn state(layout: &Layout, entry: &Entry) -> &'static str {
-    let Ok(identity) = Identity::of(&entry.marker.installation) else { return "interpreter_gone" };
+    let Ok(identity) = Identity::of(&entry.marker.installation) else { return GONE };
     match inspect(layout, &entry.key, &identity) {
         State::Ready(_) => "ready",
         State::Missing => "missing",
@@ -204,6 +208,12 @@ async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
         )
     })?;
     Ok(())
+}
+
+/// The paths of the environments whose interpreter is gone.
+pub(super) async fn orphaned(worker: &Worker) -> Result<Vec<String>, Failed> {
+    let listed = listed(worker).await?.into_iter();
+    Ok(listed.filter(|listed| listed.state == GONE).map(|listed| listed.row.path).collect())
 }
 
 /// A number of bytes as people read it.

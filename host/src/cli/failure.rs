@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use crate::pack::problem::counted;
+use crate::printable::printable;
+use crate::settings::SettingsError;
 use crate::store::StoreError;
 
 /// The documented exit codes.
@@ -128,8 +131,11 @@ impl From<StoreError> for Failed {
     }
 }
 
-impl From<crate::settings::SettingsError> for Failed {
-    fn from(error: crate::settings::SettingsError) -> Self {
-        Self::new(Exit::Input, error)
+impl From<SettingsError> for Failed {
+    fn from(error: SettingsError) -> Self {
+        let SettingsError::Several(mistakes) = &error else { return Self::new(Exit::Input, error) };
+        let report = mistakes.iter().map(|mistake| format!("  {}\n", printable(&mistake.to_string())));
+        let message = format!("the settings have {}", counted(mistakes.len(), "mistake"));
+        Self::message(Exit::Input, message).report(report.collect::<String>())
     }
 }

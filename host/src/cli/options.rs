@@ -12,6 +12,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use super::output::Output;
 use super::talk::Talk;
+use crate::environment::prepare::TOLD;
 use crate::settings::{ConfigFile, LogFormat, Settings, SettingsError, Sources, assignment, config_files};
 use crate::trace::{self, Endpoint};
 
@@ -91,10 +92,17 @@ impl Options {
 
 /// Sends log messages to standard error, as `ATTUNE_LOG` says or as loud as `-v` asks for. With neither,
 /// what is left are warnings, and they look like those of the commands. Spans go to `traces`, if there is such a place.
-pub(super) fn start_log(options: &Options, output: &Output, format: LogFormat, traces: Option<Traces<'_>>) {
+/// A service tells what a command says in its own words.
+pub(super) fn start_log(
+    options: &Options,
+    output: &Output,
+    format: LogFormat,
+    (is_service, traces): (bool, Option<Traces<'_>>),
+) {
     let default = match (options.quiet, options.verbose) {
         (true, _) => "error",
-        (false, 0) => "attune=warn",
+        (false, 0) if is_service => "attune=warn",
+        (false, 0) => &format!("attune=warn,{TOLD}=off"),
         (false, 1) => "attune=info",
         (false, 2) => "attune=debug",
         (false, _) => "debug",

@@ -96,7 +96,9 @@ impl Output {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            outcome => outcome,
+            outcome => outcome.map_err(|error| {
+                io::Error::new(error.kind(), format!("can't write to standard output: {error}"))
+            }),
         }
     }
 

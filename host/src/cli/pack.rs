@@ -14,6 +14,7 @@ use super::looking::{detect_all, left_out};
 use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::progress::Progress;
+use super::remedy;
 use super::runtime::{installations, no_component_failed, open_worker};
 use crate::detection::{DetectionError, Freshness};
 use crate::pack::bundle::{Bundle, BundleError};
@@ -136,11 +137,15 @@ pub(super) fn install_failed(error: InstallError) -> Failed {
                 .report(report)
                 .hint("run it again with --approve to allow this")
         }
-        InstallError::Bundle(_) | InstallError::NoComponent { .. } => Failed::new(Exit::Input, error),
-        InstallError::Plugin(_)
-        | InstallError::Bundles(_)
-        | InstallError::Write { .. }
-        | InstallError::Store(_) => Failed::new(Exit::Failure, error),
+        InstallError::NoComponent { .. } => Failed::new(Exit::Input, error),
+        // The pack was read before: it can't be written.
+        InstallError::Bundle(_) | InstallError::Write { .. } => {
+            let hint = remedy::of_folder(&error);
+            Failed::new(Exit::Failure, error).hint(hint)
+        }
+        InstallError::Plugin(_) | InstallError::Bundles(_) | InstallError::Store(_) => {
+            Failed::new(Exit::Failure, error)
+        }
     }
 }
 

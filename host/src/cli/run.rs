@@ -18,6 +18,7 @@ use super::preview::preview;
 use super::printer::Printer;
 use super::progress::Progress;
 use super::queued::{self, Place};
+use super::remedy;
 use super::resolve::{alias_failed, choice_failed, parse, unknown_runtime};
 use super::runtime::{INSTALL_AGAIN, detection_failed, open_worker};
 use super::shape::{Problem, object};
@@ -26,7 +27,9 @@ use crate::environment::prepare::PrepareError;
 use crate::execution::choice::Choice;
 use crate::execution::launch::LaunchError;
 use crate::execution::{self, AskError, Event, ExecutionError, Given, Outcome, Request, Status};
+use crate::installation::FailureClass;
 use crate::nearest::nearest_name;
+use crate::plugin::{Cause, PluginError};
 use crate::printable::printable;
 use crate::reference::ActionRef;
 use crate::secret::SecretsFileError;
@@ -304,9 +307,12 @@ pub(super) async fn execution_failed(worker: &Worker, error: ExecutionError) -> 
         ExecutionError::Choice(error) => choice_failed(error),
         ExecutionError::Environment(PrepareError::Detection(error))
         | ExecutionError::Launch(LaunchError::Detection(error)) => detection_failed(error),
-        ExecutionError::Environment(error) => environment_failed(error),
-        error @ (ExecutionError::RunFolder(_)
-        | ExecutionError::Launch(_)
+        ExecutionError::Environment(error) => environment_failed(worker, error),
+        ExecutionError::RunFolder(_) => {
+            let hint = remedy::of_folder(&error);
+            Failed::new(Exit::Failure, error).hint(hint)
+        }
+        error @ (ExecutionError::Launch(_)
         | ExecutionError::Delivery(_)
         | ExecutionError::Spawn(_)
         | ExecutionError::Wait(_)
@@ -317,22 +323,38 @@ pub(super) async fn execution_failed(worker: &Worker, error: ExecutionError) -> 
 }
 
 /// Why there is no environment, as a failed command, with what the failing step printed.
-pub(super) fn environment_failed(error: PrepareError) -> Failed {
+pub(super) fn environment_failed(worker: &Worker, error: PrepareError) -> Failed {
     let output = error.output().map(str::to_owned);
-    let network = match &error {
-        PrepareError::Build { source, .. } => matches!(**source, BuildError::Step { network: true, .. }),
-        _ => false,
+    let hint = match &error {
+        PrepareError::Build { source, .. } => match **source {
+            BuildError::Step { network: true, .. } if !has_proxy(worker) => Some(
+                "if something could not be reached: steps see none of your variables; a proxy, certificates or a \
+                 package index for them can be set under [variables] in attune.toml",
+            ),
+            _ => None,
+        },
+        PrepareError::Plugin(PluginError { cause, .. }) => match &**cause {
+            Cause::Refused { failure } if matches!(failure.class, FailureClass::MissingCapability(_)) => {
+                Some(
+                    "`attune runtime detect` shows what each installation lacks; another version may have it: \
+                 --constraint",
+                )
+            }
+            _ => None,
+        },
+        _ => None,
     };
     let mut failed =
         Failed::new(Exit::Environment, anyhow::Error::new(error).context("can't build the environment"));
-    if network {
-        failed = failed.hint(
-            "steps see none of your variables: if they need a proxy, certificates or a package index, set it \
-             under [variables] in attune.toml",
-        );
-    }
+    failed.hints.extend(hint.map(str::to_owned));
     match output.filter(|output| !output.trim().is_empty()) {
         Some(output) => failed.report(printable(&output)),
         None => failed,
     }
+}
+
+/// Whether steps that build environments are told of a proxy.
+fn has_proxy(worker: &Worker) -> bool {
+    let is_proxy = |name: &String| name.to_ascii_lowercase().ends_with("_proxy");
+    worker.settings.variables.keys().any(is_proxy)
 }

@@ -12,6 +12,7 @@ use super::looking::{detect_all, left_out, unproved};
 use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::progress::Progress;
+use super::remedy;
 use super::resolve::unknown_runtime;
 use super::shape::object;
 use crate::detection::{self, Detected, DetectionError, Freshness};
@@ -74,7 +75,8 @@ pub(super) async fn open_worker(options: &Options, output: &Output) -> Result<Wo
 pub(super) fn worker_failed(error: WorkerError) -> Failed {
     match error {
         WorkerError::Folder { .. } | WorkerError::Home { .. } => {
-            Failed::new(Exit::Failure, error).hint("use another folder: --data-dir DIR")
+            let hint = remedy::of_folder(&error);
+            Failed::new(Exit::Failure, error).hint(hint)
         }
         WorkerError::Embedded { source, .. } => super::pack::install_failed(*source),
         WorkerError::Store(_) | WorkerError::Plugin(_) => Failed::new(Exit::Failure, error),
@@ -183,11 +185,26 @@ async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
     let mut listed = Vec::new();
     let progress = Progress::begin(output);
     let runtimes = worker.store.runtimes().await?;
-    let wanted = runtimes.iter().map(|runtime| (runtime, Freshness::IfChanged)).collect::<Vec<_>>();
-    let detected = detect_all(worker, &wanted, &progress).await;
+    let mut hung = Vec::new();
+    for runtime in &runtimes {
+        hung.push(detection::has_hung_lately(worker, runtime).await?);
+    }
+    let wanted = runtimes.iter().zip(&hung).filter(|(_, hung)| !**hung);
+    let wanted = wanted.map(|(runtime, _)| (runtime, Freshness::IfChanged)).collect::<Vec<_>>();
+    let mut detected = detect_all(worker, &wanted, &progress).await.into_iter().peekable();
     progress.end();
-    for (runtime, detected) in runtimes.into_iter().zip(detected) {
-        let (runtime, installations) = current(worker, runtime, detected, output).await?;
+    for (runtime, hung) in runtimes.into_iter().zip(hung) {
+        let (runtime, installations) = if let Some(detected) = detected.next_if(|_| !hung) {
+            current(worker, runtime, detected, output).await?
+        } else {
+            let name = &runtime.runtime.reference;
+            output.warn(&format!(
+                "not looked for {name}: its component took too long a short while ago; \
+                 `attune runtime detect {name}` looks again"
+            ));
+            let installations = worker.store.installations(worker.id, runtime.id).await?;
+            (runtime, installations)
+        };
         listed.push(Listed::new(worker, &runtime, &installations));
     }
     output.data(&listed, || {

@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::output::{Output, Tone};
+use crate::environment::prepare::PLAIN;
 
 /// A line for each event: its message, and its fields in brackets. Time and place are left out.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ where
         let mut sentence = Sentence::default();
         event.record(&mut sentence);
         let Sentence { mut message, fields } = sentence;
-        if !fields.is_empty() {
+        if !fields.is_empty() && event.metadata().target() != PLAIN {
             write!(message, " ({fields})")?;
         }
         let level = *event.metadata().level();

@@ -5,8 +5,10 @@
 //! that is no reason to build again.
 
 mod error;
+mod log;
 
 pub use error::PrepareError;
+pub(crate) use log::{PLAIN, TOLD};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,7 +27,7 @@ use crate::digest;
 use crate::execution::choice::Choice;
 use crate::installation::{Failure, FailureClass, Identity, Installation};
 use crate::metrics;
-use crate::plugin::{CheckRequest, Function, Health, PlanRequest, RuntimePlugin};
+use crate::plugin::{Cause, CheckRequest, Function, Health, PlanRequest, PluginError, RuntimePlugin};
 use crate::reference::PackRef;
 use crate::store::StoreError;
 use crate::store::environment::EnvironmentRow;
@@ -324,9 +326,20 @@ impl<'a> Question<'a> {
             if !plugin.plugin().exports(Function::Plan) {
                 return Ok(Kept::of(Plan::default()));
             }
-            Ok::<_, PrepareError>(plugin.plan(request).await?.into())
+            let planned = plugin.plan(request).await.map_err(|error| self.with_folder(error))?;
+            Ok::<_, PrepareError>(planned.into())
         };
         self.worker.answer(self.need.runtime, (Function::Plan, &self.asked), is_empty, ask).await
+    }
+
+    /// A refusal that begins with the name of a manifest, which is all that the component knows of where it is.
+    fn with_folder(&self, mut error: PluginError) -> PluginError {
+        if let Cause::Refused { failure } = &mut *error.cause
+            && self.manifests.iter().any(|manifest| failure.message.starts_with(&manifest.name))
+        {
+            failure.message = self.scope.join(&failure.message);
+        }
+        error
     }
 
     /// The component's word on whether the environment in `folder` works. That it can't be asked says
@@ -441,41 +454,6 @@ impl<'a> Question<'a> {
                 let (folder, link) = (built.path.clone(), self.link.clone());
                 return Ok((Ready { key, folder, link, lease: Some(lease) }, built));
             }
-        }
-    }
-
-    fn log_broken(&self, key: &Key, reason: &Failure) {
-        tracing::warn!(
-            pack.r#ref = %self.need.pack,
-            runtime.r#ref = %self.need.runtime.runtime.reference,
-            runtime.version = %self.installation.version,
-            environment.key = key.as_str(),
-            environment.path = %self.link.display(),
-            "an environment no longer works: {reason}"
-        );
-    }
-
-    fn log(&self, key: &Key, took: Duration, outcome: Result<&Built, &BuildError>) {
-        if outcome.is_ok_and(|built| !built.fresh) {
-            return;
-        }
-        let duration = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        macro_rules! say {
-            ($level:ident, $($message:tt)+) => {
-                tracing::$level!(
-                    pack.r#ref = %self.need.pack,
-                    runtime.r#ref = %self.need.runtime.runtime.reference,
-                    runtime.version = %self.installation.version,
-                    environment.key = key.as_str(),
-                    environment.path = %self.link.display(),
-                    duration_ms = duration,
-                    $($message)+
-                )
-            };
-        }
-        match outcome {
-            Ok(_) => say!(info, "built an environment"),
-            Err(error) => say!(warn, "can't build an environment: {error}"),
         }
     }
 

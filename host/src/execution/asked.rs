@@ -246,8 +246,10 @@ fn given(schema: Option<&Json>, given: &Given) -> Result<Json, AskError> {
             tracing::debug!("the parameters from {origin} are empty");
             Json::Object(given.values.clone())
         }
-        Some((origin, text)) => serde_saphyr::from_str(text)
-            .map_err(|error| AskError::Document { origin: origin.clone(), message: error.to_string() })?,
+        Some((origin, text)) => serde_saphyr::from_str(text).map_err(|error| {
+            let message = error.to_string().trim_start_matches("error: ").to_owned();
+            AskError::Document { origin: origin.clone(), message }
+        })?,
     };
     let assigned = parameters::parse(schema, &given.assignments)
         .map_err(|mistakes| AskError::Assignments { mistakes })?;

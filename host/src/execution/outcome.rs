@@ -11,7 +11,7 @@ use super::supervision::Supervised;
 use super::{AskError, Asked, ExecutionId, Status};
 use crate::detection::DetectionError;
 use crate::environment::prepare::PrepareError;
-use crate::process::{Ending as ProcessEnding, Escaped, SpawnError, WaitError};
+use crate::process::{Ending as ProcessEnding, Escaped, SpawnError, WaitError, signal_text};
 use crate::result::{self, Parsed, RESULT_MAX, ResultError};
 use crate::selection::SelectionView;
 use crate::store::StoreError;
@@ -29,7 +29,7 @@ pub enum ExecutionError {
     #[error(transparent)]
     Ask(#[from] AskError),
     /// The execution can't have a folder.
-    #[error("can't make a folder for the execution: {0}")]
+    #[error("can't make a folder for the execution in {0}")]
     RunFolder(#[source] io::Error),
     /// No installation was chosen.
     #[error(transparent)]
@@ -210,8 +210,10 @@ pub(super) fn conclude(asked: &Asked, supervised: &Supervised) -> Ending {
                 Some(("nonzero_exit".to_owned(), format!("the action ended with exit code {code}")));
         }
         ProcessEnding::Signalled(signal) => {
-            ending.error =
-                Some(("killed_by_signal".to_owned(), format!("the action was ended by signal {signal}")));
+            ending.error = Some((
+                "killed_by_signal".to_owned(),
+                format!("the action was ended by {}", signal_text(signal)),
+            ));
         }
         ProcessEnding::TimedOut { limit, forced } => {
             ending.status = Status::TimedOut;

@@ -39,8 +39,13 @@ pub(crate) struct RunFolder {
 
 impl RunFolder {
     /// Makes the folder. It is made aside and locked there, so that no sweep ever finds it under its name without its
-    /// lock: an execution from the queue is on record as running before it has a folder.
+    /// lock: an execution from the queue is on record as running before it has a folder. An error says where.
     pub(crate) fn create(runs: &Path, attempt: Attempt) -> io::Result<Self> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", runs.display()));
+        Self::make(runs, attempt).map_err(named)
+    }
+
+    fn make(runs: &Path, attempt: Attempt) -> io::Result<Self> {
         let path = runs.join(format!("{}.{}", attempt.id, attempt.number));
         let aside = aside(&path, NEW);
         let lock = loop {

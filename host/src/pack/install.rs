@@ -109,6 +109,9 @@ pub async fn check(worker: &Worker, bundle: &Bundle) -> Result<Pack, InstallErro
     loaded.into_pack().map_err(InstallError::Problems)
 }
 
+/// A function of each interface that a component may export.
+const INTERFACES: [Function; 3] = [Function::Detect, Function::Verify, Function::Plan];
+
 /// Says which of the pack's components can't be used.
 async fn check_components(worker: &Worker, loaded: &mut Loaded<'_>) -> Result<(), PluginError> {
     let Some(pack) = &loaded.reference else { return Ok(()) };
@@ -118,7 +121,16 @@ async fn check_components(worker: &Worker, loaded: &mut Loaded<'_>) -> Result<()
             continue;
         }
         match worker.plugins.load(&in_memory(worker, pack, component)).await {
-            Ok(_) => {}
+            Ok(plugin) if INTERFACES.iter().any(|function| plugin.exports(*function)) => {}
+            Ok(_) => {
+                let interfaces = INTERFACES.iter().filter_map(|function| function.interface());
+                let interfaces = interfaces.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                loaded.problems.add_file(
+                    &file,
+                    format!("it exports none of the interfaces of a component: {interfaces}"),
+                    "export at least one of them from `attune:runtime`, in the version of this Attune",
+                );
+            }
             // That is this machine's fault, not the component's.
             Err(error) if matches!(*error.cause, Cause::Engine { .. }) => return Err(error),
             Err(error) => {

@@ -81,7 +81,6 @@ impl fmt::Display for Part {
 
 /// A component could not be loaded, called or believed.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("component `{component}` of pack `{pack}` ({}), {function}: {cause}", short(.digest))]
 pub struct PluginError {
     /// The pack that ships the component.
     pub pack: PackRef,
@@ -94,6 +93,18 @@ pub struct PluginError {
     /// Why it failed.
     #[source]
     pub cause: Box<Cause>,
+}
+
+impl fmt::Display for PluginError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pack, component, digest, function, cause } = self;
+        let place = format_args!("component `{component}` of pack `{pack}` ({}), {function}", short(digest));
+        match **cause {
+            // The component's own words: they are about what it was asked, not about itself.
+            Cause::Refused { .. } => write!(formatter, "{cause}; {place}"),
+            _ => write!(formatter, "{place}: {cause}"),
+        }
+    }
 }
 
 /// As much of a digest as tells components apart.
@@ -231,7 +242,7 @@ pub enum Cause {
         failure: Failure,
     },
     /// It answered that it can't.
-    #[error("it refused: {failure}")]
+    #[error("{} ({})", .failure.message, .failure.class)]
     Refused {
         /// Its reason.
         failure: Failure,

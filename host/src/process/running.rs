@@ -62,11 +62,18 @@ impl fmt::Display for Ending {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(formatter, "exited with code {code}"),
-            Self::Signalled(signal) => write!(formatter, "was killed by signal {signal}"),
+            Self::Signalled(signal) => write!(formatter, "was killed by {}", signal_text(*signal)),
             Self::TimedOut { limit, .. } => write!(formatter, "took longer than {limit:?}"),
             Self::Cancelled { .. } => formatter.write_str("was cancelled"),
         }
     }
+}
+
+/// A signal's number and its name, if it has one: `signal 11 (SIGSEGV)`.
+pub(crate) fn signal_text(signal: i32) -> String {
+    let name = Signal::from_named_raw(signal).map(|signal| format!("{signal:?}").replace("Signal::", "SIG"));
+    let name = name.map(|name| format!(" ({})", name.trim_matches('"')));
+    format!("signal {signal}{}", name.unwrap_or_default())
 }
 
 /// What became of a child.

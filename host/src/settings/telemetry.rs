@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-use super::{Origin, Resolver, SettingsError, value};
+use super::{Origin, Resolver, value};
 use crate::trace::Endpoint;
 
 const NAME: &str = "otlp_endpoint";
@@ -22,23 +22,23 @@ const ENDPOINTS: [(&str, Read); 2] = [
 impl Resolver<'_> {
     /// Where traces go, and a warning if a standard variable says what can't be followed. It may be meant for other
     /// programs, so that is no error.
-    pub(super) fn otlp_endpoint(&mut self) -> Result<(Option<Endpoint>, Option<String>), SettingsError> {
+    pub(super) fn otlp_endpoint(&mut self) -> (Option<Endpoint>, Option<String>) {
         let own = self.find(NAME);
         let is_stronger = own.as_ref().is_some_and(|(_, origin)| !matches!(origin, Origin::File { .. }));
         let mut warning = None;
         if let Some((name, text, read)) = standard(&self.sources.variables).filter(|_| !is_stronger) {
             if let Some(endpoint) = read(text) {
                 self.show(NAME, text.to_owned(), Origin::Variable { name });
-                return Ok((Some(endpoint), None));
+                return (Some(endpoint), None);
             }
             let way_out = "`ATTUNE_OTLP_ENDPOINT` says another, or `none`";
             warning = Some(format!("the variable `{name}` is no URL to send traces to; {way_out}"));
         }
         let endpoint = match own {
-            Some((text, origin)) => self.keep(NAME, origin, &text, value::otlp_endpoint)?,
+            Some((text, origin)) => self.keep(NAME, origin, &text, value::otlp_endpoint).flatten(),
             None => self.default(NAME, None, |_| "none".to_owned()),
         };
-        Ok((endpoint, warning))
+        (endpoint, warning)
     }
 }
 

@@ -58,7 +58,7 @@ fn mistakes_say_where_and_what_would_be_right() {
     );
     check(
         &sources("", &[HOME], &[("colour", "red")]),
-        "flag: there is no setting `colour`; `attune config show` lists them all",
+        "`--set colour`: there is no setting `colour`; `attune config show` lists them all",
     );
     check(
         &sources("", &[HOME, ("ATTUNE_STEP_TIMEOUT", "soon")], &[]),
@@ -67,6 +67,15 @@ fn mistakes_say_where_and_what_would_be_right() {
     check(
         &sources("data_dir = \"here\"", &[HOME], &[]),
         "/etc/attune.toml:1:12: `data_dir` can't be `here`: write an absolute path",
+    );
+    check(
+        &sources("step_timeuot = 3\nkill_grace = \"soon\"\nlease = \"1s\"\n", &[HOME], &[("database", "x")]),
+        "/etc/attune.toml:1:1: there is no setting `step_timeuot`; did you mean `step_timeout`?; \
+         `--database`: `database` can't be that: write `sqlite://` and the absolute path of a file, or \
+         `postgres://user@host/database`; \
+         /etc/attune.toml:2:14: `kill_grace` can't be `soon`: write a number and a unit, such as `500ms`, `10s`, \
+         `5m`, `1h` or `2d`; \
+         `heartbeat` is 5s and `lease` is 1s: a lease has to last for three heartbeats at least",
     );
     let error = ConfigFile::parse(Path::new("/etc/attune.toml"), "a = 1\nb = [\n").unwrap_err();
     assert!(error.to_string().starts_with("/etc/attune.toml:2:"), "{error}");

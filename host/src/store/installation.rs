@@ -176,26 +176,50 @@ impl Store {
         for installation in found {
             insert(&mut transaction, worker, runtime, installation).await?;
         }
-        transaction
-            .query(
-                "insert into detection_scan (worker, runtime, detected_against, folders, scanned_at)
-             values ($1, $2, $3, $4, $5)
-             on conflict (worker, runtime) do update set
-                 detected_against = excluded.detected_against, folders = excluded.folders,
-                 scanned_at = excluded.scanned_at",
-            )
-            .bind(worker.0)
-            .bind(runtime.id)
-            .bind(&scan.detected_against)
-            .bind(to_json(&scan.folders))
-            .bind(scan.scanned_at)
-            .execute()
-            .await?;
+        insert_scan(&mut transaction, worker, runtime, scan).await?;
         roll_up(&mut transaction, Some(runtime.id)).await?;
         transaction.commit().await?;
         self.has_changed();
         Ok(())
     }
+
+    /// Records that a detection came to nothing. What was found before stays.
+    pub async fn record_scan<T: Serialize>(
+        &self,
+        worker: WorkerId,
+        runtime: &RuntimeRow,
+        scan: &ScanRow<T>,
+    ) -> Result<()> {
+        let mut transaction = self.begin(Durability::Process).await?;
+        insert_scan(&mut transaction, worker, runtime, scan).await?;
+        transaction.commit().await?;
+        self.has_changed();
+        Ok(())
+    }
+}
+
+async fn insert_scan<T: Serialize>(
+    transaction: &mut Transaction,
+    worker: WorkerId,
+    runtime: &RuntimeRow,
+    scan: &ScanRow<T>,
+) -> Result<()> {
+    transaction
+        .query(
+            "insert into detection_scan (worker, runtime, detected_against, folders, scanned_at)
+             values ($1, $2, $3, $4, $5)
+             on conflict (worker, runtime) do update set
+                 detected_against = excluded.detected_against, folders = excluded.folders,
+                 scanned_at = excluded.scanned_at",
+        )
+        .bind(worker.0)
+        .bind(runtime.id)
+        .bind(&scan.detected_against)
+        .bind(to_json(&scan.folders))
+        .bind(scan.scanned_at)
+        .execute()
+        .await?;
+    Ok(())
 }
 
 async fn insert(

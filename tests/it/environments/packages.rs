@@ -74,8 +74,26 @@ fn a_requirement_that_does_not_exist() {
     let output = machine.runs(5, &["run", "wanting.it"]);
     output.says(&["attune-there-is-no-such-package", "can't build the environment"]);
     assert!(!output.stdout.contains("ran"), "{output}");
+    let hint = "if something could not be reached: steps see none of your variables";
+    output.says(&[hint]);
+    let file = machine.write("attune.toml", "[variables]\nno_proxy = \"localhost\"\n").display().to_string();
+    let told = machine.runs(5, &["run", "wanting.it", "--config", &file]);
+    assert!(!told.stderr.contains(hint), "a proxy is set: {told}");
     let row = machine.last();
     assert_eq!((&row["status"], &row["error"]["class"]), (&json!("failed"), &json!("environment_failed")));
+}
+
+#[test]
+fn a_mistake_in_a_manifest_says_in_which_folder() {
+    let machine = Machine::new();
+    Pack::new("wrong")
+        .action("it.py", "runtime: core.python\nruntime_version: \">=3.9\"", "print('ran')\n")
+        .file("actions/requirements.txt", "-r ../../../etc/passwd\n")
+        .install(&machine);
+    machine.runs(5, &["run", "wrong.it"]).says(&[
+        "error: can't build the environment: actions/requirements.txt:1: `../../../etc/passwd` has to lie",
+        "(invalid_declaration); component `python` of pack `core`",
+    ]);
 }
 
 /// Makes the wheel of a package that consists of one file, in a folder of its own.
@@ -149,7 +167,7 @@ fn packages_that_were_taken_away_are_installed_again() {
     };
     empty();
     let again = machine.runs(0, &["run", "packed.it", "--json", "-v"]);
-    again.says(&["an environment no longer works", "installed and are gone"]);
+    again.says(&["no longer works, and is built anew", "installed and are gone"]);
     let again = again.json();
     assert_eq!((&again["result"], &again["environment_built"]), (&run["result"], &json!(true)));
 

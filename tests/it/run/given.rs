@@ -80,7 +80,9 @@ fn a_document_from_a_file_or_from_standard_input() {
     assert_eq!(run("given.json", &[]), json!({"text": "file", "whole": 3}));
     assert_eq!(run("given.json", &["-p", "text=flag"]), json!({"text": "flag", "whole": 3}), "flags win");
     assert_eq!(run("given.yaml", &[])["text"], "file");
-    machine.runs(2, &["run", "given.typed", "--params", "broken.yaml"]).says(&["broken.yaml", "neither"]);
+    machine
+        .runs(2, &["run", "given.typed", "--params", "broken.yaml"])
+        .says(&["broken.yaml", "nor YAML: line 1"]);
 
     let arguments = ["run", "given.typed", "--params", "-", "--json"];
     let output = machine.run_reading(&arguments, br#"{"text": "stdin"}"#);

@@ -4,6 +4,7 @@
 use chrono::Utc;
 
 use super::{Finding, State};
+use crate::cli::remedy;
 use crate::cli::runtime::INSTALL_AGAIN;
 use crate::detection::{self, DetectionError, Freshness};
 use crate::execution::choice::end_of_life;
@@ -37,12 +38,15 @@ async fn look(worker: &Worker, runtime: &RuntimeRow) -> Result<Vec<FoundInstalla
     let detected = detection::detect(worker, runtime, Freshness::IfChanged).await;
     detected
         .map(|detected| detected.installations)
-        .map_err(|error| Finding::new(State::Bad, name, error.to_string(), mend(&error)))
+        .map_err(|error| Finding::new(State::Bad, name, error.to_string(), mend(worker, &error)))
 }
 
 /// What to do about a runtime whose installations can't be looked for.
-fn mend(error: &DetectionError) -> String {
+fn mend(worker: &Worker, error: &DetectionError) -> String {
     let closer = "look closer with `attune -vv runtime detect`";
+    if let Some(mend) = remedy::of_database(error, &worker.settings.database) {
+        return mend;
+    }
     match error {
         DetectionError::Plugin(failed) if failed.cause.is_timeout() => {
             format!("{closer}; programs that hang can be given less time: `--set verification_timeout=1s`")

@@ -130,7 +130,7 @@ async fn look(
         runtime: &runtime,
         choice: &choice,
     };
-    let path = prepare::place(worker, need).map_err(|error| unknown(environment_failed(error)))?;
+    let path = prepare::place(worker, need).map_err(|error| unknown(environment_failed(worker, error)))?;
     let place = (path, choice.installation.path.clone());
     let is_its = |looked: &Looked| {
         (looked.path.as_ref(), looked.installation.as_ref()) == (Some(&place.0), Some(&place.1))
@@ -144,6 +144,6 @@ async fn look(
         Ok(Some(Repaired::Rebuilt { reason })) => {
             Ok(Some((place, Outcome::Repaired, Some(reason.to_string()))))
         }
-        Err(error) => Err((Some(place), environment_failed(error))),
+        Err(error) => Err((Some(place), environment_failed(worker, error))),
     }
 }
