@@ -91,6 +91,18 @@ fn rendition(text: &str) -> Option<usize> {
     parameters[end..].starts_with('m').then_some("\x1b[".len() + end + 1)
 }
 
+/// What an error says, with those of its causes that it does not repeat in its own words.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,7 @@ use tracing::{Instrument, Span};
 use crate::environment::build::Progress;
 use crate::execution::{self, ExecutionError, Ran, Status};
 use crate::metrics;
+use crate::printable::with_causes;
 use crate::process::Cancel;
 use crate::settings::Settings;
 use crate::store::bell::Bell;
@@ -381,10 +382,10 @@ async fn run(
     };
     if let Err(ExecutionError::NotBegun { source }) = &outcome {
         trace::ended(&Span::current(), Status::Queued.name(), Some(source.class()));
-        tracing::warn!("gives an execution back: {source}");
-        let poll = service.worker.settings.poll_interval;
-        while let Err(error) = service.worker.store.give_back(claimed.attempt, claimed.started_at, poll).await
-        {
+        let why = with_causes(source);
+        tracing::warn!("gives an execution back: {why}");
+        let (store, poll) = (&service.worker.store, service.worker.settings.poll_interval);
+        while let Err(error) = store.give_back(claimed.attempt, claimed.started_at, poll, &why).await {
             tracing::debug!("can't give an execution back: {error}");
             sleep(poll).await;
         }

@@ -128,8 +128,9 @@ impl Execution {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         if let Self::Enqueue { ask, place } = self {
             let request = ask.request()?;
+            let terms = place.terms()?;
             let worker = open_worker(options, output).await?;
-            let outcome = queued::put(&worker, &request, &place.terms(), output).await;
+            let outcome = queued::put(&worker, &request, &terms, output).await;
             worker.close().await;
             return outcome;
         }

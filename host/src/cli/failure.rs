@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::pack::problem::counted;
-use crate::printable::printable;
+use crate::printable::{printable, with_causes};
 use crate::settings::SettingsError;
 use crate::store::StoreError;
 
@@ -83,19 +83,7 @@ impl Failed {
 
     /// The error and its causes, in one line.
     pub(super) fn text(&self) -> String {
-        let mut message = String::new();
-        for (position, cause) in self.error.chain().enumerate() {
-            let text = cause.to_string();
-            // Many errors repeat their cause in their own text.
-            if position > 0 && message.contains(&text) {
-                continue;
-            }
-            if position > 0 {
-                message.push_str(": ");
-            }
-            message.push_str(&text);
-        }
-        message
+        with_causes(&*self.error)
     }
 
     /// With something to do about it.

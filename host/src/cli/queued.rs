@@ -47,13 +47,19 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn terms(&self) -> Terms {
-        Terms {
+    pub(super) fn terms(&self) -> Result<Terms, Failed> {
+        let delay = self.delay.unwrap_or_default();
+        if self.deadline.is_some_and(|deadline| deadline <= delay) {
+            let message =
+                "it could never start: `--deadline` has to be later than now, and later than `--delay`";
+            return Err(Failed::message(Exit::Input, message));
+        }
+        Ok(Terms {
             priority: self.priority.unwrap_or_default(),
-            delay: self.delay.unwrap_or_default(),
+            delay,
             deadline: self.deadline,
             idempotency_key: self.idempotency_key.clone(),
-        }
+        })
     }
 
     pub(super) fn is_given(&self) -> bool {
@@ -181,7 +187,9 @@ pub(super) async fn waiting(
     });
     let judging = judging.map(|worker| worker.name).collect::<Vec<_>>();
     let is_satisfied = judged.iter().any(|judged| judged.satisfied);
-    let reason = if row.run_at > time.max(row.created_at) {
+    let reason = if let Some(("not_begun", why)) = row.error() {
+        format!("it could not be begun, and is tried again in a moment: {why}")
+    } else if row.run_at > time.max(row.created_at) {
         format!("it is not to be started before {}", row.run_at.to_rfc3339())
     } else if let [one] = &judging[..]
         && !is_satisfied

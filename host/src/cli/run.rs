@@ -82,9 +82,10 @@ pub(super) struct Ask {
 impl Run {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         let request = Request { secrets_file: self.secrets.clone(), ..self.ask.request()? };
+        let terms = self.place.terms()?;
         let worker = open_worker(options, output).await?;
         let outcome = if self.queue {
-            Box::pin(queued::run(&worker, &request, &self.place.terms(), output)).await
+            Box::pin(queued::run(&worker, &request, &terms, output)).await
         } else if self.place.is_given() {
             Err(Failed::message(Exit::Input, "only what is queued has a place in the queue: add --queue"))
         } else if self.dry_run {

@@ -132,12 +132,13 @@ impl Store {
 
     /// Puts an attempt back for which nothing was started, to be started by anybody after a while, unless somebody has
     /// asked for its end; it does not count, so the next has its number. `started_at`, when it was claimed, tells it from
-    /// that one. Whether it still was this one that ran.
+    /// that one. Why it could not be begun is on record until it is. Whether it still was this one that ran.
     pub async fn give_back(
         &self,
         attempt: Attempt,
         started_at: DateTime<Utc>,
         delay: Duration,
+        why: &str,
     ) -> Result<bool> {
         let run_at = self.time().await? + delay;
         let mut transaction = self.begin(Durability::Disk).await?;
@@ -148,8 +149,8 @@ impl Store {
                  finished_at = case when cancel_requested_at is null then null
                      else coalesce($4, current_timestamp) end,
                  reason = case when cancel_requested_at is null then reason else 'cancelled' end,
-                 error_class = case when cancel_requested_at is null then error_class else 'cancelled' end,
-                 error_message = case when cancel_requested_at is null then error_message
+                 error_class = case when cancel_requested_at is null then 'not_begun' else 'cancelled' end,
+                 error_message = case when cancel_requested_at is null then $6
                      else 'it was cancelled before it was started' end,
                  attempt = attempt - 1, started_at = null, lease_owner = null, lease_expires_at = null, run_at = $3
              where id = $1 and attempt = $2 and started_at = $5 and status = 'running' returning status, action",
@@ -159,6 +160,7 @@ impl Store {
             .bind(run_at)
             .bind(self.clock())
             .bind(started_at)
+            .bind(why)
             .fetch_optional()
             .await?;
         let Some(row) = row else { return Ok(false) };

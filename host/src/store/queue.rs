@@ -167,7 +167,10 @@ impl Store {
             .database
             .durable(
                 "update execution set status = 'timed_out', reason = 'deadline', error_class = 'deadline',
-                 error_message = 'it waited in the queue until its deadline had passed, and was not started',
+                 error_message = case when error_class is null
+                     then 'it waited in the queue until its deadline had passed, and was not started'
+                     else 'its deadline passed before it was tried again, after ' || error_class || ': ' || error_message
+                     end,
                  finished_at = coalesce($1, current_timestamp)
              where status = 'queued' and deadline_at < coalesce($1, current_timestamp) returning id",
             )
@@ -192,7 +195,10 @@ impl Store {
             .database
             .durable(
                 "update execution set status = 'cancelled', reason = 'cancelled', error_class = 'cancelled',
-                 error_message = 'it was cancelled before it was started',
+                 error_message = case when error_class is null
+                     then 'it was cancelled before it was started'
+                     else 'it was cancelled before it was tried again, after ' || error_class || ': ' || error_message
+                     end,
                  finished_at = coalesce($2, current_timestamp)
              where id = $1 and status = 'queued' returning id",
             )

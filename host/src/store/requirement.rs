@@ -229,7 +229,7 @@ impl Store {
         Ok(limits)
     }
 
-    /// What every live worker made of the requirement of an execution.
+    /// What every live worker that takes executions made of the requirement of one.
     pub async fn judgements(
         &self,
         id: ExecutionId,
@@ -243,7 +243,7 @@ impl Store {
                  from execution
                  join worker_requirement on worker_requirement.requirement = execution.requirement
                  join worker on worker.id = worker_requirement.worker
-                 where execution.id = $1 and worker.status in ('active', 'draining') and worker.heartbeat_at >= $2
+                 where execution.id = $1 and worker.status = 'active' and worker.heartbeat_at >= $2
                  order by worker.name",
             )
             .bind(id.0)

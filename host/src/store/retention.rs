@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::database::Engine;
 use super::{Durability, Result, Store};
@@ -13,9 +13,13 @@ const BATCH: u32 = 500;
 /// The same of what others have to be told of.
 const FEW: u32 = 50;
 
+/// A worker that is gone is remembered for this long at least: it may be one whose data folder is not used every day.
+const GONE_MIN: TimeDelta = TimeDelta::days(7);
+
 impl Store {
-    /// Removes executions that ended before a time, with their logs, and then what only such executions needed. It goes on for as
-    /// long as there are any, but begins nothing more after `at_most`. How many executions that were.
+    /// Removes executions that ended before a time, with their logs, then what only such executions needed, and workers that
+    /// have been gone since. It goes on for as long as there are any, but begins nothing more after `at_most`. How many
+    /// executions that were.
     pub async fn forget(&self, before: DateTime<Utc>, at_most: Duration) -> Result<u64> {
         self.forget_by(BATCH, before, at_most).await
     }
@@ -35,6 +39,7 @@ impl Store {
         }
         let few = batch.min(FEW);
         while self.forget_requirements(few).await? == u64::from(few) && begun.elapsed() < at_most {}
+        self.forget_workers(before.min(self.time().await? - GONE_MIN)).await?;
         Ok(forgotten)
     }
 
@@ -54,6 +59,18 @@ impl Store {
             })
             .bind(before)
             .bind(i64::from(limit))
+            .execute()
+            .await
+    }
+
+    /// Removes workers that were stopped or lost before a time, with all that they had found. One that comes back is a new one.
+    async fn forget_workers(&self, before: DateTime<Utc>) -> Result<u64> {
+        self.database
+            .query(
+                "delete from worker where status in ('stopped', 'lost') and heartbeat_at < $1 and not exists (
+                     select 1 from execution where execution.worker = worker.id and execution.status = 'running')",
+            )
+            .bind(before)
             .execute()
             .await
     }
@@ -175,6 +192,35 @@ mod tests {
         // It is made again.
         enqueue(&store, 0).await;
         assert_eq!((left(&store, EXECUTIONS).await, left(&store, REQUIREMENTS).await), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn workers_that_are_gone_are_forgotten_after_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ended(&folder, 0).await;
+        for (name, status, days) in [
+            ("lost", "lost", 8),
+            ("stopped", "stopped", 8),
+            ("silent", "active", 8),
+            ("of late", "stopped", 6),
+        ] {
+            store
+                .database
+                .query(
+                    "insert into worker (id, name, host, home, labels, status, capacity, version, started_at, heartbeat_at)
+                 values ($1, $2, '', '', '{}', $3, 1, '', $4, $4)",
+                )
+                .bind(uuid::Uuid::now_v7())
+                .bind(name)
+                .bind(status)
+                .bind(now() - TimeDelta::days(days))
+                .execute()
+                .await
+                .unwrap();
+        }
+        store.forget(now(), Duration::MAX).await.unwrap();
+        let left = store.workers(TimeDelta::hours(1)).await.unwrap();
+        assert_eq!(left.iter().map(|worker| worker.name.as_str()).collect::<Vec<_>>(), ["of late", "silent"]);
     }
 
     #[tokio::test]

@@ -85,9 +85,17 @@ fn what_a_machine_can_not_have_yet_waits_until_it_can() {
     let said = || fs::read_to_string(there.at("worker.err")).unwrap_or_default();
     wait_for("the reason", || said().contains("gives an execution back").then_some(()));
     assert!(said().contains("let `bundles` be a place that all workers share"), "{}", said());
-    let row = show(&here, &id);
-    assert!(row["status"] == "queued" || row["status"] == "running", "{row}");
-    assert!(row["finished_at"].is_null(), "{row}");
+    let row = wait_for("the reason on record", || {
+        Some(show(&here, &id))
+            .filter(|row| row["waiting"]["reason"].as_str().is_some_and(|why| why.contains("`bundles`")))
+    });
+    let why = row["waiting"]["reason"].as_str().expect("text");
+    assert!(why.starts_with("it could not be begun, and is tried again in a moment: "), "{why}");
+    assert_eq!(
+        (&row["last_error"]["class"], &row["finished_at"]),
+        (&json!("not_begun"), &Json::Null),
+        "{row}"
+    );
     there
         .runs(1, &["run", "queued.say"])
         .says(&["`queued` are not on this machine", "install the pack again"]);

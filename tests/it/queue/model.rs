@@ -402,7 +402,7 @@ impl World {
         let expected = self.executions.get_mut(&id).expect("one of them");
         let number = expected.attempt - i64::from(late);
         let started_at = self.started.get(&id).copied().unwrap_or_else(now);
-        let given = self.store.give_back(Attempt { id, number }, started_at, Duration::ZERO);
+        let given = self.store.give_back(Attempt { id, number }, started_at, Duration::ZERO, "not now");
         let given = given.await.expect("an answer");
         assert_eq!(given, expected.status == Status::Running && !late);
         if given {

@@ -265,6 +265,36 @@ fn a_deadline_that_has_passed_is_said_with_the_deadline() {
 }
 
 #[test]
+fn what_could_never_start_is_refused() {
+    let machine = machine();
+    for place in [&["--deadline", "0"][..], &["--delay", "5s", "--deadline", "5s"]] {
+        for asked in [&["execution", "enqueue", "tools.say"][..], &["run", "--queue", "tools.say"]] {
+            machine.runs(2, &[asked, place].concat()).says(&["it could never start", "later than `--delay`"]);
+        }
+    }
+    assert_eq!(machine.json(&["execution", "list"]), json!([]));
+}
+
+#[test]
+fn what_is_cancelled_before_another_try_keeps_why_the_last_one_failed() {
+    let machine = machine();
+    Pack::new("queued").shell("fail", "retries: 9", "exit 3").install(&machine);
+    let service = Service::start(&machine);
+    let id = enqueue(&machine, &["queued.fail"]);
+    wait_for("its first failure", || {
+        Some(show(&machine, &id)).filter(|row| row["status"] == "queued" && row["attempt"] == 1)
+    });
+    machine.runs(0, &["execution", "cancel", &id]);
+    let row = becomes(&machine, &id, "cancelled");
+    let why = row["error"]["message"].as_str().expect("text");
+    assert!(
+        why.contains("before it was tried again, after nonzero_exit: ") && why.contains("exit code 3"),
+        "{why}"
+    );
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
 fn what_is_tried_again_by_hand_needs_what_its_action_does_by_then() {
     let machine = machine();
     let service = Service::start(&machine);

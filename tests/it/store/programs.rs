@@ -222,7 +222,9 @@ fn what_comes_back_into_the_queue_needs_what_its_action_does_by_then() {
         let status = store.lose(lost, "its worker was killed").await.unwrap();
         assert_eq!(status, Some(Status::Queued));
         let row = store.execution(given_back.id).await.unwrap().unwrap();
-        assert!(store.give_back(given_back, row.started_at.unwrap(), Duration::ZERO).await.unwrap());
+        assert!(
+            store.give_back(given_back, row.started_at.unwrap(), Duration::ZERO, "not now").await.unwrap()
+        );
         assert_eq!(claim(store, new, &["2.0"]).await, ids);
     });
 }
