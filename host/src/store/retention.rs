@@ -50,11 +50,12 @@ impl Store {
                     "delete from execution where id in
                      (select id from execution where finished_at < $1 order by finished_at limit $2)"
                 }
-                // Others remove others meanwhile.
+                // Others remove others meanwhile. As an array, so that they are looked up by their identifiers, and not looked
+                // for among all that there are.
                 Engine::Postgres => {
-                    "delete from execution where id in
-                     (select id from execution where finished_at < $1 order by finished_at limit $2
-                      for update skip locked)"
+                    "delete from execution where id = any(array(
+                     select id from execution where finished_at < $1 order by finished_at limit $2
+                     for update skip locked))"
                 }
             })
             .bind(before)

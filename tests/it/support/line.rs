@@ -76,14 +76,14 @@ impl Line {
     pub(crate) fn fail(&self, fault: Fault) {
         let mut state = lock(&self.state);
         state.fault = Some(fault);
-        state.hang_up();
-        drop(state);
         if fault == Fault::Refused {
             let (socket, aside) = self.sockets();
             fs::rename(&socket, aside).expect("moved");
             // The file stays, and nobody listens.
             drop(UnixListener::bind(socket).expect("a socket"));
         }
+        // Last: who is hung up on connects again, and is to find it as it is to be.
+        state.hang_up();
     }
 
     /// Has the connections that are there carry nothing any more, and nobody is told; new ones are as they should be.
