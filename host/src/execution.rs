@@ -177,7 +177,8 @@ fn is_misjudged(error: &ExecutionError) -> bool {
 
 /// Has the execution wait for a worker that can run it, this one once it can again.
 async fn withdraw_judgement(worker: &Worker, attempt: Attempt, error: &ExecutionError) {
-    if !is_misjudged(error) {
+    // Who can't ask the database, or fetch files, knows nothing of what is installed.
+    if is_elsewhere(error) || !is_misjudged(error) {
         return;
     }
     let selection = error.selection().and_then(|selection| serde_json::to_value(selection).ok());

@@ -1,4 +1,4 @@
-//! Names of environment variables: which there are, and which no pack may touch.
+//! Names of environment variables: which there are, and which no grant covers.
 
 /// Names that steer how a program is found, loaded or interpreted before it reads its arguments. No
 /// grant covers them: with any of these, what runs is not what was granted.

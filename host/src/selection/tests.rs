@@ -335,11 +335,12 @@ fn tables() {
     *  3.9.2    3.9 (default)  selected
     ");
     assert_eq!(table(&select(&[], Wanted::default())), "   VERSION  REASON\n");
-    let failure = Failure::new(FailureClass::MissingCapability("venv".to_owned()), "it has no environments");
+    let failure =
+        Failure::new(FailureClass::MissingCapability("isolation".to_owned()), "it has no environments");
     let broken = Candidate { unavailable: Some(failure), ..candidate("3.9.2") };
     insta::assert_snapshot!(table(&select(&[broken], Wanted::default())), @r"
        VERSION  REASON
-       3.9.2    missing_capability(venv): it has no environments
+       3.9.2    missing_capability(isolation): it has no environments
     ");
 }
 

@@ -99,23 +99,27 @@ impl Store {
     /// none if it had ended, or has been claimed again.
     pub async fn lose(&self, attempt: Attempt, reason: &str) -> Result<Option<Status>> {
         let mut transaction = self.begin(Durability::Disk).await?;
-        // What somebody runs at once, without a lease, is nobody else's to begin.
+        // What somebody runs at once, without a lease, is nobody else's to begin. All of it goes by the row as it is when it
+        // is written: what it is going to run with may be recorded at the same moment.
         let row = transaction
             .query(
                 "update execution set
-                 status = case lost.fate when 'rescued' then 'queued' else lost.fate end,
-                 finished_at = case lost.fate when 'rescued' then null else coalesce($4, current_timestamp) end,
-                 rescues = rescues + case lost.fate when 'rescued' then 1 else 0 end,
-                 reason = 'worker_lost', error_class = 'worker_lost', error_message = $3,
-                 lease_owner = null, lease_expires_at = null
-             from (
-                 select id as lost_id, case
+                 status = case
                      when cancel_requested_at is not null then 'cancelled'
                      when (idempotent or retries > 0 or (sandbox is null and lease_owner is not null))
-                         and rescues < $5 then 'rescued'
-                     else 'abandoned' end as fate
-                 from execution where id = $1) as lost
-             where id = lost.lost_id and attempt = $2 and status = 'running' returning status, action",
+                         and rescues < $5 then 'queued'
+                     else 'abandoned' end,
+                 finished_at = case
+                     when cancel_requested_at is null and rescues < $5
+                         and (idempotent or retries > 0 or (sandbox is null and lease_owner is not null)) then null
+                     else coalesce($4, current_timestamp) end,
+                 rescues = rescues + case
+                     when cancel_requested_at is null and rescues < $5
+                         and (idempotent or retries > 0 or (sandbox is null and lease_owner is not null)) then 1
+                     else 0 end,
+                 reason = 'worker_lost', error_class = 'worker_lost', error_message = $3,
+                 lease_owner = null, lease_expires_at = null
+             where id = $1 and attempt = $2 and status = 'running' returning status, action",
             )
             .bind(attempt.id.0)
             .bind(attempt.number)

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use attune::execution::Status;
 use attune::reference::RuntimeRef;
-use attune::store::Store;
 use attune::store::change::{ChangeError, Kind};
 use attune::store::execution::Attempt;
 use attune::store::pack::RuntimeInstall;
 use attune::store::program::ProgramFilter;
+use attune::store::{Location, Store};
 use serde_json::json;
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::support::store::{action, claim, enqueue, install, on_each_engine, pack, runtime, sensor, worker};
 
@@ -226,6 +227,37 @@ fn what_comes_back_into_the_queue_needs_what_its_action_does_by_then() {
             store.give_back(given_back, row.started_at.unwrap(), Duration::ZERO, "not now").await.unwrap()
         );
         assert_eq!(claim(store, new, &["2.0"]).await, ids);
+    });
+}
+
+#[test]
+fn what_is_decided_while_it_is_given_up_is_not_begun_by_another() {
+    on_each_engine(&async |store, location| {
+        let lang = prepare(store).await;
+        let worker = worker(store, "one").await;
+        let act = action("mine.act", "lang", "1.0");
+        store.create_action(&act).await.unwrap();
+        let id = enqueue(store, &act, &lang, None).await;
+        assert_eq!(claim(store, worker, &["1.0"]).await, [id]);
+        // Another process decides, and has not committed yet when the execution is given up.
+        macro_rules! beside {
+            ($connection:expr, $begin:literal) => {{
+                let mut other = $connection.await.unwrap();
+                let decide = concat!($begin, "; update execution set sandbox = 'T0'");
+                sqlx::raw_sql(decide).execute(&mut other).await.unwrap();
+                tokio::join!(store.lose(Attempt { id, number: 1 }, "it is gone"), async {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    sqlx::raw_sql("commit").execute(&mut other).await.unwrap();
+                })
+            }};
+        }
+        let (lost, ()) = match location {
+            Location::File(path) => {
+                beside!(SqliteConnection::connect(&format!("sqlite://{}", path.display())), "begin immediate")
+            }
+            Location::Server(url) => beside!(PgConnection::connect(url), "begin"),
+        };
+        assert_eq!(lost.unwrap(), Some(Status::Abandoned), "it may be running");
     });
 }
 
