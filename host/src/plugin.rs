@@ -19,6 +19,7 @@ mod grant;
 mod home;
 mod limits;
 mod log;
+mod machine;
 mod memo;
 mod output;
 mod patterns;
@@ -41,6 +42,7 @@ pub use convert::Alias;
 pub use error::{Cause, Function, Part, PluginError};
 pub(crate) use home::sweep as sweep_homes;
 pub use limits::Limits;
+pub use machine::{Answer as MachineAnswer, Described, Machine, Node, Recording, Reply};
 pub use memo::{Memo, MemoEntry, MemoKey, MemoOutcome};
 pub use roots::Scanned;
 pub use runtime::{
@@ -69,6 +71,8 @@ pub struct PluginSettings {
     pub homes_folder: PathBuf,
     /// Bounds on each call.
     pub limits: Limits,
+    /// Where components look and what they run.
+    pub machine: Machine,
     /// What `~` means in grants.
     pub home: PathBuf,
     /// What `$PATH` means in grants.
@@ -199,6 +203,7 @@ impl Plugins {
             granted: Granted::compile(&scope.grants).map_err(failed)?,
             patterns: Patterns::compile(&scope.patterns).map_err(failed)?,
             surroundings: Surroundings {
+                machine: settings.machine.clone(),
                 home: settings.home.clone(),
                 path: settings.path.clone(),
                 variables: settings.variables.clone(),

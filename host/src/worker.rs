@@ -21,7 +21,7 @@ use crate::nearest::{did_you_mean, nearest_name};
 use crate::pack::embedded;
 use crate::pack::install::{self, Approve, InstallError};
 use crate::pack::{Grants, Runtime};
-use crate::plugin::{
+use crate::plugin::{Machine, 
     ComponentSource, Limits, PluginError, PluginSettings, Plugins, RuntimePlugin, RuntimeScope, Wasm,
     sweep_homes,
 };
@@ -331,6 +331,7 @@ fn plugin_settings(settings: &Settings) -> PluginSettings {
             detection_deadline: settings.detection_timeout,
             ..Limits::default()
         },
+        machine: Machine::This,
         home: variables.get("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from),
         path: variables.get("PATH").cloned().unwrap_or_default().into(),
         variables,

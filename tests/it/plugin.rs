@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use attune::installation::{Candidate, Failure, Installation};
 use attune::pack::{Grants, SearchRoot, VerificationCommand};
-use attune::plugin::{
+use attune::plugin::{Machine, 
     Cause, DetectionRequest, Limits, Plugin, PluginError, PluginSettings, Plugins, RuntimePlugin,
     RuntimeScope,
 };
@@ -56,6 +56,7 @@ impl Scene {
             key_file: self.folder.path().join("key"),
             homes_folder: self.folder.path().join("homes"),
             limits,
+            machine: Machine::This,
             home: self.path.clone(),
             path: OsString::from("/usr/bin:/bin"),
             variables: BTreeMap::from(

@@ -87,6 +87,7 @@ impl Call {
             table,
             usage: Usage::new(&scope.limits),
             stderr,
+            looks: Looks::on(&scope.surroundings.machine),
             scope,
             memo,
             meter: Arc::new(Meter::start()),
@@ -94,7 +95,6 @@ impl Call {
             environment,
             roots: None,
             home: None,
-            looks: Looks::default(),
             tools: BTreeMap::new(),
             tools_run: 0,
             tools_remembered: 0,
@@ -129,9 +129,10 @@ impl Call {
         // Its links alone: what is in it is looked at when it is asked for.
         let environment = self.environment.as_ref().and_then(|path| {
             self.looks.follow(path);
-            path.canonicalize().ok()
+            self.scope.surroundings.machine.canonicalize(path).ok()
         });
-        Ok(Readable { roots: self.roots().await?, environment })
+        let machine = self.scope.surroundings.machine.clone();
+        Ok(Readable { machine, roots: self.roots().await?, environment })
     }
 
     /// A folder that only programs of this call see, made when the first of them runs.

@@ -1,18 +1,16 @@
 //! Files below the granted folders, read only. Every path is followed to its end before it is compared
 //! with the grants, and what is then opened is that end.
 
-use std::fs::{File, FileType, Metadata, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
-
-use super::bindings::attune::runtime::files::{Entry, Host, Kind, Status};
+use super::bindings::attune::runtime::files as wit;
+use super::bindings::attune::runtime::files::{Entry, Host, Status};
 use super::bindings::attune::runtime::types;
 use super::call::Call;
 use super::convert::failure_to_wit;
+use super::machine::{Kind, Machine};
 use super::program::unresolved;
 use super::roots::{Looks, Roots};
 use crate::installation::{Failure, FailureClass};
@@ -26,6 +24,7 @@ const ENTRIES_MAX: usize = 10_000;
 /// What a call may read.
 #[derive(Clone, Debug)]
 pub(crate) struct Readable {
+    pub(crate) machine: Machine,
     pub(crate) roots: Arc<Roots>,
     /// The environment of the call, without links.
     pub(crate) environment: Option<PathBuf>,
@@ -41,14 +40,15 @@ impl Readable {
     /// is not said.
     fn locate(&self, path: &str) -> Result<PathBuf, Failure> {
         let path = absolute(path)?;
-        match path.canonicalize() {
+        match self.machine.canonicalize(path) {
             Ok(canonical) if self.allows(&canonical) => Ok(canonical),
             Ok(_) => Err(denied(path)),
             Err(error) => {
-                let known = path.ancestors().skip(1).find_map(|ancestor| ancestor.canonicalize().ok());
+                let known =
+                    path.ancestors().skip(1).find_map(|ancestor| self.machine.canonicalize(ancestor).ok());
                 let climbs = path.components().any(|part| part == Component::ParentDir);
                 match known {
-                    Some(known) if !climbs && self.allows(&known) => Err(unresolved(path, &error)),
+                    Some(known) if !climbs && self.allows(&known) => Err(self.unresolved(path, &error)),
                     Some(_) | None => Err(denied(path)),
                 }
             }
@@ -57,55 +57,48 @@ impl Readable {
 
     fn list(&self, path: &str) -> Result<Vec<Entry>, Failure> {
         let folder = self.locate(path)?;
-        let mut entries = Vec::new();
-        for entry in folder.read_dir().map_err(|error| unresolved(&folder, &error))? {
-            let entry = entry.map_err(|error| unresolved(&folder, &error))?;
-            if entries.len() == ENTRIES_MAX {
-                return Err(Failure::new(
-                    FailureClass::Other("too-many-entries".to_owned()),
-                    format!("{path} has more than {ENTRIES_MAX} entries"),
-                ));
-            }
-            // Paths that are not UTF-8 are left out of every answer.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let kind = entry.file_type().map_err(|error| unresolved(&entry.path(), &error))?;
-            entries.push(Entry { name, kind: kind_of(kind) });
+        let found = self
+            .machine
+            .entries(&folder, ENTRIES_MAX, |_| true)
+            .map_err(|error| self.unresolved(&folder, &error))?;
+        if found.len() > ENTRIES_MAX {
+            return Err(Failure::new(
+                FailureClass::Other("too-many-entries".to_owned()),
+                format!("{path} has more than {ENTRIES_MAX} entries"),
+            ));
         }
+        // Paths that are not UTF-8 are left out of every answer.
+        let named = found.into_iter().filter_map(|(name, kind)| Some((name.into_string().ok()?, kind)));
+        let mut entries: Vec<_> =
+            named.map(|(name, kind)| Entry { name, kind: kind_to_wit(kind) }).collect();
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(entries)
     }
 
     fn stat(&self, path: &str) -> Result<Status, Failure> {
         let path = self.locate(path)?;
-        let metadata = path.metadata().map_err(|error| unresolved(&path, &error))?;
+        let status = self.machine.status(&path).map_err(|error| self.unresolved(&path, &error))?;
         Ok(Status {
-            kind: kind_of(metadata.file_type()),
-            size: metadata.len(),
-            executable: is_executable(&metadata),
+            kind: kind_to_wit(status.kind),
+            size: status.identity.size,
+            executable: status.kind == Kind::File && status.executable,
             extra: Vec::new(),
         })
     }
 
     fn read(&self, path: &str, limit: u32) -> Result<Vec<u8>, Failure> {
         let path = self.locate(path)?;
-        // Not through a link that was swapped in meanwhile, and not waiting for the other end of a pipe.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(&path)
-            .map_err(|error| unresolved(&path, &error))?;
-        let metadata = file.metadata().map_err(|error| unresolved(&path, &error))?;
-        if metadata.is_dir() {
-            return Err(Failure::new(FailureClass::IsDirectory, format!("{} is a folder", path.display())));
-        }
-        if !metadata.is_file() {
-            return Err(Failure::new(
+        let place = path.display();
+        self.machine.read(&path, limit.min(READ_MAX).into()).map_err(|error| match error.kind() {
+            io::ErrorKind::IsADirectory => {
+                Failure::new(FailureClass::IsDirectory, format!("{place} is a folder"))
+            }
+            io::ErrorKind::InvalidInput => Failure::new(
                 FailureClass::Other("not-a-file".to_owned()),
-                format!("{} is not a regular file", path.display()),
-            ));
-        }
-        read_start(file, limit.min(READ_MAX)).map_err(|error| unresolved(&path, &error))
+                format!("{place} is not a regular file"),
+            ),
+            _ => self.unresolved(&path, &error),
+        })
     }
 
     /// The link itself is not followed, so it is its folder that has to be granted.
@@ -115,17 +108,21 @@ impl Readable {
             return Err(denied(link));
         };
         let link = self.locate(folder)?.join(name);
-        let target = link.read_link().map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidInput => {
+        let target = self.machine.read_link(&link).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => {
                 Failure::new(FailureClass::Other("not-a-link".to_owned()), format!("{path} is not a link"))
             }
-            _ => unresolved(&link, &error),
+            _ => self.unresolved(&link, &error),
         })?;
         text(target)
     }
 
     fn canonicalize(&self, path: &str) -> Result<String, Failure> {
         text(self.locate(path)?)
+    }
+
+    fn unresolved(&self, path: &Path, error: &io::Error) -> Failure {
+        unresolved(&self.machine, path, error)
     }
 }
 
@@ -147,26 +144,13 @@ fn text(path: PathBuf) -> Result<String, Failure> {
         .map_err(|_| Failure::new(FailureClass::Other("not-utf-8".to_owned()), "the path is not UTF-8"))
 }
 
-fn kind_of(kind: FileType) -> Kind {
-    if kind.is_symlink() {
-        Kind::Symlink
-    } else if kind.is_dir() {
-        Kind::Directory
-    } else if kind.is_file() {
-        Kind::File
-    } else {
-        Kind::Other("special".to_owned())
+fn kind_to_wit(kind: Kind) -> wit::Kind {
+    match kind {
+        Kind::Folder => wit::Kind::Directory,
+        Kind::File => wit::Kind::File,
+        Kind::Link => wit::Kind::Symlink,
+        Kind::Special => wit::Kind::Other("special".to_owned()),
     }
-}
-
-fn is_executable(metadata: &Metadata) -> bool {
-    metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
-}
-
-fn read_start(file: File, limit: u32) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(u64::from(limit)).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// An answer and what it depends on. What is denied depends on the disk too: links decide where a path leads.
@@ -175,7 +159,7 @@ fn looked<T>(
     path: &str,
     answer: impl FnOnce(&Readable, &str) -> Result<T, Failure>,
 ) -> (Result<T, Failure>, Looks) {
-    let mut looks = Looks::default();
+    let mut looks = Looks::on(&readable.machine);
     looks.look(Path::new(path));
     (answer(readable, path), looks)
 }
@@ -239,7 +223,7 @@ mod tests {
         symlink("loop", path.join("inside/loop")).expect("a link");
         symlink("inside", path.join("alias")).expect("a link");
         let roots = Roots { read: vec![path.join("inside")], ..Roots::default() };
-        let readable = Readable { roots: Arc::new(roots), environment: None };
+        let readable = Readable { machine: Machine::This, roots: Arc::new(roots), environment: None };
         (folder, path, readable)
     }
 

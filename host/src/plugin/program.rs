@@ -1,12 +1,9 @@
 //! Programs on disk: what a path leads to and whether it could be run, found out without running it.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Access;
-
+use super::machine::{Kind, Machine, Status};
 use super::roots::Looks;
 use crate::installation::{Failure, FailureClass, Identity};
 
@@ -41,9 +38,10 @@ impl Executable {
     /// What is at `path`, links followed. Blocks.
     pub(crate) fn at(path: &Path, looks: &mut Looks) -> Result<Self, Failure> {
         looks.look(path);
-        let canonical = path.canonicalize().map_err(|error| unresolved(path, &error))?;
-        let metadata = canonical.metadata().map_err(|error| unresolved(path, &error))?;
-        check_kind(&canonical, &metadata)?;
+        let machine = looks.machine().clone();
+        let canonical = machine.canonicalize(path).map_err(|error| unresolved(&machine, path, &error))?;
+        let status = machine.status(&canonical).map_err(|error| unresolved(&machine, path, &error))?;
+        check_kind(&machine, &canonical, &status)?;
         if canonical.to_str().is_none() {
             return Err(Failure::new(FailureClass::Other("not-utf-8".to_owned()), "the path is not UTF-8"));
         }
@@ -53,7 +51,7 @@ impl Executable {
             path: canonical,
             source: String::new(),
             format,
-            identity: Identity::from_metadata(&metadata),
+            identity: status.identity,
         })
     }
 
@@ -63,9 +61,9 @@ impl Executable {
     }
 
     /// Fails if the file is no longer the one that was looked at.
-    pub(crate) fn check_unchanged(&self) -> Result<(), Failure> {
-        let now = Identity::of(&self.path).map_err(|error| unresolved(&self.path, &error))?;
-        if now == self.identity {
+    pub(crate) fn check_unchanged(&self, machine: &Machine) -> Result<(), Failure> {
+        let now = machine.status(&self.path).map_err(|error| unresolved(machine, &self.path, &error))?;
+        if now.identity == self.identity {
             return Ok(());
         }
         Err(Failure::new(
@@ -76,13 +74,13 @@ impl Executable {
 }
 
 /// Why a path could not be followed.
-pub(crate) fn unresolved(path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn unresolved(machine: &Machine, path: &Path, error: &io::Error) -> Failure {
     let place = path.display();
     if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
         return Failure::new(FailureClass::SymlinkLoop, format!("the links at {place} lead in a circle"));
     }
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match path.read_link() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match machine.read_link(path) {
             Ok(target) => Failure::new(
                 FailureClass::BrokenSymlink,
                 format!("{place} is a link to {}, which leads nowhere", target.display()),
@@ -96,29 +94,30 @@ pub(crate) fn unresolved(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-fn check_kind(path: &Path, metadata: &Metadata) -> Result<(), Failure> {
+fn check_kind(machine: &Machine, path: &Path, status: &Status) -> Result<(), Failure> {
     let place = path.display();
-    if metadata.is_dir() {
-        return Err(Failure::new(FailureClass::IsDirectory, format!("{place} is a folder")));
+    match status.kind {
+        Kind::File => {}
+        Kind::Folder => return Err(Failure::new(FailureClass::IsDirectory, format!("{place} is a folder"))),
+        Kind::Link | Kind::Special => {
+            return Err(Failure::new(FailureClass::ExecFormat, format!("{place} is not a regular file")));
+        }
     }
-    if !metadata.is_file() {
-        return Err(Failure::new(FailureClass::ExecFormat, format!("{place} is not a regular file")));
-    }
-    if metadata.permissions().mode() & 0o111 == 0 {
+    if !status.executable {
         return Err(Failure::new(FailureClass::NotExecutable, format!("{place} is not executable")));
     }
-    rustix::fs::access(path, Access::EXEC_OK).map_err(|_| {
-        Failure::new(FailureClass::PermissionDenied, format!("no permission to execute {place}"))
-    })
+    if machine.may_execute(path) {
+        return Ok(());
+    }
+    Err(Failure::new(FailureClass::PermissionDenied, format!("no permission to execute {place}")))
 }
 
 fn format(path: &Path, looks: &mut Looks) -> Result<Format, Failure> {
-    let mut head = Vec::new();
-    match File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
-        Ok(_) => {}
+    let head = match looks.machine().read(path, HEAD) {
+        Ok(head) => head,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Format::Unreadable),
-        Err(error) => return Err(unresolved(path, &error)),
-    }
+        Err(error) => return Err(unresolved(looks.machine(), path, &error)),
+    };
     let format = format_of(&head).map_err(|reason| {
         Failure::new(FailureClass::ExecFormat, format!("{} is {reason}", path.display()))
     })?;
@@ -131,7 +130,8 @@ fn format(path: &Path, looks: &mut Looks) -> Result<Format, Failure> {
 fn check_interpreter(path: &Path, line: &str, looks: &mut Looks) -> Result<(), Failure> {
     let interpreter = line.split_whitespace().next().unwrap_or_default();
     looks.look(Path::new(interpreter));
-    if Path::new(interpreter).is_absolute() && Path::new(interpreter).is_file() {
+    let is_file = |path| looks.machine().status(path).is_ok_and(|status| status.kind == Kind::File);
+    if Path::new(interpreter).is_absolute() && is_file(Path::new(interpreter)) {
         return Ok(());
     }
     Err(Failure::new(
@@ -141,7 +141,7 @@ fn check_interpreter(path: &Path, line: &str, looks: &mut Looks) -> Result<(), F
 }
 
 /// `e_machine` of programs for this processor, the 32-bit relative of it included.
-const MACHINES: &[u16] = if cfg!(target_arch = "x86_64") {
+pub(crate) const MACHINES: &[u16] = if cfg!(target_arch = "x86_64") {
     &[62, 3]
 } else if cfg!(target_arch = "aarch64") {
     &[183, 40]
@@ -196,7 +196,7 @@ fn elf(head: &[u8]) -> Result<Format, &'static str> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use proptest::prelude::*;
 
@@ -310,10 +310,10 @@ mod tests {
         let path = folder.path().join("name");
         script(&path, "#!/bin/sh\nexit 1\n", 0o755).expect("a script");
         let program = Executable::at(&path, &mut Looks::default()).expect("a program");
-        assert_eq!(program.check_unchanged(), Ok(()));
+        assert_eq!(program.check_unchanged(&Machine::This), Ok(()));
         fs::remove_file(&path).expect("removed");
-        assert_eq!(program.check_unchanged().map_err(|failure| failure.class), Err(FailureClass::NotFound));
+        assert_eq!(program.check_unchanged(&Machine::This).map_err(|failure| failure.class), Err(FailureClass::NotFound));
         script(&path, "#!/bin/sh\nexit 22\n", 0o755).expect("another script");
-        assert_eq!(program.check_unchanged().map_err(|failure| failure.class), Err(FailureClass::NotFound));
+        assert_eq!(program.check_unchanged(&Machine::This).map_err(|failure| failure.class), Err(FailureClass::NotFound));
     }
 }

@@ -9,8 +9,9 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use super::grant::{Granted, NamePatterns};
+use super::machine::{Kind, Machine};
 
-pub(crate) use scanned::Looks;
+pub(crate) use scanned::{Looks, parts};
 pub use scanned::Scanned;
 #[cfg(test)]
 pub(crate) use scanned::tests::settle;
@@ -18,9 +19,10 @@ pub(crate) use scanned::tests::settle;
 /// Folders that one pattern may expand to; more are ignored with a warning.
 const FOLDERS_MAX: usize = 2_000;
 
-/// What folder expansion depends on, besides the disk.
+/// What folder expansion depends on.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
+    pub(crate) machine: Machine,
     pub(crate) home: PathBuf,
     pub(crate) path: OsString,
     pub(crate) variables: BTreeMap<String, String>,
@@ -49,14 +51,15 @@ pub(crate) struct Roots {
 impl Roots {
     /// Looks at the disk. Blocks.
     pub(crate) fn expand(granted: &Granted, surroundings: &Surroundings) -> Self {
-        let mut walk = Walk::default();
+        let machine = &surroundings.machine;
+        let mut walk = Walk { looks: Looks::on(machine) };
         let mut search = Vec::new();
         let mut seen = HashSet::new();
         for root in &granted.search {
             for written in &root.folders {
                 for pattern in folder_patterns(written, surroundings) {
                     for path in walk.folders(&pattern) {
-                        let Ok(canonical) = path.canonicalize() else { continue };
+                        let Ok(canonical) = machine.canonicalize(&path) else { continue };
                         if seen.insert(canonical.clone()) {
                             search.push(Folder { path, canonical, source: root.source.clone() });
                         }
@@ -68,7 +71,7 @@ impl Roots {
         for written in &granted.read {
             for pattern in folder_patterns(written, surroundings) {
                 for path in walk.folders(&pattern) {
-                    read.extend(path.canonicalize().ok());
+                    read.extend(machine.canonicalize(&path).ok());
                 }
             }
         }
@@ -148,7 +151,6 @@ fn has_glob(path: &Path) -> bool {
 }
 
 /// Follows patterns through the disk, and remembers what it looked at.
-#[derive(Default)]
 struct Walk {
     looks: Looks,
 }
@@ -176,26 +178,24 @@ impl Walk {
                 found.truncate(FOLDERS_MAX);
             }
         }
-        found.retain(|path| self.looks.look(path) && path.is_dir());
+        found.retain(|path| self.looks.look(path) && self.is_folder(path));
         found
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.looks.machine().status(path).is_ok_and(|status| status.kind == Kind::Folder)
     }
 
     fn children(&mut self, folder: &Path, matching: &NamePatterns) -> Vec<PathBuf> {
         if !self.looks.look(folder) {
             return Vec::new();
         }
-        let Ok(entries) = folder.read_dir() else { return Vec::new() };
-        let mut children: Vec<PathBuf> = entries
-            .flatten()
-            // As in a shell, `*` does not mean hidden folders.
-            .filter(|entry| {
-                entry
-                    .file_name()
-                    .to_str()
-                    .is_some_and(|name| !name.starts_with('.') && matching.matches(name))
-            })
-            .map(|entry| entry.path())
-            .collect();
+        // As in a shell, `*` does not mean hidden folders.
+        let wanted = |name: &OsString| {
+            name.to_str().is_some_and(|name| !name.starts_with('.') && matching.matches(name))
+        };
+        let entries = self.looks.machine().entries(folder, usize::MAX, wanted).unwrap_or_default();
+        let mut children: Vec<PathBuf> = entries.into_iter().map(|(name, _)| folder.join(name)).collect();
         children.sort();
         children
     }
@@ -237,6 +237,7 @@ mod tests {
     #[test]
     fn patterns_are_absolute() {
         let surroundings = Surroundings {
+            machine: Machine::This,
             home: "/home/me".into(),
             path: "/a::rel:/b/../c:/d*:/e".into(),
             variables: variables(),
@@ -265,7 +266,7 @@ mod tests {
         };
         let granted = Granted::compile(&grants).expect("valid grants");
         let surroundings =
-            Surroundings { home: home.to_owned(), path: OsString::new(), variables: BTreeMap::new() };
+            Surroundings { machine: Machine::This, home: home.to_owned(), path: OsString::new(), variables: BTreeMap::new() };
         Roots::expand(&granted, &surroundings)
     }
 
@@ -319,7 +320,7 @@ mod tests {
     proptest! {
         #[test]
         fn expansion_never_leaves_the_pattern(written in "[~/.*${}:a-zA-Z-]{0,20}") {
-            let surroundings = Surroundings { home: "/h".into(), path: "/p".into(), variables: variables() };
+            let surroundings = Surroundings { machine: Machine::This, home: "/h".into(), path: "/p".into(), variables: variables() };
             for pattern in folder_patterns(&written, &surroundings) {
                 prop_assert!(pattern.is_absolute());
                 prop_assert!(pattern.components().all(|part| part != Component::ParentDir));

@@ -24,6 +24,7 @@ use super::convert::{
 use super::engine::DeadlinePassed;
 use super::error::{Cause, Function, PluginError, short};
 use super::limits::MemoryExceeded;
+use super::machine::Machine;
 use super::memo::Memo;
 use super::program::Executable;
 use super::roots::Looks;
@@ -198,7 +199,7 @@ impl RuntimePlugin {
     pub async fn verify(&self, request: VerificationRequest) -> Result<Answer<Verdict>, PluginError> {
         let function = Function::Verify;
         let indices = self.indices(function, Plugin::verification)?;
-        let found = program_of(&request)
+        let found = program_of(&self.scope.surroundings.machine, &request)
             .map_err(|failure| self.plugin.error(function, Cause::Installation { failure }))?;
         let request = verification::Request {
             installation: installation_to_wit(&request.installation),
@@ -402,8 +403,11 @@ fn accepted<T>(answer: Result<T, types::Failure>) -> Result<T, Cause> {
 
 /// The installation's program, if it still is the one that was detected, and what that depends on. Boxed,
 /// since it is held while the component is called.
-fn program_of(request: &VerificationRequest) -> Result<Box<(Executable, Looks)>, Failure> {
-    let mut looks = Looks::default();
+fn program_of(
+    machine: &Machine,
+    request: &VerificationRequest,
+) -> Result<Box<(Executable, Looks)>, Failure> {
+    let mut looks = Looks::on(machine);
     let program = Executable::at(&request.installation.path, &mut looks)?;
     if program.identity != request.identity {
         let place = program.path.display();

@@ -17,6 +17,7 @@ use super::child::{self, Completion, Ending, Invocation};
 use super::convert::failure_to_wit;
 use super::error::Part;
 use super::grant::NamePatterns;
+use super::machine::Machine;
 use super::memo::{Memo, MemoKey};
 use super::program::{Executable, Format};
 use super::roots::{Folder, Looks, Roots};
@@ -42,10 +43,11 @@ struct Found {
 /// Looks through the folders for entries that both the grants and the patterns cover. Blocks.
 fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Found>, Looks) {
     let mut found: Vec<Found> = Vec::new();
-    let mut looks = Looks::default();
+    let machine = &scope.surroundings.machine;
+    let mut looks = Looks::on(machine);
     let mut first_of: HashMap<FileKey, usize> = HashMap::new();
     for folder in folders {
-        for path in entries(folder, |name| patterns.matches(name) && scope.granted.allows_tool(name)) {
+        for path in entries(machine, folder, |name| patterns.matches(name) && scope.granted.allows_tool(name)) {
             if found.len() == FOUND_MAX {
                 tracing::warn!(
                     "more than {FOUND_MAX} programs match in the search folders; the rest is ignored"
@@ -88,13 +90,10 @@ impl FileKey {
     }
 }
 
-fn entries(folder: &Folder, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let Ok(entries) = folder.path.read_dir() else { return Vec::new() };
-    let mut paths: Vec<_> = entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_str().is_some_and(&wanted))
-        .map(|entry| entry.path())
-        .collect();
+fn entries(machine: &Machine, folder: &Folder, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = machine.entries(&folder.path, usize::MAX, |name| name.to_str().is_some_and(&wanted));
+    let mut paths: Vec<_> =
+        entries.unwrap_or_default().into_iter().map(|(name, _)| folder.path.join(name)).collect();
     paths.sort();
     paths
 }
@@ -122,14 +121,15 @@ fn open(
         return Err(denied());
     }
     // Either `find` would find it at this very path …
-    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    let machine = &scope.surroundings.machine;
+    let folder = path.parent().and_then(|folder| machine.canonicalize(folder).ok());
     let entry_of = folder.and_then(|folder| roots.search.iter().find(|root| root.canonical == folder));
     if let Some(root) = entry_of.filter(|_| name_granted(path)) {
         return Executable::at(path, looks)
             .map(|program| Executable { source: root.source.clone(), ..program });
     }
     // … or what it leads to lies deeper in a root or in the environment.
-    let canonical = path.canonicalize().map_err(|_| denied())?;
+    let canonical = machine.canonicalize(path).map_err(|_| denied())?;
     let root = roots.search_root_of(&canonical);
     let in_environment = environment.is_some_and(|environment| canonical.starts_with(environment));
     if !name_granted(&canonical) || (root.is_none() && !in_environment) {
@@ -162,13 +162,13 @@ fn checked(scope: &Scope, invocation: wit::Invocation) -> Result<(Invocation, bo
 
 /// Runs a program, or remembers what it answered; whether it really ran.
 async fn run(
-    component: &str,
+    (machine, component): (&Machine, &str),
     program: &Executable,
     invocation: &Invocation,
     surroundings: &child::Surroundings,
     (memo, until): (Option<&Memo>, Instant),
 ) -> (Result<Completion, Failure>, bool) {
-    if let Err(changed) = program.check_unchanged() {
+    if let Err(changed) = program.check_unchanged(machine) {
         return (Err(changed), false);
     }
     let key = MemoKey::new(component, &program.path, &program.identity, invocation);
@@ -181,7 +181,7 @@ async fn run(
         return (Err(Failure::new(FailureClass::Timeout, message)), false);
     }
     let bounded = Invocation { timeout: invocation.timeout.min(left), ..invocation.clone() };
-    let outcome = child::run(&program.path, &bounded, surroundings).await;
+    let outcome = machine.run(&program.path, &bounded, surroundings).await;
     // One that had less time than it may take has not hung.
     let had_its_time = bounded.timeout == invocation.timeout
         || outcome.as_ref().err().is_none_or(|failure| failure.class != FailureClass::Timeout);
@@ -220,7 +220,8 @@ impl Call {
             let mut runs = Vec::with_capacity(programs.len());
             for program in &programs {
                 let bounds = (memo.as_deref(), self.programs_until);
-                runs.push(run(&scope.digest, program, &invocation, &surroundings, bounds));
+                let asked = (&scope.surroundings.machine, scope.digest.as_str());
+                runs.push(run(asked, program, &invocation, &surroundings, bounds));
             }
             futures_util::stream::iter(runs).buffered(programs_at_a_time()).collect().await
         };
@@ -328,7 +329,7 @@ impl wit::Host for Call {
         let readable = self.readable().await?;
         let scope = Arc::clone(&self.scope);
         let (opened, looks) = tokio::task::spawn_blocking(move || {
-            let mut looks = Looks::default();
+            let mut looks = Looks::on(&scope.surroundings.machine);
             let environment = readable.environment.as_deref();
             let opened = open(&scope, &readable.roots, environment, Path::new(&path), &mut looks);
             (opened, looks)

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::Metadata;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::super::machine::{Kind, Machine};
 use crate::installation::Identity;
 
 /// Two changes within one tick of the kernel's clock leave the same times. A tick lasts 10 ms at most.
@@ -43,15 +43,14 @@ pub struct Scanned {
 }
 
 impl Scanned {
-    fn now(path: &Path, link: bool) -> Self {
+    fn now(machine: &Machine, path: &Path, link: bool) -> Self {
         // The time before the look: whatever changes the thing later changes it after this.
         let now = SystemTime::now();
-        let metadata = if link { path.symlink_metadata() } else { path.metadata() };
-        Self::seen(path, link, metadata.ok().as_ref(), now)
+        let status = if link { machine.link_status(path) } else { machine.status(path) };
+        Self::seen(path, link, status.ok().map(|status| status.identity), now)
     }
 
-    fn seen(path: &Path, link: bool, metadata: Option<&Metadata>, now: SystemTime) -> Self {
-        let identity = metadata.map(Identity::from_metadata);
+    fn seen(path: &Path, link: bool, identity: Option<Identity>, now: SystemTime) -> Self {
         // That something appears where nothing was is always seen.
         let settled = identity.as_ref().is_none_or(|identity| is_settled(identity, now));
         Self { path: path.to_owned(), identity, link, settled }
@@ -60,7 +59,7 @@ impl Scanned {
     /// Whether it still is as it was, for certain.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        self.settled && Self::now(&self.path, self.link).identity == self.identity
+        self.settled && Self::now(&Machine::This, &self.path, self.link).identity == self.identity
     }
 }
 
@@ -75,12 +74,23 @@ fn is_settled(identity: &Identity, now: SystemTime) -> bool {
 /// What was looked at, each thing as it was the first time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Looks {
+    machine: Machine,
     seen: BTreeMap<(PathBuf, bool), Scanned>,
     /// Whether there was more than is kept.
     is_cut: bool,
 }
 
 impl Looks {
+    /// Nothing yet, on this machine.
+    pub(crate) fn on(machine: &Machine) -> Self {
+        Self { machine: machine.clone(), ..Self::default() }
+    }
+
+    /// Where it is looked.
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
     /// Notes what is at `path` and every link on the way; whether something is there. To be done before
     /// anything is answered about it. Relative paths are noted nowhere: nothing is shown at them. Blocks.
     pub(crate) fn look(&mut self, path: &Path) -> bool {
@@ -88,7 +98,7 @@ impl Looks {
             return false;
         }
         self.follow(path);
-        self.note(Scanned::now(path, false))
+        self.note(Scanned::now(&self.machine, path, false))
     }
 
     /// Notes every link on the way to the end of `path`, or where the way ends. Blocks.
@@ -103,16 +113,16 @@ impl Looks {
             }
             reached.push(part);
             let now = SystemTime::now();
-            let metadata = match reached.symlink_metadata() {
-                Ok(metadata) => metadata,
+            let status = match self.machine.link_status(&reached) {
+                Ok(status) => status,
                 Err(error) => return self.note_end(&reached, &error),
             };
-            if !metadata.is_symlink() {
+            if status.kind != Kind::Link {
                 continue;
             }
-            self.note(Scanned::seen(&reached, true, Some(&metadata), now));
+            self.note(Scanned::seen(&reached, true, Some(status.identity), now));
             links += 1;
-            let Ok(target) = reached.read_link() else { return };
+            let Ok(target) = self.machine.read_link(&reached) else { return };
             if links == LINKS_MAX {
                 return;
             }
@@ -125,9 +135,9 @@ impl Looks {
     /// seen, that is up to the folder.
     fn note_end(&mut self, path: &Path, error: &io::Error) {
         if error.kind() != io::ErrorKind::NotFound {
-            self.note(Scanned::now(&above(path), true));
+            self.note(Scanned::now(&self.machine, &above(path), true));
         }
-        self.note(Scanned::now(path, true));
+        self.note(Scanned::now(&self.machine, path, true));
     }
 
     /// Keeps the first look at everything; whether something was there now.
@@ -158,7 +168,7 @@ impl Looks {
 }
 
 /// The parts of a path, last first.
-fn parts(path: &Path) -> Vec<OsString> {
+pub(crate) fn parts(path: &Path) -> Vec<OsString> {
     let part = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),
@@ -270,10 +280,10 @@ pub(super) mod tests {
         let (_folder, path) = scene();
         let file = path.join("file");
         fs::write(&file, "a").expect("a file");
-        let fresh = Scanned::now(&file, false);
+        let fresh = Scanned::now(&Machine::This, &file, false);
         assert!(!fresh.settled && !fresh.is_unchanged());
         settle();
-        let scanned = Scanned::now(&file, false);
+        let scanned = Scanned::now(&Machine::This, &file, false);
         assert!(scanned.is_unchanged());
         let identity = scanned.identity.expect("there");
         let at = |nanoseconds: i64| {
@@ -288,7 +298,7 @@ pub(super) mod tests {
     fn records_without_the_newer_fields_count_as_changed() {
         let (_folder, path) = scene();
         settle();
-        let mut json = serde_json::to_value(Scanned::now(&path, false)).expect("JSON");
+        let mut json = serde_json::to_value(Scanned::now(&Machine::This, &path, false)).expect("JSON");
         let read = |json: &serde_json::Value| serde_json::from_value::<Scanned>(json.clone()).expect("read");
         assert!(read(&json).is_unchanged());
         let fields = json.as_object_mut().expect("an object");
