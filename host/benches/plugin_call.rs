@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use attune::pack::Grants;
-use attune::plugin::{Machine, Limits, PluginSettings, Plugins, RuntimeScope};
+use attune::plugin::{Limits, Machine, PluginSettings, Plugins, RuntimeScope, Surroundings};
 
 const LOADS: usize = 20;
 const CALLS: usize = 5_000;
@@ -27,10 +27,12 @@ fn plugins(folder: &Path) -> Plugins {
         key_file: folder.join("key"),
         homes_folder: folder.join("homes"),
         limits: Limits::default(),
-        machine: Machine::This,
-        home: folder.to_owned(),
-        path: OsString::new(),
-        variables: BTreeMap::new(),
+        surroundings: Surroundings {
+            machine: Machine::This,
+            home: folder.to_owned(),
+            path: OsString::new(),
+            variables: BTreeMap::new(),
+        },
     })
 }
 

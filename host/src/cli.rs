@@ -16,6 +16,7 @@ mod looking;
 mod options;
 mod output;
 mod pack;
+mod plugin;
 mod preview;
 mod printer;
 mod progress;
@@ -24,7 +25,6 @@ mod remedy;
 mod resolve;
 mod run;
 mod runtime;
-mod shape;
 mod shown;
 mod talk;
 mod watch;
@@ -75,6 +75,9 @@ enum Command {
     /// Install, inspect, check and write packs
     #[command(subcommand)]
     Pack(pack::Pack),
+    /// Write, test and inspect components
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// See the runtimes and what is installed of them
     #[command(subcommand)]
     Runtime(runtime::Runtime),
@@ -180,6 +183,7 @@ impl Command {
             Self::Worker(command) => command.is_service(),
             Self::Resolve(_)
             | Self::Pack(_)
+            | Self::Plugin(_)
             | Self::Runtime(_)
             | Self::Env(_)
             | Self::Execution(_)
@@ -195,6 +199,7 @@ impl Command {
             Self::Run(command) => Box::pin(command.execute(options, output)).await,
             Self::Resolve(command) => command.execute(options, output).await,
             Self::Pack(command) => command.execute(options, output).await,
+            Self::Plugin(command) => Box::pin(command.execute(options, output)).await,
             Self::Runtime(command) => command.execute(options, output).await,
             Self::Env(command) => Box::pin(command.execute(options, output)).await,
             Self::Execution(command) => Box::pin(command.execute(options, output)).await,

@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use crate::digest;
 use crate::installation::{Candidate, FailureClass, Identity, Installation};
-use crate::pack::{DeclaredVersion, Distributions};
+use crate::pack::{Distributions, Runtime};
 use crate::plugin::{
     DetectionRequest, LOST, Memo, MemoEntry, NOT_STARTED, PluginError, RuntimePlugin, Scanned,
     programs_at_a_time,
@@ -173,7 +173,7 @@ async fn look(
     }
     let memo = Arc::new(Memo::from_entries(entries, now()));
     let plugin = plugin.with_memo(Arc::clone(&memo));
-    let answer = plugin.detect(request(runtime)).await?;
+    let answer = plugin.detect(request(&runtime.runtime)).await?;
     tracing::info!(
         runtime.r#ref = %runtime.runtime.reference,
         candidates = answer.value.len(),
@@ -276,40 +276,32 @@ fn covering<'a>(runtime: &'a RuntimeRow, installation: &Installation) -> (String
     match Series::covering(series, &installation.version.semver) {
         Some(position) => {
             let version = &declared[position].1.declared;
-            (version.version.clone(), distributions_of(runtime, version))
+            (version.version.clone(), runtime.runtime.distributions_of(Some(version)))
         }
         None => (installation.version.to_string(), &runtime.runtime.distributions),
     }
 }
 
-/// A version's own, or else the runtime's.
-fn distributions_of<'a>(runtime: &'a RuntimeRow, version: &'a DeclaredVersion) -> &'a Distributions {
-    if version.distributions.verification.is_empty() {
-        &runtime.runtime.distributions
-    } else {
-        &version.distributions
-    }
-}
-
-fn request(runtime: &RuntimeRow) -> DetectionRequest {
+/// What the component of a runtime is asked.
+pub(crate) fn request(runtime: &Runtime) -> DetectionRequest {
     let mut binaries = Vec::new();
-    let all = runtime.runtime.versions.iter().map(|version| &version.distributions);
-    for distributions in [&runtime.runtime.distributions].into_iter().chain(all) {
+    let all = runtime.versions.iter().map(|version| &version.distributions);
+    for distributions in [&runtime.distributions].into_iter().chain(all) {
         for command in &distributions.verification {
             if !binaries.contains(&command.binary) {
                 binaries.push(command.binary.clone());
             }
         }
     }
-    if let Some(binary) = &runtime.runtime.execution_config.interpreter.binary
+    if let Some(binary) = &runtime.execution_config.interpreter.binary
         && !binaries.contains(binary)
     {
         binaries.push(binary.clone());
     }
     DetectionRequest {
         binaries,
-        commands: runtime.runtime.distributions.verification.clone(),
-        versions: runtime.runtime.versions.clone(),
+        commands: runtime.distributions.verification.clone(),
+        versions: runtime.versions.clone(),
         settings: runtime.settings().to_vec(),
     }
 }
@@ -336,7 +328,7 @@ async fn remember(worker: &Worker, memo: &Memo) -> Result<(), DetectionError> {
 /// Digest of everything but the disk that a detection depends on.
 fn detected_against(worker: &Worker, runtime: &RuntimeRow) -> String {
     let limits = (worker.settings.detection_timeout, worker.settings.verification_timeout);
-    digest::of_json(&(worker.surroundings(runtime), request(runtime), limits))
+    digest::of_json(&(worker.surroundings(runtime), request(&runtime.runtime), limits))
 }
 
 /// What stands in its place if the component took too long: nobody takes that for a detection.

@@ -12,6 +12,7 @@ mod digest;
 mod metrics;
 mod nearest;
 mod printable;
+mod shape;
 pub mod trace;
 mod variable;
 pub mod version;
@@ -22,6 +23,7 @@ pub mod plugin;
 pub mod installation;
 pub mod detection;
 pub mod verification;
+pub mod scenario;
 pub mod selection;
 
 pub mod environment;

@@ -21,6 +21,7 @@ mod names;
 mod place;
 mod program;
 mod runtime;
+pub mod scenario;
 mod schema;
 mod sensor;
 mod variable;
@@ -40,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::reference::{ActionRef, Name, PackRef, RuntimeRef, SensorRef};
+use crate::version::Series;
 use crate::version::constraint::Constraint;
 
 /// What a pack says about itself; without it, files are no pack.
@@ -104,6 +106,35 @@ impl Runtime {
             .flat_map(|distributions| &distributions.verification)
             .filter_map(|command| command.pattern.clone())
             .collect()
+    }
+
+    /// `plugin.settings`.
+    #[must_use]
+    pub fn settings(&self) -> &[(String, String)] {
+        self.plugin.as_ref().map(|plugin| plugin.settings.as_slice()).unwrap_or_default()
+    }
+
+    /// The declared version that applies to an installation: the most specific series that covers it.
+    #[must_use]
+    pub fn version_covering(&self, version: &semver::Version) -> Option<&DeclaredVersion> {
+        let declared = self.versions.iter();
+        let declared: Vec<_> =
+            declared.filter_map(|version| Some((version.version.parse::<Series>().ok()?, version))).collect();
+        let position = Series::covering(declared.iter().map(|(series, _)| series), version)?;
+        declared.get(position).map(|(_, version)| *version)
+    }
+
+    /// How installations of a version are verified: as it says itself, or else as the runtime does.
+    #[must_use]
+    pub fn distributions_of<'a>(&'a self, version: Option<&'a DeclaredVersion>) -> &'a Distributions {
+        let own = version.map(|version| &version.distributions);
+        own.filter(|own| !own.verification.is_empty()).unwrap_or(&self.distributions)
+    }
+
+    /// How something is started under a version.
+    #[must_use]
+    pub fn config_of<'a>(&'a self, version: Option<&'a DeclaredVersion>) -> &'a ExecutionConfig {
+        version.map_or(&self.execution_config, |version| &version.execution_config)
     }
 }
 

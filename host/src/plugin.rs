@@ -26,10 +26,10 @@ mod patterns;
 mod program;
 mod roots;
 mod runtime;
+mod test_program;
 mod tools;
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -42,12 +42,13 @@ pub use convert::Alias;
 pub use error::{Cause, Function, Part, PluginError};
 pub(crate) use home::sweep as sweep_homes;
 pub use limits::Limits;
-pub use machine::{Answer as MachineAnswer, Described, Machine, Node, Recording, Reply};
+pub use machine::{ANY, Described, Machine, Node, Recording, Reply, Scripted};
 pub use memo::{Memo, MemoEntry, MemoKey, MemoOutcome};
-pub use roots::Scanned;
+pub use roots::{Scanned, Surroundings};
 pub use runtime::{
     CheckRequest, DetectionRequest, Health, LaunchRequest, PlanRequest, RuntimePlugin, VerificationRequest,
 };
+pub use test_program::TestProgram;
 pub use tools::programs_at_a_time;
 
 use cache::Cache;
@@ -55,7 +56,6 @@ use call::Scope;
 use engine::Sandbox;
 use grant::Granted;
 use patterns::Patterns;
-use roots::Surroundings;
 
 use crate::pack::Grants;
 use crate::reference::{PackRef, RuntimeRef};
@@ -71,14 +71,8 @@ pub struct PluginSettings {
     pub homes_folder: PathBuf,
     /// Bounds on each call.
     pub limits: Limits,
-    /// Where components look and what they run.
-    pub machine: Machine,
-    /// What `~` means in grants.
-    pub home: PathBuf,
-    /// What `$PATH` means in grants.
-    pub path: OsString,
-    /// The operator's variables: for `${NAME}` in grants, and, as far as granted, for components to see.
-    pub variables: BTreeMap<String, String>,
+    /// What components see, as far as it is granted.
+    pub surroundings: Surroundings,
 }
 
 /// A component as a pack ships it.
@@ -193,25 +187,40 @@ impl Plugins {
 
     /// Binds a component to a runtime and to what it may do for it.
     pub fn runtime(&self, plugin: &Arc<Plugin>, scope: RuntimeScope) -> Result<RuntimePlugin, PluginError> {
-        let failed = |cause| plugin.error(Function::Load, cause);
+        self.runtime_in(plugin, scope, self.0.settings.surroundings.clone())
+    }
+
+    /// The same in other surroundings.
+    pub fn runtime_in(
+        &self,
+        plugin: &Arc<Plugin>,
+        scope: RuntimeScope,
+        surroundings: Surroundings,
+    ) -> Result<RuntimePlugin, PluginError> {
+        let scope = self
+            .scope((plugin.pack(), plugin.name(), plugin.sha256()), scope, surroundings)
+            .map_err(|cause| plugin.error(Function::Load, cause))?;
+        Ok(RuntimePlugin::new(self.clone(), Arc::clone(plugin), scope))
+    }
+
+    fn scope(
+        &self,
+        (pack, component, digest): (&PackRef, &str, &str),
+        scope: RuntimeScope,
+        surroundings: Surroundings,
+    ) -> Result<Scope, Cause> {
         let settings = &self.0.settings;
-        let scope = Scope {
-            pack: plugin.pack().clone(),
-            component: plugin.name().to_owned(),
-            digest: plugin.sha256().to_owned(),
+        Ok(Scope {
+            pack: pack.clone(),
+            component: component.to_owned(),
+            digest: digest.to_owned(),
             runtime: scope.runtime,
-            granted: Granted::compile(&scope.grants).map_err(failed)?,
-            patterns: Patterns::compile(&scope.patterns).map_err(failed)?,
-            surroundings: Surroundings {
-                machine: settings.machine.clone(),
-                home: settings.home.clone(),
-                path: settings.path.clone(),
-                variables: settings.variables.clone(),
-            },
+            granted: Granted::compile(&scope.grants)?,
+            patterns: Patterns::compile(&scope.patterns)?,
+            surroundings,
             limits: settings.limits.clone(),
             homes: settings.homes_folder.clone(),
-        };
-        Ok(RuntimePlugin::new(self.clone(), Arc::clone(plugin), scope))
+        })
     }
 
     fn sandbox(&self) -> Result<&Sandbox, Cause> {

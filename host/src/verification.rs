@@ -1,7 +1,7 @@
 //! Proving that an installation is what it claims and works.
 
 use crate::installation::{Check, Failure, FailureClass, Identity, Installation};
-use crate::pack::Distributions;
+use crate::pack::{Distributions, Runtime};
 use crate::plugin::{Cause, RuntimePlugin, VerificationRequest};
 use crate::store::installation::InstallationStatus;
 use crate::store::runtime::RuntimeRow;
@@ -33,6 +33,19 @@ fn is_same(one: &Version, other: &Version) -> bool {
     one.semver == other.semver && one.variant == other.variant
 }
 
+/// What the component of a runtime is asked about an installation.
+pub(crate) fn request(
+    runtime: &Runtime,
+    installation: &Installation,
+    identity: Identity,
+    distributions: &Distributions,
+) -> VerificationRequest {
+    let mut commands = distributions.verification.clone();
+    commands.sort_by_key(|command| command.priority);
+    let (installation, settings) = (installation.clone(), runtime.settings().to_vec());
+    VerificationRequest { installation, identity, commands, settings }
+}
+
 /// Has the runtime's component verify an installation. A component that fails is a failed
 /// verification, not an error: other installations and runtimes go on.
 pub async fn verify(
@@ -47,15 +60,7 @@ pub async fn verify(
             return Verified::failed(installation, Failure::new(FailureClass::NotFound, error.to_string()));
         }
     };
-    let mut commands = distributions.verification.clone();
-    commands.sort_by_key(|command| command.priority);
-    let request = VerificationRequest {
-        installation: installation.clone(),
-        identity,
-        commands,
-        settings: runtime.settings().to_vec(),
-    };
-    match plugin.verify(request).await {
+    match plugin.verify(request(&runtime.runtime, installation, identity, distributions)).await {
         Ok(answer) => {
             let verdict = answer.value;
             if verdict.failure().is_none() && !is_same(&verdict.version, &installation.version) {

@@ -21,9 +21,9 @@ use crate::nearest::{did_you_mean, nearest_name};
 use crate::pack::embedded;
 use crate::pack::install::{self, Approve, InstallError};
 use crate::pack::{Grants, Runtime};
-use crate::plugin::{Machine, 
-    ComponentSource, Limits, PluginError, PluginSettings, Plugins, RuntimePlugin, RuntimeScope, Wasm,
-    sweep_homes,
+use crate::plugin::{
+    ComponentSource, Limits, Machine, PluginError, PluginSettings, Plugins, RuntimePlugin, RuntimeScope,
+    Surroundings, Wasm, sweep_homes,
 };
 use crate::process;
 use crate::reference::PackRef;
@@ -319,7 +319,7 @@ fn make_private(path: &Path) -> Result<(), WorkerError> {
         .map_err(|source| WorkerError::Folder { path: path.to_owned(), source })
 }
 
-fn plugin_settings(settings: &Settings) -> PluginSettings {
+pub(crate) fn plugin_settings(settings: &Settings) -> PluginSettings {
     let variables = settings.process_variables.clone();
     PluginSettings {
         cache_folder: settings.cache_dir.join("components"),
@@ -331,9 +331,11 @@ fn plugin_settings(settings: &Settings) -> PluginSettings {
             detection_deadline: settings.detection_timeout,
             ..Limits::default()
         },
-        machine: Machine::This,
-        home: variables.get("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from),
-        path: variables.get("PATH").cloned().unwrap_or_default().into(),
-        variables,
+        surroundings: Surroundings {
+            machine: Machine::This,
+            home: variables.get("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from),
+            path: variables.get("PATH").cloned().unwrap_or_default().into(),
+            variables,
+        },
     }
 }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use attune::installation::{Candidate, Failure, Installation};
 use attune::pack::{Grants, SearchRoot, VerificationCommand};
-use attune::plugin::{Machine, 
-    Cause, DetectionRequest, Limits, Plugin, PluginError, PluginSettings, Plugins, RuntimePlugin,
-    RuntimeScope,
+use attune::plugin::{
+    Cause, DetectionRequest, Limits, Machine, Plugin, PluginError, PluginSettings, Plugins, RuntimePlugin,
+    RuntimeScope, Surroundings,
 };
 use attune::version::Version;
 
@@ -56,13 +56,15 @@ impl Scene {
             key_file: self.folder.path().join("key"),
             homes_folder: self.folder.path().join("homes"),
             limits,
-            machine: Machine::This,
-            home: self.path.clone(),
-            path: OsString::from("/usr/bin:/bin"),
-            variables: BTreeMap::from(
-                [("TOOL_HOME", "/opt/tool"), ("SECRET", "hidden")]
-                    .map(|(name, value)| (name.into(), value.into())),
-            ),
+            surroundings: Surroundings {
+                machine: Machine::This,
+                home: self.path.clone(),
+                path: OsString::from("/usr/bin:/bin"),
+                variables: BTreeMap::from(
+                    [("TOOL_HOME", "/opt/tool"), ("SECRET", "hidden")]
+                        .map(|(name, value)| (name.into(), value.into())),
+                ),
+            },
         }
     }
 

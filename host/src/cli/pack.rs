@@ -99,7 +99,7 @@ fn new(name: &PackRef, parent: Option<&Path>, output: &Output) -> Result<Exit, F
 }
 
 /// Reads a folder or an archive.
-fn read(path: &Path) -> Result<Bundle, Failed> {
+pub(super) fn read(path: &Path) -> Result<Bundle, Failed> {
     let bundle = if path.is_dir() { Bundle::from_dir(path) } else { Bundle::from_archive(path) };
     bundle.map_err(|error| bundle_failed(path, error))
 }
@@ -149,7 +149,7 @@ pub(super) fn install_failed(error: InstallError) -> Failed {
     }
 }
 
-fn problems_failed(problems: &Problems, colour: bool) -> Failed {
+pub(super) fn problems_failed(problems: &Problems, colour: bool) -> Failed {
     Failed::message(Exit::Input, format!("the pack has {problems}")).report(problems.render(colour))
 }
 

@@ -8,7 +8,6 @@ use super::ending::{RanBy, because_chosen};
 use super::failure::{Exit, Failed};
 use super::output::Output;
 use super::run::execution_failed;
-use super::shape::{PlanShape, Problem};
 use crate::environment::prepare::Planned;
 use crate::environment::{PlannedProgram, StepAction};
 use crate::execution::choice::Choice;
@@ -17,6 +16,7 @@ use crate::execution::{self, ExecutionError, Preview, Request};
 use crate::pack::SecretDeclaration;
 use crate::printable::one_line;
 use crate::selection::SelectionView;
+use crate::shape::{PlanShape, Problem};
 use crate::worker::Worker;
 
 #[derive(Serialize)]

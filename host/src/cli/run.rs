@@ -21,7 +21,6 @@ use super::queued::{self, Place};
 use super::remedy;
 use super::resolve::{alias_failed, choice_failed, parse, unknown_runtime};
 use super::runtime::{INSTALL_AGAIN, detection_failed, open_worker};
-use super::shape::{Problem, object};
 use crate::environment::build::BuildError;
 use crate::environment::prepare::PrepareError;
 use crate::execution::choice::Choice;
@@ -34,6 +33,7 @@ use crate::printable::printable;
 use crate::reference::ActionRef;
 use crate::secret::SecretsFileError;
 use crate::selection::SelectionView;
+use crate::shape::{Problem, object};
 use crate::store::{Store, StoreError};
 use crate::worker::Worker;
 

@@ -9,11 +9,11 @@ use serde_json::Value as Json;
 use super::ending::{because, considered, timing_line};
 use super::output::{Output, Tone};
 use super::queued::Waiting;
-use super::shape::{Problem, object};
 use super::watch::attempt;
 use crate::execution::{ExecutionId, Status};
 use crate::printable::printable;
 use crate::reference::ActionRef;
+use crate::shape::{Problem, object};
 use crate::store::execution::ExecutionRow;
 use crate::trace::TraceContext;
 

@@ -213,7 +213,7 @@ fn read_manifest(bundle: &Bundle, problems: &mut Problems) -> (Option<PackRef>, 
     if path != MANIFEST {
         problems.add_file(path, format!("`{path}` is not read"), format!("rename it to `{MANIFEST}`"));
     }
-    let Some((source, element)) = compose(path, entry, problems) else { return (None, None) };
+    let Some((source, element)) = compose(path, &entry.bytes, problems) else { return (None, None) };
     manifest::read(&element, &mut Report::new(&source, problems))
 }
 
@@ -250,7 +250,7 @@ fn each<T>(
     }
     definitions(bundle, folder)
         .map(|(path, entry)| {
-            let (source, element) = compose(path, entry, problems)?;
+            let (source, element) = compose(path, &entry.bytes, problems)?;
             read(&element, &mut Report::new(&source, problems))
         })
         .collect()
@@ -272,11 +272,12 @@ fn definitions<'a>(bundle: &'a Bundle, folder: &'a str) -> impl Iterator<Item = 
     })
 }
 
-fn compose(path: &str, entry: &BundleEntry, problems: &mut Problems) -> Option<(Source, Rc<Element>)> {
-    let text = match std::str::from_utf8(&entry.bytes) {
+/// A file of YAML as a tree.
+pub(super) fn compose(path: &str, bytes: &[u8], problems: &mut Problems) -> Option<(Source, Rc<Element>)> {
+    let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
-            not_text(path, &entry.bytes, error.valid_up_to(), problems);
+            not_text(path, bytes, error.valid_up_to(), problems);
             return None;
         }
     };

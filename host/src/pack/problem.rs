@@ -62,7 +62,7 @@ fn floor_char_boundary(text: &str, mut index: usize) -> usize {
 }
 
 /// A place in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Position {
     /// Counted from 1.
     pub line: usize,

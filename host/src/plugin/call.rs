@@ -125,6 +125,13 @@ impl Call {
         Ok(roots)
     }
 
+    /// Gives the component arguments and the host's own output, as a test program needs them.
+    pub(super) fn with_arguments(self, arguments: &[String], variables: &[(String, String)]) -> Self {
+        let mut wasi = WasiCtx::builder();
+        wasi.args(arguments).envs(variables).inherit_stdout().inherit_stderr();
+        Self { wasi: wasi.build(), ..self }
+    }
+
     pub(super) async fn readable(&mut self) -> wasmtime::Result<Readable> {
         // Its links alone: what is in it is looked at when it is asked for.
         let environment = self.environment.as_ref().and_then(|path| {

@@ -69,8 +69,7 @@ impl Readable {
         }
         // Paths that are not UTF-8 are left out of every answer.
         let named = found.into_iter().filter_map(|(name, kind)| Some((name.into_string().ok()?, kind)));
-        let mut entries: Vec<_> =
-            named.map(|(name, kind)| Entry { name, kind: kind_to_wit(kind) }).collect();
+        let mut entries: Vec<_> = named.map(|(name, kind)| Entry { name, kind: kind_to_wit(kind) }).collect();
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(entries)
     }

@@ -18,7 +18,7 @@ use rustix::fs::{Access, OFlags};
 use super::child::{self, Completion, Invocation};
 use crate::installation::{Failure, Identity};
 
-pub use described::{Answer, Described, Node, Reply};
+pub use described::{ANY, Described, Node, Reply, Scripted};
 pub use recording::Recording;
 
 /// Where components look and what they run.
@@ -195,6 +195,11 @@ impl Machine {
             // Who owns what is not described.
             Self::Described(_) => true,
         }
+    }
+
+    /// What tells the file at a path from another; none if there is nothing.
+    pub(crate) fn identity(&self, path: &Path) -> Option<Identity> {
+        self.status(path).ok().map(|status| status.identity)
     }
 
     /// Runs a program to its end, or to its timeout.

@@ -312,8 +312,14 @@ mod tests {
         let program = Executable::at(&path, &mut Looks::default()).expect("a program");
         assert_eq!(program.check_unchanged(&Machine::This), Ok(()));
         fs::remove_file(&path).expect("removed");
-        assert_eq!(program.check_unchanged(&Machine::This).map_err(|failure| failure.class), Err(FailureClass::NotFound));
+        assert_eq!(
+            program.check_unchanged(&Machine::This).map_err(|failure| failure.class),
+            Err(FailureClass::NotFound)
+        );
         script(&path, "#!/bin/sh\nexit 22\n", 0o755).expect("another script");
-        assert_eq!(program.check_unchanged(&Machine::This).map_err(|failure| failure.class), Err(FailureClass::NotFound));
+        assert_eq!(
+            program.check_unchanged(&Machine::This).map_err(|failure| failure.class),
+            Err(FailureClass::NotFound)
+        );
     }
 }

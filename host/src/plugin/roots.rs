@@ -11,21 +11,25 @@ use std::path::{Component, Path, PathBuf};
 use super::grant::{Granted, NamePatterns};
 use super::machine::{Kind, Machine};
 
-pub(crate) use scanned::{Looks, parts};
 pub use scanned::Scanned;
 #[cfg(test)]
 pub(crate) use scanned::tests::settle;
+pub(crate) use scanned::{Looks, parts};
 
 /// Folders that one pattern may expand to; more are ignored with a warning.
 const FOLDERS_MAX: usize = 2_000;
 
-/// What folder expansion depends on.
+/// Where components look, and what the names in their grants mean there.
 #[derive(Clone, Debug)]
-pub(crate) struct Surroundings {
-    pub(crate) machine: Machine,
-    pub(crate) home: PathBuf,
-    pub(crate) path: OsString,
-    pub(crate) variables: BTreeMap<String, String>,
+pub struct Surroundings {
+    /// Where components look and what they run.
+    pub machine: Machine,
+    /// What `~` means in grants.
+    pub home: PathBuf,
+    /// What `$PATH` means in grants.
+    pub path: OsString,
+    /// The operator's variables: for `${NAME}` in grants, and, as far as granted, for components to see.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// A granted folder that exists.
@@ -265,8 +269,12 @@ mod tests {
             ..Grants::default()
         };
         let granted = Granted::compile(&grants).expect("valid grants");
-        let surroundings =
-            Surroundings { machine: Machine::This, home: home.to_owned(), path: OsString::new(), variables: BTreeMap::new() };
+        let surroundings = Surroundings {
+            machine: Machine::This,
+            home: home.to_owned(),
+            path: OsString::new(),
+            variables: BTreeMap::new(),
+        };
         Roots::expand(&granted, &surroundings)
     }
 

@@ -156,6 +156,12 @@ impl RuntimePlugin {
         &self.plugin
     }
 
+    /// The component, to be bound again.
+    #[must_use]
+    pub fn shared_plugin(&self) -> Arc<Plugin> {
+        Arc::clone(&self.plugin)
+    }
+
     /// Everything on this machine that looks like an installation.
     pub async fn detect(&self, request: DetectionRequest) -> Result<Answer<Vec<Candidate>>, PluginError> {
         let request = detection::Request {
@@ -403,10 +409,7 @@ fn accepted<T>(answer: Result<T, types::Failure>) -> Result<T, Cause> {
 
 /// The installation's program, if it still is the one that was detected, and what that depends on. Boxed,
 /// since it is held while the component is called.
-fn program_of(
-    machine: &Machine,
-    request: &VerificationRequest,
-) -> Result<Box<(Executable, Looks)>, Failure> {
+fn program_of(machine: &Machine, request: &VerificationRequest) -> Result<Box<(Executable, Looks)>, Failure> {
     let mut looks = Looks::on(machine);
     let program = Executable::at(&request.installation.path, &mut looks)?;
     if program.identity != request.identity {

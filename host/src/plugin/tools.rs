@@ -47,7 +47,8 @@ fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Fo
     let mut looks = Looks::on(machine);
     let mut first_of: HashMap<FileKey, usize> = HashMap::new();
     for folder in folders {
-        for path in entries(machine, folder, |name| patterns.matches(name) && scope.granted.allows_tool(name)) {
+        for path in entries(machine, folder, |name| patterns.matches(name) && scope.granted.allows_tool(name))
+        {
             if found.len() == FOUND_MAX {
                 tracing::warn!(
                     "more than {FOUND_MAX} programs match in the search folders; the rest is ignored"

@@ -36,7 +36,7 @@ impl RuntimeRow {
     /// The YAML's `plugin.settings`.
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
-        self.runtime.plugin.as_ref().map(|plugin| plugin.settings.as_slice()).unwrap_or_default()
+        self.runtime.settings()
     }
 }
 

@@ -1,4 +1,5 @@
 //! The component's logic on this machine: a shell, as the core pack declares it, and made-up tools.
+#![cfg(unix)]
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::cell::RefCell;

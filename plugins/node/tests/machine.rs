@@ -1,4 +1,5 @@
 //! The component's logic on this machine: real interpreters, real scripts, real npm.
+#![cfg(unix)]
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;

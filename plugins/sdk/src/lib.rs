@@ -12,7 +12,7 @@ pub mod frame;
 #[cfg(target_family = "wasm")]
 pub mod host;
 pub mod interpreter;
-#[cfg(feature = "local")]
+#[cfg(all(feature = "local", unix))]
 pub mod local;
 pub mod machine;
 pub mod plan;

@@ -23,7 +23,7 @@ const LINKS_MAX: usize = 40;
 const EVERYWHERE: [&str; 2] = ["/bin/sh", "/usr/bin/env"];
 
 /// Matches any one argument; at the end of a list, `**` matches any number.
-const ANY: &str = "*";
+pub const ANY: &str = "*";
 const ANY_NUMBER: &str = "**";
 
 /// What is at a path of a described machine.
@@ -45,13 +45,13 @@ pub enum Node {
         /// The text of a script; machine code for this processor if there is none.
         contents: Option<Vec<u8>>,
         /// What it answers; the first that fits counts.
-        answers: Vec<Answer>,
+        answers: Vec<Scripted>,
     },
 }
 
 /// What a program does when it is run in a certain way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Scripted {
     /// The arguments that it fits: `*` stands for any one, `**` at the end for any number of them.
     pub arguments: Vec<String>,
     /// Variables that have to be set like this for it to fit.
@@ -78,7 +78,7 @@ pub enum Reply {
     Fails(Failure),
 }
 
-impl Answer {
+impl Scripted {
     fn fits(&self, invocation: &Invocation) -> bool {
         let variables = self.variables.iter().all(|variable| invocation.variables.contains(variable));
         variables && fits(&self.arguments, &invocation.arguments)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::child::{Completion, Invocation};
 use super::super::roots::parts;
-use super::{Answer, Kind, Machine, Node, Reply};
+use super::{Kind, Machine, Node, Reply, Scripted};
 use crate::installation::{Failure, FailureClass};
 
 /// Links that are followed on one path, as the kernel has it.
@@ -102,7 +102,7 @@ impl Recording {
                 (delay, Reply::Fails(failure.clone()))
             }
         };
-        let answer = Answer {
+        let answer = Scripted {
             arguments: invocation.arguments.clone(),
             variables: invocation.variables.clone(),
             delay,
@@ -112,7 +112,7 @@ impl Recording {
         let Some(node) = nodes.get_mut(program) else { return };
         match node {
             Node::Program { answers, .. } => {
-                let known = |known: &&mut Answer| {
+                let known = |known: &&mut Scripted| {
                     known.arguments == answer.arguments && known.variables == answer.variables
                 };
                 match answers.iter_mut().find(known) {

@@ -15,7 +15,7 @@ fn link(target: &str) -> Node {
     Node::Link(target.into())
 }
 
-fn program(answers: Vec<Answer>) -> Node {
+fn program(answers: Vec<Scripted>) -> Node {
     Node::Program { contents: None, answers }
 }
 
@@ -23,8 +23,8 @@ fn script(text: &str) -> Node {
     Node::Program { contents: Some(text.into()), answers: Vec::new() }
 }
 
-fn prints(arguments: &[&str], text: &str) -> Answer {
-    Answer {
+fn prints(arguments: &[&str], text: &str) -> Scripted {
+    Scripted {
         arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
         variables: Vec::new(),
         delay: Duration::ZERO,
@@ -35,7 +35,10 @@ fn prints(arguments: &[&str], text: &str) -> Answer {
 fn machine() -> Described {
     let things = [
         ("/opt/tool/bin/tool3", program(vec![prints(&["--version"], "3"), prints(&["-c", "*"], "c")])),
-        ("/opt/tool/bin/slow", program(vec![Answer { delay: Duration::from_mins(1), ..prints(&["**"], "") }])),
+        (
+            "/opt/tool/bin/slow",
+            program(vec![Scripted { delay: Duration::from_mins(1), ..prints(&["**"], "") }]),
+        ),
         ("/opt/tool/notes", file("some text")),
         ("/usr/bin/tool", link("../../opt/tool/bin/tool3")),
         ("/usr/bin/good", script("#!/bin/sh\n")),
@@ -101,9 +104,7 @@ fn run(machine: &Described, program: &str, arguments: &[&str]) -> Result<String,
         timeout: Duration::from_secs(5),
     };
     let outcome = machine.run(Path::new(program), &invocation, 100);
-    outcome
-        .map(|done| String::from_utf8(done.stdout).expect("text"))
-        .map_err(|failure| failure.class)
+    outcome.map(|done| String::from_utf8(done.stdout).expect("text")).map_err(|failure| failure.class)
 }
 
 #[test]

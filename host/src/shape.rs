@@ -12,7 +12,7 @@ use crate::installation::{Check, Failure};
 use crate::store::installation::FoundInstallation;
 
 /// Pairs as an object, in their order.
-pub(super) fn object<K: Serialize, V: Serialize, S: Serializer>(
+pub(crate) fn object<K: Serialize, V: Serialize, S: Serializer>(
     pairs: &[(K, V)],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -21,7 +21,7 @@ pub(super) fn object<K: Serialize, V: Serialize, S: Serializer>(
 
 /// What went wrong: a class for programs and a sentence for people.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Problem<'a> {
+pub(crate) struct Problem<'a> {
     pub class: &'a str,
     pub message: &'a str,
 }
@@ -66,7 +66,7 @@ impl Serialize for FoundInstallation {
 
 /// What is going to be built.
 #[derive(Debug, Serialize)]
-pub(super) struct PlanShape<'a> {
+pub(crate) struct PlanShape<'a> {
     steps: Vec<StepShape<'a>>,
     /// Links that are laid beside the pack's files, if actions have to start from a copy of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +151,7 @@ impl<'a> From<&'a Step> for StepShape<'a> {
 }
 
 /// With the placeholders that arguments have too.
-fn program(program: &PlannedProgram) -> String {
+pub(crate) fn program(program: &PlannedProgram) -> String {
     match program {
         PlannedProgram::Installation => "${installation}".to_owned(),
         PlannedProgram::Environment(path) => format!("${{environment}}/{path}"),

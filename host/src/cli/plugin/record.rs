@@ -1,0 +1,57 @@
+//! `attune plugin record`: a scenario from this machine.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::failure::{Exit, Failed};
+use super::super::options::Options;
+use super::super::output::Output;
+use super::super::progress::Progress;
+use super::super::resolve::unknown_runtime;
+use super::super::runtime::open_worker;
+use crate::detection::DetectionError;
+use crate::scenario::record::{RecordError, record};
+use crate::worker::plugin_settings;
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Record {
+    /// An installed runtime
+    runtime: String,
+    /// The file to write; standard output unless given
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Record {
+    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let worker = open_worker(options, output).await?;
+        let runtime = worker.runtime(&self.runtime, None).await.map_err(unknown_runtime)?;
+        let detection = |error: DetectionError| Failed::new(Exit::Failure, error);
+        let plugin = worker.runtime_plugin(&runtime).await.map_err(detection)?;
+        let grants = runtime.plugin.as_ref().and_then(|plugin| plugin.approved.clone()).unwrap_or_default();
+        let surroundings = plugin_settings(&worker.settings).surroundings;
+        let progress = Progress::begin(output);
+        progress.say(format!("looking for {} and writing down what is asked", runtime.runtime.label));
+        let plugin = plugin.shared_plugin();
+        let written = record(&worker.plugins, &plugin, &runtime.runtime, (&grants, &surroundings)).await;
+        progress.end();
+        let written = written.map_err(|error: RecordError| Failed::new(Exit::Failure, error))?;
+        worker.close().await;
+        match &self.output {
+            None => output.text(&written)?,
+            Some(path) => {
+                std::fs::write(path, &written).map_err(|error| {
+                    let context = format!("can't write {}", path.display());
+                    Failed::new(Exit::Failure, anyhow::Error::new(error).context(context))
+                })?;
+                output.say(&format!(
+                    "wrote {}; it has the paths and the output of programs of this machine: look through it before you share it",
+                    path.display()
+                ));
+            }
+        }
+        Ok(Exit::Success)
+    }
+}
