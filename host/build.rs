@@ -189,14 +189,14 @@ fn stamp(files: &BTreeMap<String, PathBuf>) -> std::io::Result<u64> {
     Ok(hasher.finish())
 }
 
-/// The files below `folder` by their path relative to `root`, without copies of components and without
+/// The files below `folder` by their path relative to `root`, without copies of components, scenarios and
 /// what tools leave behind.
 fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<(), Box<dyn Error>> {
     rerun_if_changed(folder);
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let relative = path.strip_prefix(root)?.to_str().ok_or("a path is not UTF-8")?.to_owned();
-        let is_left_out = relative == "components"
+        let is_left_out = matches!(relative.as_str(), "components" | "tests")
             || matches!(
                 path.file_name().and_then(|name| name.to_str()),
                 Some(".gitignore" | ".attuneignore" | ".DS_Store" | "node_modules" | "__pycache__")

@@ -16,13 +16,13 @@ use serde_json::Value as Json;
 pub use compare::Difference;
 
 use crate::detection;
-use crate::installation::{Candidate, Failure, FailureClass, Installation};
+use crate::installation::{Candidate, Failure, FailureClass, Installation, Verdict};
 use crate::pack::Runtime;
 use crate::pack::problem::Position;
 use crate::pack::scenario::{Asked, Call, Ground, Scenario};
 use crate::plugin::{
-    Answer, CheckRequest, Described, LaunchRequest, Machine, PlanRequest, Plugin, PluginError, Plugins,
-    RuntimePlugin, RuntimeScope, Surroundings,
+    Answer, CheckRequest, Described, Function, LaunchRequest, Machine, PlanRequest, Plugin, PluginError,
+    Plugins, RuntimePlugin, RuntimeScope, Surroundings,
 };
 use crate::verification;
 
@@ -125,29 +125,24 @@ impl Stage<'_> {
             }
             Asked::Verify { installation } => {
                 let installation = self.installation(installation).await?;
-                let version = self.runtime.version_covering(&installation.version.semver);
-                let distributions = self.runtime.distributions_of(version);
-                let identity =
-                    self.machine.identity(&installation.path).ok_or_else(|| gone(&installation))?;
-                let request = verification::request(self.runtime, &installation, identity, distributions);
-                given(self.component.verify(request).await, answer::verdict)
+                self.verify(&installation).await.map(|verdict| answer::verdict(&verdict))
             }
             Asked::Plan { installation, manifests } => {
-                let installation = self.installation(installation).await?;
+                let installation = self.verified(installation).await?;
                 let config = self.config(&installation);
                 let manifests = manifests.clone();
                 let request = PlanRequest { installation, config, settings, manifests };
                 given(self.component.plan(request).await, answer::plan)
             }
             Asked::Check { installation, environment, thorough } => {
-                let installation = self.installation(installation).await?;
+                let installation = self.verified(installation).await?;
                 let config = self.config(&installation);
                 let (environment, thorough) = (environment.clone(), *thorough);
                 let request = CheckRequest { environment, installation, config, settings, thorough };
                 given(self.component.check(request).await, answer::health)
             }
             Asked::Launch { installation, environment, entry_point, arguments } => {
-                let installation = self.installation(installation).await?;
+                let installation = self.verified(installation).await?;
                 let request = LaunchRequest {
                     config: self.config(&installation),
                     installation,
@@ -159,6 +154,27 @@ impl Stage<'_> {
                 given(self.component.launch(request).await, answer::command)
             }
         }
+    }
+
+    async fn verify(&self, installation: &Installation) -> Result<Verdict, Failure> {
+        let version = self.runtime.version_covering(&installation.version.semver);
+        let distributions = self.runtime.distributions_of(version);
+        let gone =
+            || Failure::new(FailureClass::NotFound, format!("nothing is at {}", installation.path.display()));
+        let identity = self.machine.identity(&installation.path).ok_or_else(gone)?;
+        let request = verification::request(self.runtime, installation, identity, distributions);
+        let answer = self.component.verify(request).await;
+        answer.map(|answer| answer.value).map_err(|error| answer::cause(&error))
+    }
+
+    /// What the component finds at a path, as it is once it is verified: environments are planned for that.
+    async fn verified(&mut self, path: &Path) -> Result<Installation, Failure> {
+        let installation = self.installation(path).await?;
+        if !self.component.plugin().exports(Function::Verify) {
+            return Ok(installation);
+        }
+        let Verdict { version, attributes, .. } = self.verify(&installation).await?;
+        Ok(Installation { version, attributes, ..installation })
     }
 
     async fn detect(&mut self) -> Result<&[Candidate], Failure> {
@@ -195,10 +211,6 @@ impl Stage<'_> {
     fn config(&self, installation: &Installation) -> crate::pack::ExecutionConfig {
         self.runtime.config_of(self.runtime.version_covering(&installation.version.semver)).clone()
     }
-}
-
-fn gone(installation: &Installation) -> Failure {
-    Failure::new(FailureClass::NotFound, format!("nothing is at {}", installation.path.display()))
 }
 
 fn given<T>(answer: Result<Answer<T>, PluginError>, shown: fn(&T) -> Json) -> Result<Json, Failure> {

@@ -15,6 +15,7 @@ mod plugin;
 mod queue;
 mod resolve;
 mod run;
+mod scenarios;
 mod settings;
 mod store;
 mod tidy;

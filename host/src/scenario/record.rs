@@ -130,8 +130,10 @@ fn program(contents: Option<&[u8]>, answers: &[Scripted]) -> Json {
     let patterns: Vec<_> = answers.iter().map(|answer| pattern(&answer.arguments)).collect();
     let is_alone = |pattern: &Vec<String>| patterns.iter().filter(|other| *other == pattern).count() == 1;
     let arguments = answers.iter().zip(&patterns);
-    let arguments = arguments.map(|(answer, pattern)| if is_alone(pattern) { pattern } else { &answer.arguments });
-    let answers: Vec<_> = answers.iter().zip(arguments).map(|(given, arguments)| answer(given, arguments)).collect();
+    let arguments =
+        arguments.map(|(answer, pattern)| if is_alone(pattern) { pattern } else { &answer.arguments });
+    let answers: Vec<_> =
+        answers.iter().zip(arguments).map(|(given, arguments)| answer(given, arguments)).collect();
     match contents {
         None => Json::Array(answers),
         Some(contents) => json!({ "contents": String::from_utf8_lossy(contents), "answers": answers }),

@@ -223,7 +223,8 @@ fn shown(tested: &Tested, pack: &Path, answers: bool, output: &Output) -> String
             let _ = writeln!(text, "        the machine has no answer for that: add one to its `programs`");
         }
         if answers {
-            let _ = writeln!(text, "    {}: {}", call.call, indented(&format!("{:#}", call.answer)));
+            let answer = printable(&format!("{:#}", call.answer)).replace('\n', "\n    ");
+            let _ = writeln!(text, "    {}: {answer}", call.call);
         }
     }
     text
