@@ -16,6 +16,7 @@ mod looking;
 mod options;
 mod output;
 mod pack;
+mod plugin;
 mod preview;
 mod printer;
 mod progress;
@@ -75,6 +76,9 @@ enum Command {
     /// Install, inspect, check and write packs
     #[command(subcommand)]
     Pack(pack::Pack),
+    /// Write components, and see what they are made of and what they do
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// See the runtimes and what is installed of them
     #[command(subcommand)]
     Runtime(runtime::Runtime),
@@ -180,6 +184,7 @@ impl Command {
             Self::Worker(command) => command.is_service(),
             Self::Resolve(_)
             | Self::Pack(_)
+            | Self::Plugin(_)
             | Self::Runtime(_)
             | Self::Env(_)
             | Self::Execution(_)
@@ -195,6 +200,7 @@ impl Command {
             Self::Run(command) => Box::pin(command.execute(options, output)).await,
             Self::Resolve(command) => command.execute(options, output).await,
             Self::Pack(command) => command.execute(options, output).await,
+            Self::Plugin(command) => Box::pin(command.execute(options, output)).await,
             Self::Runtime(command) => command.execute(options, output).await,
             Self::Env(command) => Box::pin(command.execute(options, output)).await,
             Self::Execution(command) => Box::pin(command.execute(options, output)).await,

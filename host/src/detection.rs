@@ -265,7 +265,10 @@ async fn settle(
 }
 
 /// The label of the version of the runtime that an installation belongs to, and how it is to be verified.
-fn covering<'a>(runtime: &'a RuntimeRow, installation: &Installation) -> (String, &'a Distributions) {
+pub(crate) fn covering<'a>(
+    runtime: &'a RuntimeRow,
+    installation: &Installation,
+) -> (String, &'a Distributions) {
     let declared = runtime
         .versions
         .iter()
@@ -291,7 +294,8 @@ fn distributions_of<'a>(runtime: &'a RuntimeRow, version: &'a DeclaredVersion) -
     }
 }
 
-fn request(runtime: &RuntimeRow) -> DetectionRequest {
+/// What a component is asked when it looks for installations.
+pub(crate) fn request(runtime: &RuntimeRow) -> DetectionRequest {
     let mut binaries = Vec::new();
     let all = runtime.runtime.versions.iter().map(|version| &version.distributions);
     for distributions in [&runtime.runtime.distributions].into_iter().chain(all) {

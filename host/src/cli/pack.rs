@@ -99,7 +99,7 @@ fn new(name: &PackRef, parent: Option<&Path>, output: &Output) -> Result<Exit, F
 }
 
 /// Reads a folder or an archive.
-fn read(path: &Path) -> Result<Bundle, Failed> {
+pub(super) fn read(path: &Path) -> Result<Bundle, Failed> {
     let bundle = if path.is_dir() { Bundle::from_dir(path) } else { Bundle::from_archive(path) };
     bundle.map_err(|error| bundle_failed(path, error))
 }

@@ -151,7 +151,7 @@ impl<'a> From<&'a Step> for StepShape<'a> {
 }
 
 /// With the placeholders that arguments have too.
-fn program(program: &PlannedProgram) -> String {
+pub(super) fn program(program: &PlannedProgram) -> String {
     match program {
         PlannedProgram::Installation => "${installation}".to_owned(),
         PlannedProgram::Environment(path) => format!("${{environment}}/{path}"),

@@ -1,0 +1,45 @@
+//! `attune plugin`: writing components, looking into them, calling them.
+
+mod call;
+mod diff;
+mod grants;
+mod inspect;
+mod subject;
+
+use clap::Subcommand;
+
+use super::failure::{Exit, Failed};
+use super::options::Options;
+use super::output::Output;
+use super::runtime::open_worker;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Plugin {
+    /// Show what a component exports, imports and needs, and what it may do
+    Inspect {
+        /// A .wasm file, a pack's folder or archive, an installed component `pack.component`, or a runtime
+        component: String,
+    },
+    /// Show in what two components differ
+    Diff {
+        /// The one, named as for `inspect`
+        old: String,
+        /// The other
+        new: String,
+    },
+    /// Call one function of a runtime's component, and show its answer and everything that it did for it
+    Call(call::Call),
+}
+
+impl Plugin {
+    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let worker = open_worker(options, output).await?;
+        match &self {
+            Self::Inspect { component } => inspect::inspect(&worker, component, output).await?,
+            Self::Diff { old, new } => diff::diff(&worker, (old, new), output).await?,
+            Self::Call(call) => call.execute(&worker, output).await?,
+        }
+        worker.close().await;
+        Ok(Exit::Success)
+    }
+}
