@@ -4,6 +4,7 @@ mod call;
 mod diff;
 mod grants;
 mod inspect;
+mod new;
 mod subject;
 
 use clap::Subcommand;
@@ -15,6 +16,8 @@ use super::runtime::open_worker;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
+    /// Write a new pack with a runtime and the source of its component
+    New(new::New),
     /// Show what a component exports, imports and needs, and what it may do
     Inspect {
         /// A .wasm file, a pack's folder or archive, an installed component `pack.component`, or a runtime
@@ -35,6 +38,7 @@ impl Plugin {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         let worker = open_worker(options, output).await?;
         match &self {
+            Self::New(new) => new.execute(&worker, output).await?,
             Self::Inspect { component } => inspect::inspect(&worker, component, output).await?,
             Self::Diff { old, new } => diff::diff(&worker, (old, new), output).await?,
             Self::Call(call) => call.execute(&worker, output).await?,

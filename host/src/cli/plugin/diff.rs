@@ -80,10 +80,10 @@ fn grants(old: &[Use], new: &[Use]) -> Vec<GrantsChange> {
     if old.is_empty() || new.is_empty() {
         return Vec::new();
     }
-    let are_single = old.len() == 1 && new.len() == 1;
-    let name = |used: &Use| match used.runtime.split_once('.') {
-        Some((_, name)) if !are_single => name.to_owned(),
-        Some(_) | None => "runtime".to_owned(),
+    let name = |used: &Use| match (old, new, used.runtime.split_once('.')) {
+        ([_], [only], _) => only.runtime.clone(),
+        (_, _, Some((_, name))) => name.to_owned(),
+        (_, _, None) => used.runtime.clone(),
     };
     let asked = |uses: &[Use], wanted: &str| {
         uses.iter().find(|used| name(used) == wanted).map(|used| items(&used.asked)).unwrap_or_default()
