@@ -1,5 +1,5 @@
 //! Builds the components of `plugins/` and embeds the packs of `packs/`, so that the program alone is
-//! enough to run.
+//! enough to run; embeds what new packs with components are made from, too.
 //!
 //! Every crate of `plugins/` except the SDK is a component of the core pack. A build script must not write
 //! into the source tree: in the embedded pack the components are where `packs/core/components/` would be.
@@ -20,6 +20,8 @@ const SDK: &str = "sdk";
 const COMPONENTS_PACK: &str = "core";
 /// Packs that are embedded, in the order in which they are installed.
 const PACKS: [&str; 2] = [COMPONENTS_PACK, "examples"];
+/// What new packs are made from: a folder for each language that components are written in, and `common`.
+const SCAFFOLDS: &str = "scaffold";
 /// What components are compiled for, and with which profile.
 const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "plugin";
@@ -58,6 +60,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         components.insert(name, file);
     }
     write_if_changed(&out.join("embedded_packs.rs"), &embed(workspace, &components)?)?;
+    write_if_changed(&out.join("scaffolds.rs"), &embed_scaffolds(workspace)?)?;
     Ok(())
 }
 
@@ -175,6 +178,36 @@ fn embed(workspace: &Path, components: &BTreeMap<String, PathBuf>) -> Result<Str
             )?;
         }
         writeln!(source, "    ] }},")?;
+    }
+    source.push_str("];\n");
+    Ok(source)
+}
+
+/// The source of the table of what new packs are made from: the folders of `host/scaffold`, and the contract.
+fn embed_scaffolds(workspace: &Path) -> Result<String, Box<dyn Error>> {
+    let root = workspace.join("host").join(SCAFFOLDS);
+    let mut source = String::from("static TEMPLATES: &[(&str, &[Template])] = &[\n");
+    let mut folders = vec![("wit".to_owned(), workspace.join("wit"))];
+    for entry in fs::read_dir(&root)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string();
+        folders.push((name.map_err(|name| format!("{} is not UTF-8", name.display()))?, entry.path()));
+    }
+    folders.sort();
+    rerun_if_changed(&root);
+    for (name, folder) in folders {
+        let mut files = BTreeMap::new();
+        collect(&folder, &folder, &mut files)?;
+        writeln!(source, "    ({name:?}, &[")?;
+        for (path, file) in files {
+            let executable = fs::metadata(&file)?.permissions().mode() & 0o111 != 0;
+            let file = file.to_str().ok_or_else(|| format!("{} is not UTF-8", file.display()))?;
+            writeln!(
+                source,
+                "        Template {{ path: {path:?}, text: include_str!({file:?}), executable: {executable} }},"
+            )?;
+        }
+        writeln!(source, "    ]),")?;
     }
     source.push_str("];\n");
     Ok(source)

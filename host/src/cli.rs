@@ -75,7 +75,7 @@ enum Command {
     /// Install, inspect, check and write packs
     #[command(subcommand)]
     Pack(pack::Pack),
-    /// Write, test and inspect components
+    /// Write, test, inspect and call components
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// See the runtimes and what is installed of them

@@ -265,7 +265,10 @@ async fn settle(
 }
 
 /// The label of the version of the runtime that an installation belongs to, and how it is to be verified.
-fn covering<'a>(runtime: &'a RuntimeRow, installation: &Installation) -> (String, &'a Distributions) {
+pub(crate) fn covering<'a>(
+    runtime: &'a RuntimeRow,
+    installation: &Installation,
+) -> (String, &'a Distributions) {
     let declared = runtime
         .versions
         .iter()

@@ -11,6 +11,7 @@ mod cache;
 mod call;
 mod child;
 mod component;
+mod contract;
 mod convert;
 mod engine;
 mod error;
@@ -32,16 +33,17 @@ mod tools;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
-pub use call::{Answer, CallReport};
+pub use call::{Answer, CallReport, How, ToolRun};
 pub use child::Ending;
 pub(crate) use child::{LOST, NOT_STARTED};
-pub use component::Plugin;
+pub use component::{Plugin, Required};
+pub use contract::CONTRACT;
 pub use convert::Alias;
 pub use error::{Cause, Function, Part, PluginError};
 pub(crate) use home::sweep as sweep_homes;
 pub use limits::Limits;
+pub use log::Message;
 pub use machine::{ANY, Described, Machine, Node, Recording, Reply, Scripted};
 pub use memo::{Memo, MemoEntry, MemoKey, MemoOutcome};
 pub use roots::{Scanned, Surroundings};
@@ -156,10 +158,10 @@ impl Plugins {
             digest: source.sha256.clone(),
             function: Function::Load,
             cause: Box::new(cause),
+            report: None,
         };
         let load = async || {
             let (shared, wanted) = (Arc::clone(&self.0), source.clone());
-            let started = Instant::now();
             let plugin = tokio::task::spawn_blocking(move || Plugin::load(&shared, &wanted))
                 .await
                 .unwrap_or_else(|error| Err(Cause::Engine { reason: error.to_string() }))?;
@@ -168,7 +170,7 @@ impl Plugins {
                 plugin.component = source.name,
                 plugin.digest = error::short(&source.sha256),
                 plugin.compiled = plugin.was_compiled(),
-                duration_ms = started.elapsed().as_millis(),
+                duration_ms = plugin.loading().as_millis(),
                 "loaded a component"
             );
             Ok(Arc::new(plugin))

@@ -1,10 +1,9 @@
 //! Having a component answer on a machine that is only described, and comparing what it says with what it should.
 //!
 //! [`crate::pack::scenario`] reads the file. [`play`] asks the component, within what its runtime's YAML asks to be granted,
-//! [`answer`] is what came of it as data, [`compare`] says where that is not as expected, and [`record`] writes a
+//! [`compare`] says where that is not as expected, and [`record`] writes a
 //! scenario down from what was seen on a real machine.
 
-mod answer;
 mod compare;
 pub mod record;
 
@@ -24,6 +23,7 @@ use crate::plugin::{
     Answer, CheckRequest, Described, Function, LaunchRequest, Machine, PlanRequest, Plugin, PluginError,
     Plugins, RuntimePlugin, RuntimeScope, Surroundings,
 };
+use crate::shape::answer;
 use crate::verification;
 
 /// What came of one call.

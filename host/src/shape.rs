@@ -1,6 +1,8 @@
 //! What `--json` shows of the model, where that is not the model itself. Names are a promise to programs:
 //! pairs become objects, durations numbers of seconds, and what is only kept for comparing is left out.
 
+pub(crate) mod answer;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

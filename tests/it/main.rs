@@ -12,6 +12,7 @@ mod executions;
 mod faults;
 mod packs;
 mod plugin;
+mod plugins;
 mod queue;
 mod resolve;
 mod run;

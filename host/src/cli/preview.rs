@@ -9,7 +9,7 @@ use super::failure::{Exit, Failed};
 use super::output::Output;
 use super::run::execution_failed;
 use crate::environment::prepare::Planned;
-use crate::environment::{PlannedProgram, StepAction};
+use crate::environment::{Plan, PlannedProgram, StepAction};
 use crate::execution::choice::Choice;
 use crate::execution::launch::Launch;
 use crate::execution::{self, ExecutionError, Preview, Request};
@@ -159,8 +159,14 @@ fn plan_lines(planned: &Planned) -> Option<Vec<String>> {
     if planned.ready {
         return Some(vec![format!("{link} is there already (key {key})")]);
     }
-    let mut lines = vec![format!("{link} would be built (key {key})")];
-    for (number, step) in (1..).zip(&planned.plan.steps) {
+    Some(
+        [format!("{link} would be built (key {key})")].into_iter().chain(step_lines(&planned.plan)).collect(),
+    )
+}
+
+/// The steps of a plan, a line for each.
+pub(super) fn step_lines(plan: &Plan) -> impl Iterator<Item = String> + '_ {
+    (1..).zip(&plan.steps).map(|(number, step): (u32, _)| {
         let what = match &step.action {
             StepAction::MakeDir { path } => format!("make the folder {path}"),
             StepAction::WriteFile { path, contents, .. } => {
@@ -174,12 +180,11 @@ fn plan_lines(planned: &Planned) -> Option<Vec<String>> {
         };
         // Most titles say what is done themselves.
         let title = if what.starts_with(&step.title) { String::new() } else { format!("{}: ", step.title) };
-        lines.push(format!("{number:>3}. {title}{what}"));
-    }
-    Some(lines)
+        format!("{number:>3}. {title}{what}")
+    })
 }
 
-fn program_text(program: &PlannedProgram) -> String {
+pub(super) fn program_text(program: &PlannedProgram) -> String {
     match program {
         PlannedProgram::Installation => "the interpreter".to_owned(),
         PlannedProgram::Environment(path) => format!("${{environment}}/{path}"),
@@ -189,7 +194,7 @@ fn program_text(program: &PlannedProgram) -> String {
 
 /// A command in a line. Of a script that is handed over as an argument there is no more than its length: `--json`
 /// has its text.
-fn written(program: &str, arguments: &[String]) -> String {
+pub(super) fn written(program: &str, arguments: &[String]) -> String {
     let arguments = arguments.iter().map(|argument| match argument.trim_end().lines().count() {
         0 => "''".to_owned(),
         1 if argument.contains(char::is_whitespace) => format!("'{}'", argument.trim_end()),

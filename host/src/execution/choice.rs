@@ -265,7 +265,10 @@ fn choice(
 }
 
 /// The version of the runtime that covers an installation, declared or made when it was found.
-fn version_row<'r>(runtime: &'r RuntimeRow, found: &FoundInstallation) -> Option<&'r RuntimeVersionRow> {
+pub(crate) fn version_row<'r>(
+    runtime: &'r RuntimeRow,
+    found: &FoundInstallation,
+) -> Option<&'r RuntimeVersionRow> {
     runtime.versions.iter().find(|row| found.runtime_version.as_deref() == Some(&row.declared.version))
 }
 

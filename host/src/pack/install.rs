@@ -134,11 +134,7 @@ async fn check_components(worker: &Worker, loaded: &mut Loaded<'_>) -> Result<()
             // That is this machine's fault, not the component's.
             Err(error) if matches!(*error.cause, Cause::Engine { .. }) => return Err(error),
             Err(error) => {
-                loaded.problems.add_file(
-                    &file,
-                    error.cause.to_string(),
-                    "build it anew for this version of Attune",
-                );
+                loaded.problems.add_file(&file, error.cause.to_string(), error.cause.remedy());
             }
         }
     }

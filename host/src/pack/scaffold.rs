@@ -1,4 +1,9 @@
-//! A new pack to start from: a manifest, one action and its script, with comments that teach.
+//! A new pack to start from: a manifest, one action and its script, with comments that teach; and one with a component
+//! of its own.
+
+mod component;
+
+pub use component::{languages, scaffold_component};
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -28,13 +33,22 @@ pub enum ScaffoldError {
 
 /// A file of the new pack.
 struct NewFile {
-    path: &'static str,
+    path: String,
     text: String,
     executable: bool,
 }
 
 /// Writes a new pack into a folder of its name in `parent`, and says where it is.
 pub fn scaffold(parent: &Path, name: &PackRef) -> Result<PathBuf, ScaffoldError> {
+    write(parent, name, files(name))
+}
+
+/// Writes files into a folder of the pack's name in `parent`, which must not be there yet.
+fn write(
+    parent: &Path,
+    name: &PackRef,
+    files: impl IntoIterator<Item = NewFile>,
+) -> Result<PathBuf, ScaffoldError> {
     let root = parent.join(name.as_str());
     let failed = |path: &Path, source| ScaffoldError::Write { path: path.to_owned(), source };
     match fs::create_dir(&root) {
@@ -44,7 +58,7 @@ pub fn scaffold(parent: &Path, name: &PackRef) -> Result<PathBuf, ScaffoldError>
         }
         Err(source) => return Err(failed(&root, source)),
     }
-    for NewFile { path, text, executable } in files(name) {
+    for NewFile { path, text, executable } in files {
         let path = root.join(path);
         let folder = path.parent().unwrap_or(&root);
         fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
@@ -60,10 +74,10 @@ pub fn scaffold(parent: &Path, name: &PackRef) -> Result<PathBuf, ScaffoldError>
 fn files(name: &PackRef) -> [NewFile; 4] {
     let named = |text: &str| text.replace("PACK", name.as_str());
     [
-        NewFile { path: MANIFEST, text: named(MANIFEST_TEXT), executable: false },
-        NewFile { path: "actions/greet.yaml", text: named(ACTION_TEXT), executable: false },
-        NewFile { path: "actions/greet.sh", text: named(SCRIPT_TEXT), executable: true },
-        NewFile { path: ".attuneignore", text: named(IGNORE_TEXT), executable: false },
+        NewFile { path: MANIFEST.to_owned(), text: named(MANIFEST_TEXT), executable: false },
+        NewFile { path: "actions/greet.yaml".to_owned(), text: named(ACTION_TEXT), executable: false },
+        NewFile { path: "actions/greet.sh".to_owned(), text: named(SCRIPT_TEXT), executable: true },
+        NewFile { path: ".attuneignore".to_owned(), text: named(IGNORE_TEXT), executable: false },
     ]
 }
 

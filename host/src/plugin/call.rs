@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::child::Ending;
+use super::convert::cut;
 use super::error::{Function, Part};
 use super::files::Readable;
 use super::grant::Granted;
 use super::home::Home;
 use super::limits::{Limits, Usage};
-use super::log::Written;
+use super::log::{Message, Written};
 use super::memo::Memo;
 use super::output::Tail;
 use super::patterns::Patterns;
@@ -26,6 +28,10 @@ const HANDLES_MAX: usize = 20_000;
 
 /// Denials that are kept for the report.
 const DENIALS_MAX: usize = 100;
+
+/// Runs of programs that are kept for the report, and the bytes of the arguments of each.
+const RUNS_MAX: usize = 200;
+const ARGUMENTS_MAX: usize = 16 << 10;
 
 /// What is the same for all calls of a component for one runtime.
 #[derive(Debug)]
@@ -60,9 +66,10 @@ pub(crate) struct Call {
     pub(super) looks: Looks,
     /// Programs that the component was given handles of.
     pub(super) tools: BTreeMap<PathBuf, Identity>,
-    pub(super) tools_run: u32,
-    pub(super) tools_remembered: u32,
+    tools_run: u32,
+    tools_remembered: u32,
     denials: Vec<String>,
+    runs: Vec<ToolRun>,
     pub(super) written: Written,
     /// When programs have had their share of the call's time: a component that looks for many things has
     /// to be able to say what it found, even if some of them hang.
@@ -99,6 +106,7 @@ impl Call {
             tools_run: 0,
             tools_remembered: 0,
             denials: Vec::new(),
+            runs: Vec::new(),
             written: Written::default(),
         }
     }
@@ -109,6 +117,22 @@ impl Call {
             self.denials.push(failure.message.clone());
         }
         failure
+    }
+
+    /// Keeps for the report what became of programs that were to be run with the same arguments.
+    pub(super) fn noting_runs(&mut self, arguments: &[String], runs: impl IntoIterator<Item = Ran>) {
+        let arguments = kept_arguments(arguments);
+        for Ran { program, how, ending, took } in runs {
+            match how {
+                How::Started => self.tools_run += 1,
+                How::Remembered => self.tools_remembered += 1,
+                How::Refused => {}
+            }
+            if self.runs.len() < RUNS_MAX {
+                let arguments = Arc::clone(&arguments);
+                self.runs.push(ToolRun { program, arguments, how, ending, took });
+            }
+        }
     }
 
     /// The granted folders, looked up once.
@@ -151,7 +175,7 @@ impl Call {
         Ok(self.home.insert(home).path().to_owned())
     }
 
-    pub(super) fn report(&self, function: Function) -> CallReport {
+    pub(super) fn report(&mut self, function: Function) -> CallReport {
         let spent = self.meter.spent();
         CallReport {
             function,
@@ -161,8 +185,10 @@ impl Call {
             memory_peak: self.usage.peak(),
             tools_run: self.tools_run,
             tools_remembered: self.tools_remembered,
+            runs: std::mem::take(&mut self.runs),
             messages: self.written.messages(),
-            denials: self.denials.clone(),
+            log: self.written.take(),
+            denials: std::mem::take(&mut self.denials),
         }
     }
 }
@@ -190,10 +216,59 @@ pub struct CallReport {
     pub tools_run: u32,
     /// Programs that were not started, since it was known what they would answer.
     pub tools_remembered: u32,
+    /// The first of them, in the order in which they were asked for.
+    pub runs: Vec<ToolRun>,
     /// Messages that it wrote or tried to write to the log.
     pub messages: u32,
+    /// Those of them that were written.
+    pub log: Vec<Message>,
     /// What the host refused, in its own words.
     pub denials: Vec<String>,
+}
+
+/// A program that a component had run, or wanted to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolRun {
+    /// Canonical path.
+    pub program: PathBuf,
+    /// Cut, if they are very long.
+    pub arguments: Arc<[String]>,
+    /// Whether it really ran.
+    pub how: How,
+    /// How it ended; or why it did not run, or not to its end.
+    pub ending: Result<Ending, Failure>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Where the answer of a program is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It was started, or it was tried.
+    Started,
+    /// It was known what it would answer.
+    Remembered,
+    /// The host did not try to start it.
+    Refused,
+}
+
+/// A run, its arguments apart.
+pub(super) struct Ran {
+    pub(super) program: PathBuf,
+    pub(super) how: How,
+    pub(super) ending: Result<Ending, Failure>,
+    pub(super) took: Duration,
+}
+
+/// Arguments as far as a report has room for them.
+fn kept_arguments(arguments: &[String]) -> Arc<[String]> {
+    let mut room = ARGUMENTS_MAX;
+    let keep = |argument: &String| {
+        let kept = cut(argument, room);
+        room = room.saturating_sub(argument.len());
+        kept
+    };
+    arguments.iter().take(ARGUMENTS_MAX / 16).map(keep).collect()
 }
 
 /// What a component answered, and what has to be known about how.

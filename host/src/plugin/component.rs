@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre};
@@ -14,7 +14,7 @@ use super::call::Call;
 use super::engine::Sandbox;
 use super::error::{Cause, Function, PluginError};
 use super::limits::Limits;
-use super::{ComponentSource, Shared, Wasm};
+use super::{ComponentSource, Shared, Wasm, contract};
 use crate::reference::{PackRef, RuntimeRef};
 
 /// Bytes of a page of WebAssembly's memory.
@@ -26,12 +26,39 @@ pub struct Plugin {
     name: String,
     sha256: String,
     compiled: bool,
+    loading: Duration,
     pub(super) linked: InstancePre<Call>,
     detection: Export<detection::GuestIndices>,
     verification: Export<verification::GuestIndices>,
     environment: Export<environment::GuestIndices>,
     /// For those runtimes whose last calls failed.
     breakers: Mutex<HashMap<RuntimeRef, Breaker>>,
+}
+
+/// What a component needs to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Required {
+    /// Memories.
+    pub memories: u32,
+    /// Bytes of the largest of them.
+    pub memory_bytes: u64,
+    /// Tables.
+    pub tables: u32,
+    /// Elements of the largest of them.
+    pub table_elements: u64,
+}
+
+impl Required {
+    /// None for a component that imports modules, which links with nothing here anyway.
+    fn of(component: &Component) -> Option<Self> {
+        let required = component.resources_required()?;
+        Some(Self {
+            memories: required.num_memories,
+            memory_bytes: required.max_initial_memory_size.unwrap_or_default().saturating_mul(PAGE),
+            tables: required.num_tables,
+            table_elements: required.max_initial_table_size.unwrap_or_default(),
+        })
+    }
 }
 
 /// An interface that may be exported.
@@ -77,6 +104,7 @@ impl Plugin {
     /// Blocks: compiling takes up to seconds.
     pub(super) fn load(shared: &Shared, source: &ComponentSource) -> Result<Self, Cause> {
         let sandbox = shared.sandbox()?;
+        let started = Instant::now();
         let cached = shared.cache.load(&sandbox.engine, &source.sha256);
         let compiled = cached.is_none();
         let component = match cached {
@@ -84,6 +112,7 @@ impl Plugin {
             None => compile(shared, sandbox, source)?,
         };
         check_size(&component, &shared.settings.limits)?;
+        contract::check(exports_of(&component).iter().chain(&imports_of(&component)))?;
         let linked = sandbox
             .linker
             .instantiate_pre(&component)
@@ -93,6 +122,7 @@ impl Plugin {
             name: source.name.clone(),
             sha256: source.sha256.clone(),
             compiled,
+            loading: started.elapsed(),
             detection: Export::find(&linked, "detection", detection::GuestIndices::new),
             verification: Export::find(&linked, "verification", verification::GuestIndices::new),
             environment: Export::find(&linked, "environment", environment::GuestIndices::new),
@@ -125,33 +155,36 @@ impl Plugin {
         self.compiled
     }
 
+    /// How long that took.
+    #[must_use]
+    pub fn loading(&self) -> Duration {
+        self.loading
+    }
+
+    /// What it needs to start, as far as that can be told.
+    #[must_use]
+    pub fn required(&self) -> Option<Required> {
+        Required::of(self.linked.component())
+    }
+
     /// The interfaces that it imports, in alphabetical order.
     #[must_use]
     pub fn imports(&self) -> Vec<String> {
-        let component = self.linked.component();
-        let kind = component.component_type();
-        let mut names = kind.imports(component.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
-        names.sort();
-        names
+        imports_of(self.linked.component())
     }
 
     /// The interfaces and functions that it exports, in alphabetical order.
     #[must_use]
     pub fn exported(&self) -> Vec<String> {
-        let component = self.linked.component();
-        let kind = component.component_type();
-        let mut names = kind.exports(component.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
-        names.sort();
-        names
+        exports_of(self.linked.component())
     }
 
     /// The version of the contract that it was built for, as the names of its interfaces say.
     #[must_use]
     pub fn contract_version(&self) -> Option<String> {
-        let contract = |name: &String| {
-            name.strip_prefix("attune:runtime/")?.split_once('@').map(|(_, version)| version.to_owned())
-        };
-        self.exported().iter().chain(&self.imports()).find_map(contract)
+        let version =
+            self.exported().iter().chain(&self.imports()).find_map(|name| contract::version_of(name));
+        version.map(|version| version.to_string())
     }
 
     /// Whether it exports the interface that the function belongs to, in a form that can be called.
@@ -205,6 +238,7 @@ impl Plugin {
             digest: self.sha256.clone(),
             function,
             cause: Box::new(cause),
+            report: None,
         }
     }
 }
@@ -218,6 +252,20 @@ impl std::fmt::Debug for Plugin {
             .field("sha256", &self.sha256)
             .finish_non_exhaustive()
     }
+}
+
+fn imports_of(component: &Component) -> Vec<String> {
+    let kind = component.component_type();
+    let mut names = kind.imports(component.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+    names.sort();
+    names
+}
+
+fn exports_of(component: &Component) -> Vec<String> {
+    let kind = component.component_type();
+    let mut names = kind.exports(component.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+    names.sort();
+    names
 }
 
 fn compile(shared: &Shared, sandbox: &Sandbox, source: &ComponentSource) -> Result<Component, Cause> {
@@ -241,22 +289,13 @@ fn compile(shared: &Shared, sandbox: &Sandbox, source: &ComponentSource) -> Resu
 
 /// Refuses at once what every call would refuse.
 fn check_size(component: &Component, limits: &Limits) -> Result<(), Cause> {
-    // Unknown for a component that imports modules, which links with nothing here anyway.
-    let Some(required) = component.resources_required() else { return Ok(()) };
+    let Some(required) = Required::of(component) else { return Ok(()) };
     let instances = limits.instances as u64;
     let checks = [
-        ("memories", u64::from(required.num_memories), instances),
-        ("tables", u64::from(required.num_tables), instances),
-        (
-            "bytes of memory",
-            required.max_initial_memory_size.unwrap_or_default().saturating_mul(PAGE),
-            limits.memory as u64,
-        ),
-        (
-            "elements of a table",
-            required.max_initial_table_size.unwrap_or_default(),
-            limits.table_elements as u64,
-        ),
+        ("memories", u64::from(required.memories), instances),
+        ("tables", u64::from(required.tables), instances),
+        ("bytes of memory", required.memory_bytes, limits.memory as u64),
+        ("elements of a table", required.table_elements, limits.table_elements as u64),
     ];
     checks.into_iter().try_for_each(|(what, needed, allowed)| {
         if needed > allowed { Err(Cause::TooLarge { what, needed, allowed }) } else { Ok(()) }
@@ -265,11 +304,10 @@ fn check_size(component: &Component, limits: &Limits) -> Result<(), Cause> {
 
 /// The engine reports the first import that does not fit, by name within a text.
 fn incompatible_import(component: &Component, reason: &str) -> Cause {
-    let component_type = component.component_type();
-    let import = component_type
-        .imports(component.engine())
-        .map(|(name, _)| name)
-        .find(|name| reason.contains(&format!("`{name}`")))
-        .unwrap_or("unknown");
-    Cause::IncompatibleImport { import: import.to_owned(), reason: reason.to_owned() }
+    let import = imports_of(component).into_iter().find(|name| reason.contains(&format!("`{name}`")));
+    let import = import.unwrap_or_else(|| "unknown".to_owned());
+    if let Err(later) = contract::check_later(&import) {
+        return later;
+    }
+    Cause::IncompatibleImport { import, reason: reason.to_owned() }
 }

@@ -23,7 +23,8 @@ pub(crate) fn invalid(place: impl Into<String>, value: &str, rule: &'static str)
     Cause::InvalidAnswer { place: place.into(), value: cut(value, SHOWN_MAX), rule }
 }
 
-fn cut(text: &str, limit: usize) -> String {
+/// The text up to a limit in bytes, cut between characters, with a mark where it was cut.
+pub(super) fn cut(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::call::CallReport;
+use super::contract::CONTRACT;
 use crate::installation::Failure;
 use crate::reference::PackRef;
 
@@ -93,11 +95,21 @@ pub struct PluginError {
     /// Why it failed.
     #[source]
     pub cause: Box<Cause>,
+    /// What the call had used by then, if it was one.
+    pub report: Option<Box<CallReport>>,
+}
+
+impl PluginError {
+    /// With what the call had used by then.
+    #[must_use]
+    pub(super) fn after(self, report: CallReport) -> Self {
+        Self { report: Some(Box::new(report)), ..self }
+    }
 }
 
 impl fmt::Display for PluginError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pack, component, digest, function, cause } = self;
+        let Self { pack, component, digest, function, cause, .. } = self;
         let place = format_args!("component `{component}` of pack `{pack}` ({}), {function}", short(digest));
         match **cause {
             // The component's own words: they are about what it was asked, not about itself.
@@ -138,6 +150,14 @@ pub enum Cause {
     Compile {
         /// What the compiler says.
         reason: String,
+    },
+    /// It was built for a contract that this host does not have.
+    #[error("it needs version {version} of the contract (`{interface}`), and this Attune has {CONTRACT}")]
+    UnknownContract {
+        /// One of its interfaces that says so.
+        interface: String,
+        /// The version.
+        version: semver::Version,
     },
     /// It needs something that this host does not provide.
     #[error("it imports `{import}`, which this host does not provide in that form: {reason}")]
@@ -260,6 +280,19 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What to do about a component that does not load.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::UnknownContract { version, .. } if *version > CONTRACT => {
+                format!(
+                    "use an Attune that has version {version}, or build the component anew for {CONTRACT}"
+                )
+            }
+            _ => format!("build it anew for this version of Attune, whose contract is {CONTRACT}"),
+        }
+    }
+
     /// Whether too little time is the reason, or was the last time that the component was called.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -285,6 +318,7 @@ impl Cause {
             | Self::Unreadable { .. }
             | Self::DigestMismatch { .. }
             | Self::Compile { .. }
+            | Self::UnknownContract { .. }
             | Self::IncompatibleImport { .. }
             | Self::TooLarge { .. }
             | Self::InvalidGrant { .. }

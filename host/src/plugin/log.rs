@@ -1,8 +1,11 @@
 //! A component's messages, as events of the host's log. Bounded, since a component may talk for ever.
 
+use serde::Serialize;
+
 use super::bindings::attune::runtime::log::{Host, Level};
 use super::bindings::attune::runtime::types::Extra;
 use super::call::Call;
+use super::convert::cut;
 
 /// Messages that one call may write.
 const MESSAGES_MAX: u32 = 100;
@@ -14,6 +17,18 @@ const MESSAGE_MAX: usize = 4 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     messages: u32,
+    log: Vec<Message>,
+}
+
+/// A message that was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// What it says.
+    pub text: String,
+    /// Further names and values, as `name=value`.
+    pub fields: String,
 }
 
 /// What becomes of one more message.
@@ -38,21 +53,17 @@ impl Written {
     pub(crate) fn messages(&self) -> u32 {
         self.messages
     }
+
+    /// What was written, which is not known any more afterwards.
+    pub(crate) fn take(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.log)
+    }
 }
 
-/// The text up to a limit in bytes, cut between characters, with a mark where it was cut. Control
-/// characters would let a component forge lines of the log.
+/// A text that is cut, without control characters, which would let a component forge lines of the log.
 fn bounded(text: &str, limit: usize) -> String {
-    let mut end = limit.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut kept: String =
-        text[..end].chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-    if end < text.len() {
-        kept.push('…');
-    }
-    kept
+    let kept = cut(text, limit);
+    kept.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 impl Host for Call {
@@ -84,12 +95,25 @@ impl Host for Call {
                 )
             };
         }
-        match level {
-            Level::Debug => write_event!(debug),
-            Level::Info => write_event!(info),
-            Level::Warn => write_event!(warn),
-            Level::Error => write_event!(error),
-        }
+        let level = match level {
+            Level::Debug => {
+                write_event!(debug);
+                "debug"
+            }
+            Level::Info => {
+                write_event!(info);
+                "info"
+            }
+            Level::Warn => {
+                write_event!(warn);
+                "warn"
+            }
+            Level::Error => {
+                write_event!(error);
+                "error"
+            }
+        };
+        self.written.log.push(Message { level, text: message, fields });
         Ok(())
     }
 }

@@ -321,7 +321,10 @@ impl RuntimePlugin {
         convert: impl FnOnce(T, &std::collections::BTreeMap<PathBuf, Identity>) -> Result<U, Cause>,
     ) -> Result<Answer<U>, PluginError> {
         let Answer { value, tools, scanned, report } = answer;
-        let value = convert(value, &tools).map_err(|cause| self.plugin.error(function, cause))?;
+        let value = match convert(value, &tools) {
+            Ok(value) => value,
+            Err(cause) => return Err(self.plugin.error(function, cause).after(report)),
+        };
         Ok(Answer { value, tools, scanned, report })
     }
 
@@ -362,7 +365,7 @@ impl RuntimePlugin {
         };
         drop(ticking);
         let _entered = span.enter();
-        let report = store.data().report(function);
+        let report = store.data_mut().report(function);
         let outcome = outcome
             .unwrap_or_else(|_| Err(DeadlinePassed.into()))
             .map_err(|error| cause_of(&error, &store, function, limit));
@@ -377,7 +380,7 @@ impl RuntimePlugin {
         let call = store.into_data();
         match outcome {
             Ok(value) => Ok(Answer { value, tools: call.tools, scanned: call.looks.into_scanned(), report }),
-            Err(cause) => Err(failed(cause)),
+            Err(cause) => Err(failed(cause).after(report)),
         }
     }
 

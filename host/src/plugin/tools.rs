@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use wasmtime::component::Resource;
 
 use super::bindings::attune::runtime::{tools as wit, types};
-use super::call::{Call, Scope};
+use super::call::{Call, How, Ran, Scope};
 use super::child::{self, Completion, Ending, Invocation};
 use super::convert::failure_to_wit;
 use super::error::Part;
@@ -161,27 +161,28 @@ fn checked(scope: &Scope, invocation: wit::Invocation) -> Result<(Invocation, bo
     ))
 }
 
-/// Runs a program, or remembers what it answered; whether it really ran.
+/// Runs a program, or remembers what it answered.
 async fn run(
     (machine, component): (&Machine, &str),
     program: &Executable,
     invocation: &Invocation,
     surroundings: &child::Surroundings,
     (memo, until): (Option<&Memo>, Instant),
-) -> (Result<Completion, Failure>, bool) {
+) -> (Result<Completion, Failure>, How, Duration) {
     if let Err(changed) = program.check_unchanged(machine) {
-        return (Err(changed), false);
+        return (Err(changed), How::Refused, Duration::ZERO);
     }
     let key = MemoKey::new(component, &program.path, &program.identity, invocation);
     if let Some(known) = memo.and_then(|memo| memo.recall(&key)) {
-        return (known, false);
+        return (known, How::Remembered, Duration::ZERO);
     }
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         let message = "the time that programs may take in one call was over before it began";
-        return (Err(Failure::new(FailureClass::Timeout, message)), false);
+        return (Err(Failure::new(FailureClass::Timeout, message)), How::Refused, Duration::ZERO);
     }
     let bounded = Invocation { timeout: invocation.timeout.min(left), ..invocation.clone() };
+    let started = Instant::now();
     let outcome = machine.run(&program.path, &bounded, surroundings).await;
     // One that had less time than it may take has not hung.
     let had_its_time = bounded.timeout == invocation.timeout
@@ -189,7 +190,7 @@ async fn run(
     if let Some(memo) = memo.filter(|_| had_its_time) {
         memo.remember(key, &outcome, Utc::now());
     }
-    (outcome, true)
+    (outcome, How::Started, started.elapsed())
 }
 
 impl Call {
@@ -226,15 +227,18 @@ impl Call {
             }
             futures_util::stream::iter(runs).buffered(programs_at_a_time()).collect().await
         };
-        let mut answers = Vec::with_capacity(outcomes.len());
-        for (outcome, ran) in outcomes {
-            *(if ran { &mut self.tools_run } else { &mut self.tools_remembered }) += 1;
-            answers.push(match outcome {
-                Ok(completion) => Ok(completion_to_wit(completion)),
-                Err(failure) => Err(failure_to_wit(&failure)),
-            });
-        }
-        Ok(answers)
+        let ran = programs.iter().zip(&outcomes).map(|(program, (outcome, how, took))| Ran {
+            program: program.path.clone(),
+            how: *how,
+            ending: outcome.as_ref().map(|completion| completion.ending).map_err(Clone::clone),
+            took: *took,
+        });
+        self.noting_runs(&invocation.arguments, ran);
+        let answers = outcomes.into_iter().map(|(outcome, ..)| match outcome {
+            Ok(completion) => Ok(completion_to_wit(completion)),
+            Err(failure) => Err(failure_to_wit(&failure)),
+        });
+        Ok(answers.collect())
     }
 }
 

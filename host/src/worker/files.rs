@@ -119,7 +119,7 @@ impl Worker {
     }
 
     /// Gets a component, if it is not there and a pack that is installed has it.
-    pub(super) async fn component_files(&self, component: &ComponentSource) -> Result<(), MissingFiles> {
+    pub(crate) async fn component_files(&self, component: &ComponentSource) -> Result<(), MissingFiles> {
         if component_path(&self.settings.components_dir(), &component.sha256).is_file() {
             return Ok(());
         }

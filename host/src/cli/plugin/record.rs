@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::super::failure::{Exit, Failed};
-use super::super::options::Options;
 use super::super::output::Output;
 use super::super::progress::Progress;
 use super::super::resolve::unknown_runtime;
-use super::super::runtime::open_worker;
 use crate::detection::DetectionError;
 use crate::scenario::record::{RecordError, record};
-use crate::worker::plugin_settings;
+use crate::worker::{Worker, plugin_settings};
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -25,8 +23,7 @@ pub(in crate::cli) struct Record {
 }
 
 impl Record {
-    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        let worker = open_worker(options, output).await?;
+    pub(super) async fn execute(&self, worker: &Worker, output: &Output) -> Result<(), Failed> {
         let runtime = worker.runtime(&self.runtime, None).await.map_err(unknown_runtime)?;
         let detection = |error: DetectionError| Failed::new(Exit::Failure, error);
         let plugin = worker.runtime_plugin(&runtime).await.map_err(detection)?;
@@ -38,7 +35,6 @@ impl Record {
         let written = record(&worker.plugins, &plugin, &runtime.runtime, (&grants, &surroundings)).await;
         progress.end();
         let written = written.map_err(|error: RecordError| Failed::new(Exit::Failure, error))?;
-        worker.close().await;
         match &self.output {
             None => output.text(&written)?,
             Some(path) => {
@@ -52,6 +48,6 @@ impl Record {
                 ));
             }
         }
-        Ok(Exit::Success)
+        Ok(())
     }
 }

@@ -76,7 +76,7 @@ impl From<Played> for TestedCall {
 }
 
 impl Test {
-    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+    pub(super) async fn execute(&self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         let mut library = Library::embedded().map_err(|problems| problems_failed(&problems, false))?;
         for folder in &self.with {
             library.open(folder, output.talk_colour)?;

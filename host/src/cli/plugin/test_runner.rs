@@ -43,7 +43,7 @@ pub(in crate::cli) struct TestRunner {
 }
 
 impl TestRunner {
-    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+    pub(super) async fn execute(&self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         let Some(file) = self.program.first().map(PathBuf::from) else { return Ok(Exit::Input) };
         let wasm = fs::read(&file).map_err(|error| unreadable(&file, error))?;
         let folder = self.pack.clone().or_else(|| {

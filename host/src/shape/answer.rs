@@ -1,15 +1,15 @@
-//! What components answer, in the form in which scenarios expect it: that of `--json`.
+//! What components answer, as data: what `plugin call --json` prints, and what scenarios expect.
 
 use serde_json::{Map, Value as Json, json};
 
+use super::{PlanShape, program};
 use crate::environment::{LaunchCommand, Plan};
 use crate::installation::{Candidate, Failure, FailureClass, Installation, Verdict};
 use crate::pack::VariableChange;
 use crate::plugin::{Alias, Cause, Health, PluginError};
-use crate::shape::{PlanShape, program};
 use crate::version::Version;
 
-pub(super) fn candidates(candidates: &[Candidate]) -> Json {
+pub(crate) fn candidates(candidates: &[Candidate]) -> Json {
     let (mut installations, mut rejected) = (Vec::new(), Vec::new());
     for candidate in candidates {
         match &candidate.outcome {
@@ -36,12 +36,12 @@ fn installation(found: &Installation) -> Json {
     })
 }
 
-pub(super) fn aliases(aliases: &[Alias]) -> Json {
+pub(crate) fn aliases(aliases: &[Alias]) -> Json {
     let aliases = aliases.iter().map(|alias| (alias.name.clone(), Json::from(alias.constraint.clone())));
     json!({ "aliases": aliases.collect::<Map<_, _>>() })
 }
 
-pub(super) fn verdict(verdict: &Verdict) -> Json {
+pub(crate) fn verdict(verdict: &Verdict) -> Json {
     let Verdict { version: Version { semver, native, variant }, checks, attributes } = verdict;
     json!({
         "usable": verdict.failure().is_none(),
@@ -53,18 +53,18 @@ pub(super) fn verdict(verdict: &Verdict) -> Json {
     })
 }
 
-pub(super) fn plan(plan: &Plan) -> Json {
+pub(crate) fn plan(plan: &Plan) -> Json {
     json!(PlanShape::from(plan))
 }
 
-pub(super) fn health(health: &Health) -> Json {
+pub(crate) fn health(health: &Health) -> Json {
     match health {
         Health::Healthy => json!({ "healthy": true }),
         Health::Unhealthy { reason } => json!({ "healthy": false, "reason": reason }),
     }
 }
 
-pub(super) fn command(command: &LaunchCommand) -> Json {
+pub(crate) fn command(command: &LaunchCommand) -> Json {
     let variables = command.variables.iter().map(|(name, change)| (name.clone(), variable(change)));
     json!({
         "program": program(&command.program),
@@ -83,12 +83,12 @@ fn variable(change: &VariableChange) -> Json {
     }
 }
 
-pub(super) fn failed(failure: &Failure) -> Json {
+pub(crate) fn failed(failure: &Failure) -> Json {
     json!({ "failure": failure })
 }
 
 /// Why a component gave no answer, as the failure that it refused with or as one of its own.
-pub(super) fn cause(error: &PluginError) -> Failure {
+pub(crate) fn cause(error: &PluginError) -> Failure {
     match &*error.cause {
         Cause::Refused { failure } | Cause::Installation { failure } => failure.clone(),
         cause => Failure::new(FailureClass::PluginFailed, cause.to_string()),
