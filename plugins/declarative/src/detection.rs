@@ -34,10 +34,12 @@ pub fn detect(machine: &impl Machine, request: Request) -> Result<Vec<Candidate>
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut known: Vec<String> = Vec::new();
     let mut shims: Vec<(String, Program, String)> = Vec::new();
+    let mut order: Vec<String> = Vec::new();
     for pattern in patterns {
         let own: Vec<&Command> = commands.iter().filter(|command| command.binary == pattern).collect();
         let mut programs: Vec<(String, Program)> = Vec::new();
         for found in machine.find(&[pattern]) {
+            order.push(found.path.clone());
             if candidates.iter().any(|candidate| candidate.path == found.path) {
                 continue;
             }
@@ -83,6 +85,7 @@ pub fn detect(machine: &impl Machine, request: Request) -> Result<Vec<Candidate>
             }),
         }
     }
+    candidates.sort_by_key(|candidate| order.iter().position(|path| *path == candidate.path));
     Ok(candidates)
 }
 

@@ -121,6 +121,17 @@ fn a_shim_is_another_name_of_what_it_starts() {
 }
 
 #[test]
+fn candidates_come_in_the_order_in_which_they_were_found() {
+    let (good, bad) = (folder_with_tool("echo tool 1.2"), TempDir::new().expect("a folder"));
+    std::os::unix::fs::symlink("nowhere", bad.path().join("tool")).expect("a link");
+    for folders in [[good.path(), bad.path()], [bad.path(), good.path()]] {
+        let found = detection::detect(&Local::searching(&folders), request(&["tool"], Vec::new()));
+        let found = found.expect("found").into_iter().map(|candidate| candidate.path).collect::<Vec<_>>();
+        assert_eq!(found, folders.map(|folder| folder.join("tool").to_string_lossy().into_owned()));
+    }
+}
+
+#[test]
 fn scripts_are_refused_where_that_is_asked_for() {
     let folder = folder_with_tool("echo tool 1.2");
     let with = |value: &str| Request {
