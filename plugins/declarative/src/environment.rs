@@ -51,11 +51,15 @@ fn run_step(machine: &impl Machine, declared: &DeclaredCommand, folder: &str) ->
     let arguments: Vec<String> = arguments
         .iter()
         .map(|argument| {
-            argument
+            // Some installers are scripts that the selected interpreter has to run.
+            if let Some(name) = argument.strip_prefix("${tool:").and_then(|name| name.strip_suffix('}')) {
+                return tool(machine, name);
+            }
+            Ok(argument
                 .replace("${interpreter}", "${installation}")
-                .replace("${manifests}", &format!("${{environment}}/{MANIFESTS}"))
+                .replace("${manifests}", &format!("${{environment}}/{MANIFESTS}")))
         })
-        .collect();
+        .collect::<Result<_, Failure>>()?;
     let mut step = command(self::program(machine, program)?, &arguments);
     folder.clone_into(&mut step.folder);
     step.network = declared.network;
@@ -77,17 +81,22 @@ fn program(machine: &impl Machine, word: &str) -> Result<Program, Failure> {
             "`{word}` is no program: write `${{interpreter}}`, `${{environment}}/…` or the name of a granted tool"
         )));
     }
+    tool(machine, word).map(Program::Tool)
+}
+
+/// The canonical path of the first granted tool of this name that can be run.
+fn tool(machine: &impl Machine, name: &str) -> Result<String, Failure> {
     let mut reason = None;
-    for found in machine.find(&[word.to_owned()]) {
+    for found in machine.find(&[name.to_owned()]) {
         match found.outcome {
-            Ok(program) => return Ok(Program::Tool(program.path)),
+            Ok(program) => return Ok(program.path),
             Err(failure) => reason = reason.or(Some(failure)),
         }
     }
     Err(reason.unwrap_or_else(|| {
         failure(
             FailureClass::NotFound,
-            format!("the tool `{word}` was not found: it has to be granted and in a folder that is searched"),
+            format!("the tool `{name}` was not found: it has to be granted and in a folder that is searched"),
         )
     }))
 }

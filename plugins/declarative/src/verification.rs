@@ -2,15 +2,20 @@
 
 use attune_plugin::Machine;
 use attune_plugin::declared::{by_priority, carry_out};
+use attune_plugin::detection::Command;
 use attune_plugin::failure::failure;
 use attune_plugin::machine::Run;
 use attune_plugin::types::{Failure, FailureClass};
 use attune_plugin::verification::{Check, Outcome, Request, Verdict};
 
+use crate::detection::run_on;
+
 /// Runs the declared commands, each once, and compares the version that they report with the claim. One of them has to
 /// succeed, also where all of them are optional.
 pub fn verify(machine: &impl Machine, request: Request, run: &Run) -> Result<Verdict, Failure> {
-    let commands = by_priority(request.commands);
+    let path = &request.installation.path;
+    let commands: Vec<Command> =
+        by_priority(request.commands).iter().map(|command| run_on(path, command)).collect();
     let claim = request.installation.version;
     let mut verdict =
         Verdict { version: claim.clone(), checks: Vec::new(), attributes: request.installation.attributes };

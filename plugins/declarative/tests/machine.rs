@@ -84,6 +84,66 @@ fn versions_by_command() {
     );
     let optional = Command { optional: true, priority: -1, ..command(&["x"], Some("never"), 0) };
     check("echo tool 1.2", vec![version(), optional], Ok("1.2.0"));
+    // What it says it is, and what it runs.
+    let runs = || Command { priority: 1, ..command(&["x"], Some("runs (?P<version>[0-9.]+)"), 0) };
+    check("echo tool 1.2.3p4; echo runs 1.2.3", vec![version(), runs()], Ok("1.2.3"));
+    check("echo tool 1.2.4; echo runs 1.2.3", vec![version(), runs()], Err("VersionMismatch"));
+}
+
+/// A folder of a manager of versions, with a shim of `tool` and with what it starts.
+fn manager(selected: &str) -> TempDir {
+    let root = folder_with_tool("echo a shim was started; exit 1");
+    let path = root.path().canonicalize().expect("a path");
+    fs::create_dir_all(path.join("versions/1.2/bin")).expect("a folder");
+    let tool = path.join("versions/1.2/bin/tool");
+    fs::write(&tool, "#!/bin/sh\necho tool 1.2\n").expect("a script");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("executable");
+    let shim = format!("#!/bin/sh\nexec \"{}/libexec/mgr\" exec \"$program\" \"$@\"\n", path.display());
+    fs::write(path.join("tool"), shim).expect("a script");
+    fs::write(path.join("version"), selected).expect("a file");
+    root
+}
+
+#[test]
+fn a_shim_is_another_name_of_what_it_starts() {
+    let root = manager("1.2\n");
+    let installed = root.path().join("versions/1.2/bin");
+    let request = || request(&["tool"], vec![command(&["--version"], Some("^tool (\\S+)"), 0)]);
+    let found = detection::detect(&Local::searching(&[root.path(), &installed]), request()).expect("found");
+    let [found] = &found[..] else { panic!("{found:?}") };
+    let found = found.outcome.as_ref().expect("an installation");
+    let shim = root.path().join("tool").to_string_lossy().into_owned();
+    assert!(found.path.ends_with("versions/1.2/bin/tool") && found.aliases.contains(&shim), "{found:?}");
+
+    let unresolved = detect(&root, request()).expect_err("nothing that it starts is an installation");
+    assert!(unresolved.message.contains("which is no installation"), "{unresolved:?}");
+    let unresolved = detect(&manager("1.3\n"), request()).expect_err("it starts nothing");
+    assert!(unresolved.message.contains("no version that"), "{unresolved:?}");
+}
+
+#[test]
+fn candidates_come_in_the_order_in_which_they_were_found() {
+    let (good, bad) = (folder_with_tool("echo tool 1.2"), TempDir::new().expect("a folder"));
+    std::os::unix::fs::symlink("nowhere", bad.path().join("tool")).expect("a link");
+    for folders in [[good.path(), bad.path()], [bad.path(), good.path()]] {
+        let found = detection::detect(&Local::searching(&folders), request(&["tool"], Vec::new()));
+        let found = found.expect("found").into_iter().map(|candidate| candidate.path).collect::<Vec<_>>();
+        assert_eq!(found, folders.map(|folder| folder.join("tool").to_string_lossy().into_owned()));
+    }
+}
+
+#[test]
+fn scripts_are_refused_where_that_is_asked_for() {
+    let folder = folder_with_tool("echo tool 1.2");
+    let with = |value: &str| Request {
+        settings: vec![("scripts".to_owned(), value.to_owned())],
+        ..request(&["tool"], Vec::new())
+    };
+    assert!(detect(&folder, with("run")).is_ok());
+    let refused = detect(&folder, with("refuse")).expect_err("refused");
+    assert!(matches!(refused.class, FailureClass::ShimUnresolved), "{refused:?}");
+    let mistake = detection::detect(&Local::default(), with("follow")).expect_err("a mistake");
+    assert!(mistake.message.contains("write `run` or `refuse`"), "{mistake:?}");
 }
 
 #[test]
@@ -256,6 +316,15 @@ fn environments_by_command() {
     check(built.path()).expect("healthy");
     fs::set_permissions(built.path().join("bin/tool"), fs::Permissions::from_mode(0o644)).expect("changed");
     assert!(check(built.path()).expect_err("no program").message.contains("may not be executed"));
+
+    let arguments = ["cp", "${tool:tool}", "${environment}/copy"];
+    let copies = plan(config(vec![declared(&arguments)], Vec::new()), &[]).expect("a plan");
+    assert!(copies.steps.iter().any(|step| matches!(
+        &step.action,
+        Action::Run(run) if run.arguments[0] == installation.path
+    )));
+    let failure = plan(config(vec![declared(&["cp", "${tool:absent}"])], Vec::new()), &[]);
+    assert!(failure.expect_err("a failure").message.contains("the tool `absent` was not found"));
 
     for (word, class) in
         [("no-such-tool", "NotFound"), ("/bin/sh", "InvalidDeclaration"), ("${x}", "InvalidDeclaration")]

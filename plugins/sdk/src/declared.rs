@@ -20,7 +20,8 @@ pub fn checks(machine: &impl Machine, commands: &[Command], run: &Run) -> Vec<Ch
     carry_out(machine, commands, run).0
 }
 
-/// The same, with the version that the first command names whose output names one.
+/// The same, with the version that the first command names whose output names one. A command that names another
+/// version has failed: what a program says it is may not be what it runs.
 ///
 /// Commands that hang do not add up: after one that is required and hung nothing more is run, after an optional
 /// one no other that is optional.
@@ -39,6 +40,7 @@ pub fn carry_out(machine: &impl Machine, commands: &[Command], run: &Run) -> (Ve
         } else {
             let result = run(&invocation(&command.arguments, false)).and_then(|completion| {
                 let reported = judge(machine, command, &completion)?;
+                agree(version.as_ref(), reported.as_ref())?;
                 version = version.take().or(reported);
                 Ok(with_excerpt("ran".to_owned(), &completion))
             });
@@ -85,6 +87,20 @@ pub fn judge(
             failure(FailureClass::UnparsableOutput, format!("printed `{text}` where a version was expected"))
         }),
         None => Ok(None),
+    }
+}
+
+/// Whether two commands told the same version, as far as both tell one. Only the numbers are compared: a language
+/// often knows no more of itself.
+pub fn agree(first: Option<&Version>, second: Option<&Version>) -> Result<(), Failure> {
+    match (first, second) {
+        (Some(first), Some(second)) if version::parts(&first.semver) != version::parts(&second.semver) => {
+            Err(failure(
+                FailureClass::VersionMismatch,
+                format!("says that it is {} and runs {}", first.native, second.native),
+            ))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -96,7 +96,10 @@ fn prerelease(text: &str) -> Option<(String, &str)> {
     }
     let glued = text.strip_prefix(['.', '_']).unwrap_or(text);
     for (written, name) in GLUED {
-        let Some(rest) = glued.strip_prefix(written) else { continue };
+        let Some((head, rest)) = glued.split_at_checked(written.len()) else { continue };
+        if !head.eq_ignore_ascii_case(written) {
+            continue;
+        }
         let number = rest.strip_prefix(['.', '-', '_']).unwrap_or(rest);
         return match digits(number) {
             Some((number, rest)) => Some((format!("{name}.{number}"), rest)),
@@ -169,6 +172,7 @@ mod tests {
         check("18", Some("18.0.0"));
         check("3.12.9", Some("3.12.9"));
         check("3.13.0rc1", Some("3.13.0-rc.1"));
+        check("8.4.0RC4", Some("8.4.0-rc.4"));
         check("3.14.0a7", Some("3.14.0-alpha.7"));
         check("3.14.0b2", Some("3.14.0-beta.2"));
         check("3.12.0+", Some("3.12.0"));

@@ -1,0 +1,3 @@
+// Parameters arrive on standard input as one JSON object; what is printed is the result.
+const { name }: { name: string } = await new Response(Deno.stdin.readable).json();
+console.log(JSON.stringify({ greeting: `Hello, ${name}!`, version: Deno.version.deno }));
