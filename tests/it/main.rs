@@ -10,6 +10,7 @@ mod doctor;
 mod environments;
 mod executions;
 mod faults;
+mod guide;
 mod packs;
 mod plugin;
 mod plugins;

@@ -4,4 +4,4 @@ set -eu
 cd "$(dirname "$0")"
 cargo build --release --target wasm32-wasip2
 mkdir -p ../components
-cp target/wasm32-wasip2/release/component.wasm ../components/{{name}}.wasm
+cp "${CARGO_TARGET_DIR:-target}/wasm32-wasip2/release/component.wasm" ../components/{{name}}.wasm
