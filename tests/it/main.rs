@@ -10,6 +10,7 @@ mod doctor;
 mod environments;
 mod executions;
 mod faults;
+mod languages;
 mod packs;
 mod plugin;
 mod queue;
