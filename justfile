@@ -16,7 +16,7 @@ fmt:
 # Lints, for the host and for the components as they are shipped
 clippy:
     cargo clippy --release --workspace --all-targets -- -D warnings
-    cargo clippy --release --target wasm32-wasip2 -p attune-plugin -p attune-plugin-declarative -p attune-plugin-python -p attune-plugin-node -- -D warnings
+    cargo clippy --release --target wasm32-wasip2 -p attune-plugin -p attune-plugin-declarative -p attune-plugin-python -p attune-plugin-node -p attune-plugin-go -p attune-plugin-java -p attune-plugin-ruby -- -D warnings
 
 # Documentation, without broken links
 doc:
@@ -56,12 +56,17 @@ bench-compare *arguments:
     cargo build --release
     python3 bench/compare.py {{arguments}}
 
-# Copies of the built components beside packs/core, to install it from its folder
+# The built components beside the packs that ship them, to install these from their folders
 components:
     cargo build --release
     mkdir -p packs/core/components
     for file in target/plugins/wasm32-wasip2/plugin/attune_plugin_*.wasm; do \
         name=${file##*attune_plugin_}; cp "$file" "packs/core/components/$name"; \
+    done
+    for plugin in packs/*/plugin; do \
+        name=$(basename "$(dirname "$plugin")"); mkdir -p "packs/$name/components"; \
+        cargo build --profile plugin --target wasm32-wasip2 -p "attune-plugin-$name"; \
+        cp "target/wasm32-wasip2/plugin/attune_plugin_$name.wasm" "packs/$name/components/$name.wasm"; \
     done
 
 # The binary that a release ships: slow to build, fast to run

@@ -11,6 +11,7 @@ mod environments;
 mod executions;
 mod faults;
 mod guide;
+mod languages;
 mod packs;
 mod plugin;
 mod plugins;

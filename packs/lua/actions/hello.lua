@@ -5,4 +5,4 @@ local function quoted(text)
     return ("\\u%04x"):format(character:byte())
   end) .. '"'
 end
-print(('{"greeting": %s, "version": %s}'):format(quoted("Hello, " .. name .. "!"), quoted(_VERSION)))
+print(('{"greeting": %s, "version": %s}'):format(quoted("Hello, " .. name .. "!"), quoted(_VERSION:match("%d.*"))))

@@ -1,4 +1,4 @@
-//! Components that are built for the tests, from `tests/guests`.
+//! Components that are built for the tests, from `tests/guests` and `packs`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,18 @@ pub(crate) fn source_of(name: &str, wasm: Arc<[u8]>) -> ComponentSource {
 /// The bytes of a guest; all guests are built when the first is asked for.
 fn wasm(name: &str) -> Arc<[u8]> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(build);
+    let folder = FOLDER.get_or_init(|| build(&GUESTS.map(|name| format!("guest-{name}"))));
     let path = folder.join(format!("guest_{name}.wasm"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into()
 }
 
-fn build() -> PathBuf {
+/// The component that a pack of `packs` ships, built from its `plugin`.
+pub(crate) fn component_of(pack: &str) -> Vec<u8> {
+    let path = build(&[format!("attune-plugin-{pack}")]).join(format!("attune_plugin_{pack}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn build(packages: &[String]) -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host is in a workspace");
     let target = workspace.join("target/guests");
     let mut cargo = Command::new("cargo");
@@ -41,8 +47,8 @@ fn build() -> PathBuf {
         .current_dir(workspace)
         .args(["build", "--quiet", "--target", "wasm32-wasip2", "--profile", "plugin", "--target-dir"])
         .arg(&target);
-    for name in GUESTS {
-        cargo.args(["--package", &format!("guest-{name}")]);
+    for package in packages {
+        cargo.args(["--package", package]);
     }
     // What the outer build was told is not meant for the inner one.
     for (name, _) in std::env::vars_os() {
@@ -54,7 +60,7 @@ fn build() -> PathBuf {
     let status = cargo.status().expect("cargo starts");
     assert!(
         status.success(),
-        "the guests don't build; `rustup target add wasm32-wasip2` if the target is missing"
+        "{packages:?} don't build; `rustup target add wasm32-wasip2` if the target is missing"
     );
     target.join("wasm32-wasip2/plugin")
 }
