@@ -7,6 +7,8 @@ mod inspect;
 mod new;
 mod subject;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use super::failure::{Exit, Failed};
@@ -46,4 +48,9 @@ impl Plugin {
         worker.close().await;
         Ok(Exit::Success)
     }
+}
+
+/// To the microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -10,9 +10,11 @@ use crate::support::cli::{Machine, Output, skip};
 /// A new pack for the program `lark`, which there is on the machine.
 fn scaffold(machine: &Machine, language: &str) -> PathBuf {
     machine.script(
-        "bin/lark",
+        "bin/lark1.2",
         "#!/bin/sh\nif [ \"$1\" = --version ]; then echo 'lark 1.2 (sings)'; exit; fi\nexec /bin/sh \"$@\"\n",
     );
+    let _ = fs::remove_file(machine.at("bin/lark"));
+    symlink("lark1.2", machine.at("bin/lark")).expect("a link");
     let parent = machine.make("packs");
     let made =
         machine.json(&["plugin", "new", "lark", "--lang", language, "--path", &parent.to_string_lossy()]);
@@ -60,7 +62,8 @@ fn a_new_component_builds_installs_and_finds() {
     let installed = machine.json(&["pack", "install", "--approve", &folder]);
     let found = &installed["runtimes"][0]["installations"][0];
     assert_eq!((&found["version"], &found["status"]), (&"1.2.0".into(), &"verified".into()), "{installed}");
-    assert_eq!(found["path"], machine.at("bin/lark").to_string_lossy().as_ref());
+    assert_eq!(found["path"], machine.at("bin/lark1.2").to_string_lossy().as_ref());
+    assert_eq!(found["aliases"][0], machine.at("bin/lark").to_string_lossy().as_ref());
     assert_eq!(
         (&found["checks"][0]["name"], &found["checks"][1]["name"]),
         (&"command-1".into(), &"version".into())
