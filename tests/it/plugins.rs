@@ -1,5 +1,7 @@
 //! `attune plugin`: looking into components, comparing and calling them.
 
+mod new;
+
 use attune::plugin::Wasm;
 use serde_json::{Value as Json, json};
 

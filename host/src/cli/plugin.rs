@@ -11,6 +11,8 @@ mod subject;
 mod test;
 mod test_runner;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use super::failure::{Exit, Failed};
@@ -64,4 +66,9 @@ impl Plugin {
         worker.close().await;
         Ok(Exit::Success)
     }
+}
+
+/// To the microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }

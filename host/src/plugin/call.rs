@@ -400,6 +400,17 @@ mod tests {
     }
 
     #[test]
+    fn arguments_of_a_report_are_bounded() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(*kept_arguments(&words(&["-c", "print"])), words(&["-c", "print"]));
+        let long = "x".repeat(2 * ARGUMENTS_MAX);
+        let kept = kept_arguments(&words(&["-c", &long, "after"]));
+        let cut = format!("{}…", &long[..ARGUMENTS_MAX - 2]);
+        assert_eq!(*kept, words(&["-c", &cut, "…"]));
+        assert!(kept_arguments(&vec![String::new(); 2 * ARGUMENTS_MAX]).len() < ARGUMENTS_MAX);
+    }
+
+    #[test]
     fn who_spent_most() {
         for (guest, host, child, most) in
             [(3, 2, 1, Part::Guest), (1, 2, 1, Part::Host), (1, 2, 3, Part::Child), (0, 0, 0, Part::Guest)]

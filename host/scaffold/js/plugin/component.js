@@ -14,11 +14,19 @@ export const detection = {
   // with its failure, so that people can see why it is not used.
   detect(request) {
     const candidates = [];
-    for (const command of request.commands) {
+    const known = new Set();
+    for (const command of request.commands.filter(({ pattern }) => pattern !== undefined)) {
       const programs = [];
       for (const { path, outcome } of find([command.binary])) {
-        if (outcome.tag === 'ok') programs.push({ path, program: outcome.val });
-        else candidates.push({ path, outcome });
+        if (outcome.tag === 'err') {
+          candidates.push({ path, outcome });
+          continue;
+        }
+        // No two candidates may be the same installation, whatever names it goes by.
+        const program = outcome.val;
+        if (known.has(program.path())) continue;
+        known.add(program.path());
+        programs.push({ path, program });
       }
       // All at once: one that is slow keeps no other waiting.
       const answers = runAll(programs.map(({ program }) => program), invocation(command, true));
@@ -45,16 +53,18 @@ export const verification = {
       checks: [],
       attributes: request.installation.attributes,
     };
-    for (const command of request.commands) {
+    request.commands.forEach((command, index) => {
       const { tag, val } = attempt(() => version(command, program.run(invocation(command, false))));
-      if (tag === 'ok') {
+      const check = { name: `command-${index + 1}`, outcome: { tag: 'passed' }, detail: '' };
+      if (tag === 'err') {
+        check.outcome = { tag: command.optional ? 'warned' : 'failed', val };
+      } else if (val !== undefined) {
         verdict.version = val;
-        verdict.checks.push({ name: 'version', outcome: { tag: 'passed' }, detail: val.native });
-      } else {
-        const outcome = { tag: command.optional ? 'warned' : 'failed', val };
-        verdict.checks.push({ name: 'version', outcome, detail: '' });
+        check.name = 'version';
+        check.detail = val.native;
       }
-    }
+      verdict.checks.push(check);
+    });
     return verdict;
   },
 };
@@ -90,7 +100,7 @@ function invocation(command, memoize) {
   };
 }
 
-// The version that a command printed, if it ended as the YAML says.
+// The version that a command printed, if it ended as the YAML says; undefined if it has no pattern that tells it.
 function version(command, completion) {
   const { status } = completion;
   if (status.tag === 'signalled') {
@@ -100,9 +110,7 @@ function version(command, completion) {
   if (status.val !== command.exitCode) {
     throw failure({ tag: 'nonzero-exit', val: status.val }, `ended with exit code ${status.val}`);
   }
-  if (command.pattern === undefined) {
-    throw failure({ tag: 'invalid-declaration' }, 'the command has no `pattern` that tells the version');
-  }
+  if (command.pattern === undefined) return undefined;
   const text = new TextDecoder();
   const output = text.decode(completion.stdout) + text.decode(completion.stderr);
   // The groups of the match: the whole of it, then those in parentheses.

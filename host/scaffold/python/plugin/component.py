@@ -19,13 +19,17 @@ class Detection(exports.Detection):
     def detect(self, request):
         """Everything that goes by a name that the YAML declares. What turns out to be something else is a candidate
         with its failure, so that people can see why it is not used."""
-        candidates = []
+        candidates, known = [], set()
         for command in request.commands:
+            if command.pattern is None:
+                continue
             programs = []
             for found in tools.find([command.binary]):
                 if isinstance(found.outcome, Err):
                     candidates.append(Candidate(found.path, found.outcome))
-                else:
+                # No two candidates may be the same installation, whatever names it goes by.
+                elif (path := found.outcome.value.path()) not in known:
+                    known.add(path)
                     programs.append((found.path, found.outcome.value))
             # All at once: one that is slow keeps no other waiting.
             answers = tools.run_all([program for _, program in programs], invocation(command, memoize=True))
@@ -48,13 +52,15 @@ class Verification(exports.Verification):
         add a check for it."""
         claim = request.installation
         verdict = Verdict(claim.version, [], claim.attributes)
-        for command in request.commands:
+        for number, command in enumerate(request.commands, 1):
+            check = Check(f"command-{number}", Outcome_Passed(), "")
             try:
-                verdict.version = version(command, Ok(program.run(invocation(command, memoize=False))))
-                check = Check("version", Outcome_Passed(), verdict.version.native)
+                reported = version(command, Ok(program.run(invocation(command, memoize=False))))
+                if reported is not None:
+                    verdict.version = reported
+                    check = Check("version", Outcome_Passed(), reported.native)
             except Err as refused:
-                outcome = Outcome_Warned if command.optional else Outcome_Failed
-                check = Check("version", outcome(refused.value), "")
+                check.outcome = (Outcome_Warned if command.optional else Outcome_Failed)(refused.value)
             verdict.checks.append(check)
         return verdict
 
@@ -82,7 +88,7 @@ def invocation(command, memoize):
 
 
 def version(command, answer):
-    """The version that a command printed, if it ended as the YAML says."""
+    """The version that a command printed, if it ended as the YAML says; None if it has no pattern that tells it."""
     if isinstance(answer, Err):
         raise answer
     completion = answer.value
@@ -96,7 +102,7 @@ def version(command, answer):
         case _:
             raise failure(types.FailureClass_Other("unknown-exit"), "ended in an unknown way")
     if command.pattern is None:
-        raise failure(types.FailureClass_InvalidDeclaration(), "the command has no `pattern` that tells the version")
+        return None
     output = (completion.stdout + completion.stderr).decode(errors="replace")
     # The groups of the match: the whole of it, then those in parentheses.
     groups = patterns.captures(command.pattern, output)

@@ -36,3 +36,35 @@ pub(super) fn items(grants: &Grants) -> Vec<Item> {
 pub(super) fn without(items: &[Item], others: &[Item]) -> Vec<Item> {
     items.iter().filter(|item| !others.contains(item)).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::SearchRoot;
+
+    #[test]
+    fn what_is_asked_beyond_what_is_approved() {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let root = |folders| SearchRoot { source: "here".to_owned(), folders: texts(folders) };
+        let approved = Grants {
+            tools: texts(&["a"]),
+            search: vec![root(&["/bin"])],
+            read: texts(&["/etc"]),
+            variables: Vec::new(),
+            network: false,
+        };
+        let asked = Grants {
+            tools: texts(&["a", "b"]),
+            search: vec![root(&["/bin", "/opt"])],
+            variables: texts(&["A_ROOT"]),
+            network: true,
+            ..approved.clone()
+        };
+        let more = without(&items(&asked), &items(&approved));
+        assert_eq!(
+            more.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["run b", "look in /opt", "see A_ROOT", "use the network when it builds environments"]
+        );
+        assert_eq!(without(&items(&approved), &items(&asked)), []);
+    }
+}

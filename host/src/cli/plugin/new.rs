@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::output::Output;
+use crate::pack::embedded::is_embedded;
 use crate::pack::scaffold::{languages, scaffold_component};
 use crate::reference::PackRef;
 use crate::worker::Worker;
@@ -32,11 +33,15 @@ struct Written<'a> {
 impl New {
     pub(super) async fn execute(&self, worker: &Worker, output: &Output) -> Result<(), Failed> {
         let Self { name, lang, path } = self;
-        if worker.store.pack(name).await?.is_some() {
+        if let Some(pack) = worker.store.pack(name).await? {
             let message =
                 format!("there is a pack `{name}` already, and installing the new one would replace it");
-            return Err(Failed::message(Exit::Input, message)
-                .hint(format!("use another name, or remove that one first: attune pack remove {name}")));
+            let hint = if is_embedded(&pack.source) {
+                "use another name: that one comes with Attune".to_owned()
+            } else {
+                format!("use another name, or remove that one first: attune pack remove {name}")
+            };
+            return Err(Failed::message(Exit::Input, message).hint(hint));
         }
         for other in worker.store.runtimes_called(name.as_str()).await? {
             output.warn(&format!(

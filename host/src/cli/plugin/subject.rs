@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::grants::{items, without};
+use super::milliseconds;
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::output::Output;
 use crate::cli::pack::{install_failed, read};
@@ -135,7 +136,7 @@ impl Subject {
             needs: plugin.required(),
             loading: Loading {
                 compiled: plugin.was_compiled(),
-                milliseconds: plugin.loading().as_secs_f64() * 1000.0,
+                milliseconds: milliseconds(plugin.loading()),
             },
             runtimes: place.runtimes,
         }

@@ -13,11 +13,14 @@ mod bindings {
 
 use bindings::attune::runtime::patterns;
 use bindings::attune::runtime::tools::{self, Completion, Executable, ExitStatus, Invocation};
-use bindings::attune::runtime::types::{DeclaredVersion, Failure, FailureClass, Installation, Version};
-use bindings::exports::attune::runtime::detection::{Alias, Candidate, Command, Request};
-use bindings::exports::attune::runtime::environment::{self, BuildPlan, CheckRequest, LaunchRequest, PlanRequest};
+use bindings::attune::runtime::types::{
+    DeclaredVersion, Failure, FailureClass, Installation, Version,
+};
+use bindings::exports::attune::runtime::detection::{self, Alias, Candidate, Command, Request};
+use bindings::exports::attune::runtime::environment::{
+    self, BuildPlan, CheckRequest, LaunchRequest, PlanRequest,
+};
 use bindings::exports::attune::runtime::verification::{self, Check, Outcome, Verdict};
-use bindings::exports::attune::runtime::detection;
 
 use crate::logic;
 
@@ -27,22 +30,33 @@ impl detection::Guest for Component {
     /// Everything that goes by a name that the YAML declares. What turns out to be something else is a candidate
     /// with its failure, so that people can see why it is not used.
     fn detect(request: Request) -> Result<Vec<Candidate>, Failure> {
-        let mut candidates = Vec::new();
-        for command in &request.commands {
+        let (mut candidates, mut known) = (Vec::new(), Vec::new());
+        for command in request
+            .commands
+            .iter()
+            .filter(|command| command.pattern.is_some())
+        {
             let mut programs = Vec::new();
-            for found in tools::find(&[command.binary.clone()]) {
+            for found in tools::find(std::slice::from_ref(&command.binary)) {
                 match found.outcome {
-                    Ok(program) => programs.push((found.path, program)),
-                    Err(failure) => candidates.push(Candidate { path: found.path, outcome: Err(failure) }),
+                    // No two candidates may be the same installation, whatever names it goes by.
+                    Ok(program) if known.contains(&program.path()) => {}
+                    Ok(program) => {
+                        known.push(program.path());
+                        programs.push((found.path, program));
+                    }
+                    Err(failure) => candidates.push(rejected(found.path, failure)),
                 }
             }
             // All at once: one that is slow keeps no other waiting.
-            let asked = programs.iter().map(|(_, program)| program).collect::<Vec<_>>();
+            let asked: Vec<&Executable> = programs.iter().map(|(_, program)| program).collect();
             let answers = tools::run_all(&asked, &invocation(command));
             for ((path, program), answer) in programs.iter().zip(answers) {
-                let version = answer.and_then(|completion| version(command, &completion));
-                let outcome = version.map(|version| installation(program, version));
-                candidates.push(Candidate { path: path.clone(), outcome });
+                match answer.and_then(|completion| version(command, &completion)) {
+                    Ok(Some(version)) => candidates.push(candidate(path, program, version)),
+                    Ok(None) => {}
+                    Err(failure) => candidates.push(rejected(path.clone(), failure)),
+                }
             }
         }
         Ok(candidates)
@@ -50,7 +64,10 @@ impl detection::Guest for Component {
 
     /// Words that can be asked for instead of a version. Each stands for a constraint.
     fn aliases(_versions: Vec<DeclaredVersion>) -> Vec<Alias> {
-        vec![Alias { name: "latest".to_owned(), constraint: "*".to_owned() }]
+        vec![Alias {
+            name: "latest".to_owned(),
+            constraint: "*".to_owned(),
+        }]
     }
 }
 
@@ -63,18 +80,30 @@ impl verification::Guest for Component {
             checks: Vec::new(),
             attributes: request.installation.attributes,
         };
-        for command in &request.commands {
-            let answer = program.run(&Invocation { memoize: false, ..invocation(command) });
-            let (outcome, detail) = match answer.and_then(|completion| version(command, &completion)) {
-                Ok(version) => {
-                    let detail = version.native.clone();
-                    verdict.version = version;
-                    (Outcome::Passed, detail)
-                }
-                Err(failure) if command.optional => (Outcome::Warned(failure), String::new()),
-                Err(failure) => (Outcome::Failed(failure), String::new()),
+        for (number, command) in (1..).zip(&request.commands) {
+            let asked = Invocation {
+                memoize: false,
+                ..invocation(command)
             };
-            verdict.checks.push(Check { name: "version".to_owned(), outcome, detail });
+            let mut check = Check {
+                name: format!("command-{number}"),
+                outcome: Outcome::Passed,
+                detail: String::new(),
+            };
+            match program
+                .run(&asked)
+                .and_then(|completion| version(command, &completion))
+            {
+                Ok(Some(version)) => {
+                    check.name = "version".to_owned();
+                    check.detail = version.native.clone();
+                    verdict.version = version;
+                }
+                Ok(None) => {}
+                Err(failure) if command.optional => check.outcome = Outcome::Warned(failure),
+                Err(failure) => check.outcome = Outcome::Failed(failure),
+            }
+            verdict.checks.push(check);
         }
         Ok(verdict)
     }
@@ -97,7 +126,12 @@ impl environment::Guest for Component {
     /// }
     /// ```
     fn plan(_request: PlanRequest) -> Result<BuildPlan, Failure> {
-        Ok(BuildPlan { steps: Vec::new(), stage: None, inputs: Vec::new(), extra: Vec::new() })
+        Ok(BuildPlan {
+            steps: Vec::new(),
+            stage: None,
+            inputs: Vec::new(),
+            extra: Vec::new(),
+        })
     }
 
     /// Whether an environment that was built still works.
@@ -133,42 +167,84 @@ fn invocation(command: &Command) -> Invocation {
     }
 }
 
-/// The version that a command printed, if it ended as the YAML says.
-fn version(command: &Command, completion: &Completion) -> Result<Version, Failure> {
+/// The version that a command printed, if it ended as the YAML says; none if it has no pattern that tells it.
+fn version(command: &Command, completion: &Completion) -> Result<Option<Version>, Failure> {
     match completion.status {
         ExitStatus::Exited(code) if code == command.exit_code => {}
         ExitStatus::Exited(code) => {
-            return Err(failure(FailureClass::NonzeroExit(code), format!("ended with exit code {code}")));
+            return Err(failure(
+                FailureClass::NonzeroExit(code),
+                format!("ended with exit code {code}"),
+            ));
         }
         ExitStatus::Signalled(signal) => {
-            return Err(failure(FailureClass::KilledBySignal(signal), format!("was ended by signal {signal}")));
+            return Err(failure(
+                FailureClass::KilledBySignal(signal),
+                format!("was ended by signal {signal}"),
+            ));
         }
         ExitStatus::Other(_) => {
-            return Err(failure(FailureClass::Other("unknown-exit".to_owned()), "ended in an unknown way"));
+            return Err(failure(
+                FailureClass::Other("unknown-exit".to_owned()),
+                "ended in an unknown way",
+            ));
         }
     }
     let output = [completion.stdout.as_slice(), completion.stderr.as_slice()].concat();
     let output = String::from_utf8_lossy(&output);
-    let pattern = command.pattern.as_deref().ok_or_else(|| {
-        failure(FailureClass::InvalidDeclaration, "the command has no `pattern` that tells the version")
-    })?;
+    let Some(pattern) = &command.pattern else {
+        return Ok(None);
+    };
     // The groups of the match: the whole of it, then those in parentheses.
     let groups = patterns::captures(pattern, &output)?.ok_or_else(|| {
-        failure(FailureClass::PatternMismatch, format!("did not print what `{pattern}` expects"))
+        failure(
+            FailureClass::PatternMismatch,
+            format!("did not print what `{pattern}` expects"),
+        )
     })?;
     let native = groups.into_iter().nth(1).flatten().unwrap_or_default();
     let semver = logic::semver(&native).ok_or_else(|| {
-        failure(FailureClass::UnparsableOutput, format!("printed `{native}` where a version was expected"))
+        failure(
+            FailureClass::UnparsableOutput,
+            format!("printed `{native}` where a version was expected"),
+        )
     })?;
-    Ok(Version { semver, native, variant: None })
+    Ok(Some(Version {
+        semver,
+        native,
+        variant: None,
+    }))
 }
 
-fn installation(program: &Executable, version: Version) -> Installation {
-    let path = program.path();
-    let aliases = program.names().into_iter().filter(|name| *name != path).collect();
-    Installation { path, version, source: program.source(), aliases, attributes: Vec::new() }
+fn candidate(path: &str, program: &Executable, version: Version) -> Candidate {
+    let canonical = program.path();
+    let installation = Installation {
+        aliases: program
+            .names()
+            .into_iter()
+            .filter(|name| *name != canonical)
+            .collect(),
+        path: canonical,
+        version,
+        source: program.source(),
+        attributes: Vec::new(),
+    };
+    Candidate {
+        path: path.to_owned(),
+        outcome: Ok(installation),
+    }
+}
+
+fn rejected(path: String, failure: Failure) -> Candidate {
+    Candidate {
+        path,
+        outcome: Err(failure),
+    }
 }
 
 fn failure(class: FailureClass, message: impl Into<String>) -> Failure {
-    Failure { class, message: message.into() }
+    Failure {
+        class,
+        message: message.into(),
+    }
 }

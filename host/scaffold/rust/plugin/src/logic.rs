@@ -6,11 +6,23 @@
 /// becomes build metadata.
 #[must_use]
 pub fn semver(native: &str) -> Option<String> {
-    let numbers = native.split('.').map(str::parse::<u64>).collect::<Result<Vec<_>, _>>().ok()?;
+    let numbers = native
+        .split('.')
+        .map(str::parse::<u64>)
+        .collect::<Result<Vec<_>, _>>()
+        .ok()?;
     let part = |index: usize| numbers.get(index).copied().unwrap_or(0);
     let version = format!("{}.{}.{}", part(0), part(1), part(2));
-    let rest = numbers.iter().skip(3).map(u64::to_string).collect::<Vec<_>>();
-    Some(if rest.is_empty() { version } else { format!("{version}+{}", rest.join(".")) })
+    let rest = numbers
+        .iter()
+        .skip(3)
+        .map(u64::to_string)
+        .collect::<Vec<_>>();
+    Some(if rest.is_empty() {
+        version
+    } else {
+        format!("{version}+{}", rest.join("."))
+    })
 }
 
 /// Arguments that start `entry_point`: those of the interpreter's own come first.
@@ -38,7 +50,15 @@ mod tests {
 
     #[test]
     fn the_entry_point_is_between_its_arguments_and_the_interpreters() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(start(words(&["-w"]), "x".to_owned(), words(&["a", "b"])), ["-w", "x", "a", "b"]);
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            start(words(&["-w"]), "x".to_owned(), words(&["a", "b"])),
+            ["-w", "x", "a", "b"]
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! What a component answered and what it did for that, for people and for programs.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -9,6 +8,7 @@ use serde_json::Value as Json;
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::output::{Output, Tone, table};
 use crate::cli::plugin::inspect::size;
+use crate::cli::plugin::milliseconds;
 use crate::cli::preview::{program_text, step_lines, written};
 use crate::environment::{LaunchCommand, Plan};
 use crate::installation::{Candidate, CheckOutcome, Failure, Installation, Verdict};
@@ -137,10 +137,6 @@ struct Program<'a> {
     milliseconds: f64,
 }
 
-fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
-}
-
 impl<'a> Report<'a> {
     fn of(report: &'a CallReport) -> Self {
         let programs = report.runs.iter().map(|run| {
@@ -193,7 +189,7 @@ pub(super) fn show(
     };
     output.data(&shown, || {
         let lines = answer.as_ref().map(|answer| answer.value.lines.as_slice()).unwrap_or_default();
-        let lines = lines.iter().map(|line| format!("{}\n", one_line(line))).collect::<String>();
+        let lines = lines.iter().flat_map(|line| [one_line(line), "\n".into()]).collect::<String>();
         let report = report.map(|report| describe(report, output)).unwrap_or_default();
         format!("{lines}{}{report}", if lines.is_empty() || report.is_empty() { "" } else { "\n" })
     })?;
