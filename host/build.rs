@@ -158,6 +158,8 @@ fn embed(workspace: &Path, components: &BTreeMap<String, PathBuf>) -> Result<Str
         let folder = workspace.join("packs").join(pack);
         let mut files = BTreeMap::new();
         collect(&folder, &folder, &mut files)?;
+        // Scenarios are for who changes the pack.
+        files.retain(|path, _| !path.starts_with("tests/"));
         if pack == COMPONENTS_PACK {
             files.extend(
                 components.iter().map(|(name, file)| (format!("components/{name}.wasm"), file.clone())),
@@ -222,14 +224,14 @@ fn stamp(files: &BTreeMap<String, PathBuf>) -> std::io::Result<u64> {
     Ok(hasher.finish())
 }
 
-/// The files below `folder` by their path relative to `root`, without copies of components, scenarios and
+/// The files below `folder` by their path relative to `root`, without copies of components and without
 /// what tools leave behind.
 fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<(), Box<dyn Error>> {
     rerun_if_changed(folder);
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let relative = path.strip_prefix(root)?.to_str().ok_or("a path is not UTF-8")?.to_owned();
-        let is_left_out = matches!(relative.as_str(), "components" | "tests")
+        let is_left_out = relative == "components"
             || matches!(
                 path.file_name().and_then(|name| name.to_str()),
                 Some(".gitignore" | ".attuneignore" | ".DS_Store" | "node_modules" | "__pycache__")
