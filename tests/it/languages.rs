@@ -70,6 +70,15 @@ fn each_greets_where_its_language_is_there() {
 }
 
 #[test]
+fn each_answers_on_described_machines_as_expected() {
+    let machine = Machine::fresh();
+    for pack in languages() {
+        let folder = shipped(&machine, &pack);
+        machine.runs(0, &["plugin", "test", &folder.to_string_lossy()]);
+    }
+}
+
+#[test]
 fn each_has_scenarios_and_leaves_them_out_of_the_bundle() {
     for pack in languages() {
         let scenarios = fs::read_dir(pack.join("tests")).expect("a folder").count();
