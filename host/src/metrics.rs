@@ -7,6 +7,8 @@ use std::time::Duration;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::execution::Status;
+
 const EXECUTIONS: &str = "attune_executions_total";
 const STAGES: &str = "attune_stage_duration_seconds";
 const RUNNING: &str = "attune_executions_running";
@@ -54,6 +56,13 @@ pub(crate) fn recorder() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(BUILDS, Unit::Seconds, "Time that builds of environments took, by outcome");
     Ok(handle)
 }
+    // What is counted from the beginning can be seen to have grown.
+    for is_ok in [true, false] {
+        counter!(RENEWALS, "outcome" => outcome(is_ok)).increment(0);
+    }
+    for became in [Status::Queued, Status::Cancelled, Status::Abandoned] {
+        counter!(LOST, "status" => became.name()).increment(0);
+    }
 
 /// An attempt has ended.
 pub(crate) fn ended(action: &str, status: &str, reason: Option<&str>, stages: &[(String, f64)]) {

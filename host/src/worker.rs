@@ -136,10 +136,10 @@ impl Worker {
         if let Err(error) = process::harden() {
             tracing::warn!("actions may be able to look into this process: {error}");
         }
-        for folder in [&settings.data_dir, &settings.cache_dir, &settings.runs_dir()] {
+        for folder in [&settings.cache_dir, &settings.runs_dir()] {
             make_private(folder)?;
         }
-        let store = Store::open(&settings.database).await?;
+        let store = open_store(&settings).await?;
         let home = home::identify(&settings.data_dir)?;
         let (id, name) = register(&store, &settings.worker_name, home).await?;
         let settings = Settings { worker_name: name, ..settings };
@@ -303,6 +303,13 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// The database, in the data folder if nothing else is said: what is in that is nobody else's business, whichever command is
+/// the first to need it.
+pub(crate) async fn open_store(settings: &Settings) -> Result<Store, WorkerError> {
+    make_private(&settings.data_dir)?;
+    Ok(Store::open(&settings.database).await?)
 }
 
 async fn register(store: &Store, name: &str, home: Uuid) -> Result<(WorkerId, String), StoreError> {

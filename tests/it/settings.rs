@@ -302,3 +302,20 @@ fn the_doctor_says_what_is_there() {
     let output = machine.runs(0, &["doctor"]);
     output.prints(&["tools.tool", "no working installation", "install Tool (known versions: 3.11, 3.12)"]);
 }
+
+#[test]
+fn a_mistyped_folder_makes_no_new_database() {
+    let machine = Machine::bare();
+    let missing = machine.at("typo/attune.db");
+    let url = format!("sqlite://{}", missing.display());
+    for command in [&["pack", "list"][..], &["execution", "list"], &["worker", "list"]] {
+        let folder = machine.at("typo").display().to_string();
+        machine.runs(1, &[command, &["--database", &url]].concat()).says(&["can't use the folder", &folder]);
+    }
+    assert!(!machine.at("typo").exists());
+    machine.make("typo");
+    let output = machine.runs(0, &["execution", "list", "--database", &url, "-v"]);
+    output.says(&["makes a new database", &missing.display().to_string()]);
+    let output = machine.runs(0, &["execution", "list", "--database", &url, "-v"]);
+    assert!(!output.stderr.contains("makes a new database"), "{output}");
+}
