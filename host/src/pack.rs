@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod bundles;
+pub mod ceiling;
 pub mod embedded;
 pub mod install;
 pub mod pattern;
@@ -218,6 +219,12 @@ pub struct Grants {
     pub network: bool,
 }
 
+    /// Tools have to match one of each of these as well: no pack asks for that, the operator's settings narrow it so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only_tools: Vec<Vec<String>>,
+    /// Tools that the operator's settings deny.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny_tools: Vec<String>,
 /// Folders that one kind of installation lives in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchRoot {

@@ -39,12 +39,14 @@ pub(crate) use child::{LOST, NOT_STARTED};
 pub use component::Plugin;
 pub use convert::Alias;
 pub use error::{Cause, Function, Part, PluginError};
+pub(crate) use grant::NamePatterns;
 pub(crate) use home::sweep as sweep_homes;
 pub use limits::Limits;
 pub use memo::{Memo, MemoEntry, MemoKey, MemoOutcome};
 pub use roots::Scanned;
 pub use runtime::{
-    CheckRequest, DetectionRequest, Health, LaunchRequest, PlanRequest, RuntimePlugin, VerificationRequest,
+    CheckRequest, Denied, DetectionRequest, Health, Keeping, LaunchRequest, Ledger, PlanRequest,
+    RuntimePlugin, VerificationRequest,
 };
 pub use tools::programs_at_a_time;
 

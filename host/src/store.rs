@@ -8,6 +8,7 @@ pub mod answer;
 pub mod bell;
 pub mod change;
 pub mod claim;
+pub mod denial;
 pub mod environment;
 pub mod execution;
 pub mod fleet;

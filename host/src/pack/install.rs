@@ -48,8 +48,10 @@ pub enum InstallError {
     /// The operator has not agreed to what the pack's components ask for.
     #[error("what the pack's components ask for is not approved")]
     NotApproved {
-        /// What they ask for, by runtime.
-        asked: Vec<(RuntimeRef, Grants)>,
+        /// What they ask for.
+        asked: Vec<Asked>,
+        /// Whether another version of the pack is installed, which stays.
+        is_update: bool,
     },
     /// The pack can't be kept for other workers.
     #[error(transparent)]
@@ -65,6 +67,15 @@ pub enum InstallError {
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What a component asks for.
+#[derive(Debug)]
+pub struct Asked {
+    pub runtime: RuntimeRef,
+    pub grants: Grants,
+    /// What the operator's settings withhold of that, whoever approves it.
+    pub withheld: Vec<String>,
 }
 
 /// Who agrees to what components ask for.
@@ -224,11 +235,16 @@ pub async fn install(
         let digest = component_digest(worker, &pack, runtime, declaration).await?;
         let approved = approval(worker, runtime, declaration, approve).await?;
         if approved.is_none() {
-            refused.push((runtime.reference.clone(), declaration.grants.clone()));
+        let grants = worker.settings.ceilings.narrow(&pack.reference, &declaration.grants);
+            refused.push(Asked {
+                runtime: runtime.reference.clone(),
+                grants: declaration.grants.clone(),
+                withheld: declaration.grants.withheld(&grants),
+            });
             continue;
         }
         let source = worker.component(&pack.reference, &declaration.component, &digest);
-        let plugin = worker.bind(&source, runtime, declaration.grants.clone()).await?;
+        let plugin = worker.bind(&source, runtime, grants).await?;
         let constraint_aliases = aliases(&plugin, runtime).await?;
         runtimes.insert(
             runtime.reference.clone(),
@@ -236,7 +252,8 @@ pub async fn install(
         );
     }
     if !refused.is_empty() {
-        return Err(InstallError::NotApproved { asked: refused });
+        let is_update = worker.store.pack(&pack.reference).await?.is_some();
+        return Err(InstallError::NotApproved { asked: refused, is_update });
     }
     bundle.restore(&worker.pack_folder(&pack.reference, &pack.digest))?;
     Bundles::open(&worker.settings.bundles)?.keep(&pack.digest, bundle).await?;

@@ -1,5 +1,6 @@
 //! `attune pack show`: what a pack ships, and what its actions run under on this machine now.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use crate::cli::failure::Failed;
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::execution::choice::{Asked, ChoiceError, choose};
-use crate::pack::{Action, Program, Sensor};
+use crate::pack::{Action, Program, Sensor, embedded};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::pack::{PackRow, PluginRow};
 use crate::worker::Worker;
@@ -20,6 +21,8 @@ struct PackView {
     #[serde(flatten)]
     pack: PackRow,
     runtimes: Vec<RuntimeRef>,
+    /// What was approved for them and the settings of this worker withhold.
+    withheld: BTreeMap<RuntimeRef, Vec<String>>,
     actions: Vec<ActionView>,
     sensors: Vec<SensorView>,
     components: Vec<PluginRow>,
@@ -86,8 +89,17 @@ pub(super) async fn show(worker: &Worker, reference: &PackRef, output: &Output) 
         sensors.push(SensorView { sensor: row.sensor, runtime });
     }
     progress.end();
+    let runtimes = store.runtimes_of(reference).await?;
+    let mut withheld = BTreeMap::new();
+    for name in &runtimes {
+        if let Some(row) = store.runtime(name).await? {
+            withheld.insert(name.clone(), super::withheld(worker, &row));
+        }
+    }
+    withheld.retain(|_, withheld| !withheld.is_empty());
     let view = PackView {
-        runtimes: store.runtimes_of(reference).await?,
+        runtimes,
+        withheld,
         actions,
         sensors,
         components: store.plugins_of(reference).await?,
@@ -152,6 +164,9 @@ fn describe(view: &PackView) -> String {
             "component",
             &format!("{:<14}{} bytes, sha256 {}", component.name, component.size, short(&component.sha256)),
         );
+        for withheld in view.withheld.get(runtime).into_iter().flatten() {
+            line("  may not", &format!("{withheld} (`[grants]` of the settings)"));
+        }
     }
     if !view.actions.is_empty() {
         text.push('\n');
