@@ -66,7 +66,10 @@ fn mistakes_in_settings_say_where_they_are() {
             "# é\n  kil_grace = 1\n",
             "bad.toml:2:3: there is no setting `kil_grace`; did you mean `kill_grace`?",
         ),
-        ("\n  [kill]\nx = 1\n", "bad.toml:2:4: there is no table `kill`; the only table is `[variables]`"),
+        (
+            "\n  [kill]\nx = 1\n",
+            "bad.toml:2:4: there is no table `kill`; write `[variables]`, `[grants]` or `[trusted_keys]`",
+        ),
         ("kill_grace = \"soon\"\n", "bad.toml:1:14: `kill_grace` can't be `soon`"),
     ] {
         machine.write("bad.toml", text);

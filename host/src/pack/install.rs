@@ -219,11 +219,12 @@ async fn own_aliases(
     Ok(Some(asked.await))
 }
 
-/// Installs a pack in place of what was installed under its reference, all or nothing.
+/// Installs a pack in place of what was installed under its reference, all or nothing: where it comes from, and the trusted
+/// key that it is signed with.
 pub async fn install(
     worker: &Worker,
     bundle: &Bundle,
-    source: &str,
+    (source, verified_by): (&str, Option<&str>),
     approve: &Approve<'_>,
 ) -> Result<Installed, InstallError> {
     let pack = check(worker, bundle).await?;
@@ -234,8 +235,8 @@ pub async fn install(
         let Some(declaration) = &runtime.plugin else { continue };
         let digest = component_digest(worker, &pack, runtime, declaration).await?;
         let approved = approval(worker, runtime, declaration, approve).await?;
-        if approved.is_none() {
         let grants = worker.settings.ceilings.narrow(&pack.reference, &declaration.grants);
+        if approved.is_none() {
             refused.push(Asked {
                 runtime: runtime.reference.clone(),
                 grants: declaration.grants.clone(),
@@ -259,7 +260,7 @@ pub async fn install(
     Bundles::open(&worker.settings.bundles)?.keep(&pack.digest, bundle).await?;
     let before = worker.store.pack(&pack.reference).await?.filter(|before| before.digest != pack.digest);
     let versions = versions(worker, &pack.reference).await?;
-    let install = PackInstall { pack: &pack, source, plugins: &plugins, runtimes: &runtimes };
+    let install = PackInstall { pack: &pack, source, verified_by, plugins: &plugins, runtimes: &runtimes };
     worker.store.install_pack(&install).await?;
     tracing::info!(pack.r#ref = %pack.reference, pack.digest = %pack.digest, "installed a pack");
     let replaced = match before {

@@ -136,7 +136,8 @@ pub(crate) fn pack(reference: &str) -> Pack {
 }
 
 pub(crate) async fn install(store: &Store, pack: &Pack) {
-    let install = PackInstall { pack, source: "a test", plugins: &[], runtimes: &BTreeMap::new() };
+    let install =
+        PackInstall { pack, source: "a test", verified_by: None, plugins: &[], runtimes: &BTreeMap::new() };
     store.install_pack(&install).await.expect("installed");
 }
 

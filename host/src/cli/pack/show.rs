@@ -156,17 +156,23 @@ fn describe(view: &PackView) -> String {
     line("digest", &view.pack.digest);
     line("from", &view.pack.source);
     line("installed", &view.pack.installed_at.to_rfc3339());
+    let verified = match &view.pack.verified_by {
+        Some(name) => format!("signed by `{name}`"),
+        None if embedded::is_embedded(&view.pack.source) => "it comes with Attune".to_owned(),
+        None => "no".to_owned(),
+    };
+    line("verified", &verified);
     for runtime in &view.runtimes {
         line("runtime", &runtime.to_string());
+        for withheld in view.withheld.get(runtime).into_iter().flatten() {
+            line("  may not", &format!("{withheld} (`[grants]` of the settings)"));
+        }
     }
     for component in &view.components {
         line(
             "component",
             &format!("{:<14}{} bytes, sha256 {}", component.name, component.size, short(&component.sha256)),
         );
-        for withheld in view.withheld.get(runtime).into_iter().flatten() {
-            line("  may not", &format!("{withheld} (`[grants]` of the settings)"));
-        }
     }
     if !view.actions.is_empty() {
         text.push('\n');
