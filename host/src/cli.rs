@@ -12,6 +12,7 @@ mod execution;
 mod failure;
 mod fleet;
 mod interruption;
+mod key;
 mod looking;
 mod options;
 mod output;
@@ -94,6 +95,9 @@ enum Command {
     /// See the settings
     #[command(subcommand)]
     Config(config::Config),
+    /// Make keys to sign packs with
+    #[command(subcommand)]
+    Key(key::Key),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
@@ -189,6 +193,7 @@ impl Command {
             | Self::Execution(_)
             | Self::Doctor(_)
             | Self::Config(_)
+            | Self::Key(_)
             | Self::Completions { .. } => false,
         }
     }
@@ -206,6 +211,7 @@ impl Command {
             Self::Worker(command) => Box::pin(command.execute(options, output)).await,
             Self::Doctor(command) => command.execute(options, output).await,
             Self::Config(command) => command.execute(options, output),
+            Self::Key(command) => command.execute(output),
             Self::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "attune", &mut script);

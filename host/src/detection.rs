@@ -344,7 +344,7 @@ fn verified_against(worker: &Worker, runtime: &RuntimeRow, distributions: &Distr
     let plugin = runtime.plugin.as_ref();
     digest::of_json(&(
         plugin.map(|plugin| &plugin.sha256),
-        plugin.and_then(|plugin| plugin.approved.as_ref()),
+        worker.grants(runtime),
         runtime.runtime.plugin.as_ref().map(|declaration| &declaration.settings),
         distributions,
         worker.settings.verification_timeout,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::execution::Status;
+
 const EXECUTIONS: &str = "attune_executions_total";
 const STAGES: &str = "attune_stage_duration_seconds";
 const RUNNING: &str = "attune_executions_running";
@@ -18,6 +20,7 @@ const AGE: &str = "attune_queue_oldest_seconds";
 const RENEWALS: &str = "attune_lease_renewals_total";
 const LOST: &str = "attune_executions_lost_total";
 const CALLS: &str = "attune_plugin_call_duration_seconds";
+const DENIALS: &str = "attune_plugin_denials_total";
 const BUILDS: &str = "attune_environment_build_duration_seconds";
 
 /// Upper bounds of the classes into which durations are put, in seconds: from a call of a component to a large build.
@@ -51,7 +54,15 @@ pub(crate) fn recorder() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(RENEWALS, "Renewals of this worker's leases, by outcome");
     describe_counter!(LOST, "Executions taken from workers that were lost, by what became of them");
     describe_histogram!(CALLS, Unit::Seconds, "Time that calls of components took, by outcome");
+    describe_counter!(DENIALS, "What components asked for and were denied, by runtime");
     describe_histogram!(BUILDS, Unit::Seconds, "Time that builds of environments took, by outcome");
+    // What is counted from the beginning can be seen to have grown.
+    for is_ok in [true, false] {
+        counter!(RENEWALS, "outcome" => outcome(is_ok)).increment(0);
+    }
+    for became in [Status::Queued, Status::Cancelled, Status::Abandoned] {
+        counter!(LOST, "status" => became.name()).increment(0);
+    }
     Ok(handle)
 }
 
@@ -110,6 +121,13 @@ pub(crate) fn plugin_call(pack: &str, component: &str, function: &'static str, t
         ("outcome", outcome(is_ok).to_owned()),
     ];
     histogram!(CALLS, &labels).record(took);
+}
+
+/// A component was denied what it asked for.
+pub(crate) fn denials(runtime: &str, pack: &str, component: &str, count: usize) {
+    let labels =
+        [("runtime", runtime.to_owned()), ("pack", pack.to_owned()), ("component", component.to_owned())];
+    counter!(DENIALS, &labels).increment(count as u64);
 }
 
 /// An environment was built, or could not be.

@@ -5,11 +5,14 @@
 
 pub mod bundle;
 pub mod bundles;
+pub mod ceiling;
 pub mod embedded;
 pub mod install;
+pub mod lock;
 pub mod pattern;
 pub mod problem;
 pub mod scaffold;
+pub mod signature;
 
 mod action;
 mod alias;
@@ -247,6 +250,12 @@ pub struct Grants {
     pub variables: Vec<String>,
     /// Whether steps of environment plans may ask for the network. Those that don't ask are not hindered from using it.
     pub network: bool,
+    /// Tools have to match one of each of these as well: no pack asks for that, the operator's settings narrow it so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only_tools: Vec<Vec<String>>,
+    /// Tools that the operator's settings deny.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny_tools: Vec<String>,
 }
 
 /// Folders that one kind of installation lives in.

@@ -41,6 +41,7 @@ pub use component::{Plugin, Required};
 pub use contract::CONTRACT;
 pub use convert::Alias;
 pub use error::{Cause, Function, Part, PluginError};
+pub(crate) use grant::NamePatterns;
 pub(crate) use home::sweep as sweep_homes;
 pub use limits::Limits;
 pub use log::Message;
@@ -48,7 +49,8 @@ pub use machine::{ANY, Described, Machine, Node, Recording, Reply, Scripted};
 pub use memo::{Memo, MemoEntry, MemoKey, MemoOutcome};
 pub use roots::{Scanned, Surroundings};
 pub use runtime::{
-    CheckRequest, DetectionRequest, Health, LaunchRequest, PlanRequest, RuntimePlugin, VerificationRequest,
+    CheckRequest, Denied, DetectionRequest, Health, Keeping, LaunchRequest, Ledger, PlanRequest,
+    RuntimePlugin, VerificationRequest,
 };
 pub use test_program::TestProgram;
 pub use tools::programs_at_a_time;

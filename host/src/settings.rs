@@ -4,6 +4,7 @@
 //! flag over all. [`KEYS`] is the list of what can be set; there is no other.
 
 mod file;
+mod grants;
 mod keys;
 mod telemetry;
 mod unknown;
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::pack::bundles::BundlesLocation;
+use crate::pack::ceiling::Ceilings;
+use crate::pack::signature::{Policy, PublicKey};
 use crate::store::Location;
 use crate::trace::Endpoint;
 
@@ -201,14 +204,22 @@ pub struct Settings {
     /// None: traces are not exported.
     pub otlp_endpoint: Option<Endpoint>,
     pub secrets_file: Option<PathBuf>,
+    /// What is done with packs that nobody who is trusted vouches for.
+    pub signatures: Policy,
+    /// The file's `[trusted_keys]`, by name.
+    pub trusted_keys: BTreeMap<String, PublicKey>,
     /// The file's `[variables]`: given to steps that build environments, such as a proxy or an index.
     pub variables: BTreeMap<String, String>,
+    /// The file's `[grants]`: the most that runtimes get of what packs ask for.
+    pub ceilings: Ceilings,
     /// Variables of this process, for grants to expose.
     pub process_variables: BTreeMap<String, String>,
     /// Every key with its value as text and its origin, in the order of [`KEYS`].
     pub shown: Vec<Shown>,
     /// The file's `[variables]` with their values, credentials masked, and where each is set.
     pub shown_variables: Vec<(String, String, Origin)>,
+    /// The file's `[grants]` as text, and where each is set.
+    pub shown_grants: Vec<(String, String, Origin)>,
     /// What was probably meant to set something, and sets nothing.
     pub warnings: Vec<String>,
 }
@@ -271,7 +282,11 @@ impl Settings {
             resolver.settle("log_format", LogFormat::Text, value::log_format, |_| "text".to_owned());
         let (otlp_endpoint, warning) = resolver.otlp_endpoint();
         let secrets_file = resolver.optional("secrets_file", "none", value::path);
+        let signatures =
+            resolver.settle("signatures", Policy::default(), value::signatures, |_| "off".to_owned());
         resolver.check_mistakes()?;
+        let file = sources.file.clone().unwrap_or_default();
+        let (shown_variables, shown_grants) = (file.shown_variables(), file.shown_grants());
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Self {
             data_dir,
@@ -302,17 +317,14 @@ impl Settings {
             log_format,
             otlp_endpoint,
             secrets_file,
-            variables: file_variables(sources)
-                .map(|(_, name, entry)| (name.clone(), entry.text.clone()))
-                .collect(),
+            signatures,
+            trusted_keys: file.trusted_keys,
+            variables: file.variables.into_iter().map(|(name, entry)| (name, entry.text)).collect(),
+            ceilings: file.ceilings,
             process_variables: text_variables(&sources.variables),
             shown: resolver.shown,
-            shown_variables: file_variables(sources)
-                .map(|(file, name, entry)| {
-                    let origin = file.origin(entry);
-                    (name.clone(), crate::secret::without_credentials(name, &entry.text), origin)
-                })
-                .collect(),
+            shown_variables,
+            shown_grants,
             warnings: unknown::warnings(&sources.variables).into_iter().chain(warning).collect(),
         })
     }
@@ -475,12 +487,6 @@ impl Resolver<'_> {
 /// Two for each processor: actions wait more than they compute.
 fn slots() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get).saturating_mul(2)
-}
-
-/// The file's `[variables]`.
-fn file_variables(sources: &Sources) -> impl Iterator<Item = (&ConfigFile, &String, &file::Entry)> {
-    let files = sources.file.iter();
-    files.flat_map(|file| file.variables.iter().map(move |(name, entry)| (file, name, entry)))
 }
 
 /// `$XDG_DATA_HOME/attune`, or `~/.local/share/attune`.

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod bell;
 pub mod change;
 pub mod claim;
+pub mod denial;
 pub mod environment;
 pub mod execution;
 pub mod fleet;
@@ -33,7 +34,6 @@ mod refusal;
 mod retention;
 mod row;
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,8 +68,8 @@ const JOURNAL_MAX: u64 = 512 << 10;
 /// Why the database could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The folder for the database can't be made.
-    #[error("can't create the folder `{}` for the database", path.display())]
+    /// The folder of the database can't be used.
+    #[error("can't use the folder `{}` of the database", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -305,13 +305,14 @@ impl Store {
 }
 
 async fn open_file(path: &Path, location: &Location) -> Result<SqlitePool> {
-    if let Some(folder) = path.parent() {
-        // What is in it is nobody else's business, whichever command is the first to need it.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+    // One that is made by mistake would be an empty database, and all that was in the other one seem to be gone.
+    if let Some(folder) = path.parent()
+        && let Err(source) = std::fs::metadata(folder)
+    {
+        return Err(StoreError::Folder { path: folder.to_owned(), source });
+    }
+    if !path.exists() {
+        tracing::info!("makes a new database: `{}`", path.display());
     }
     let options = SqliteConnectOptions::new()
         .filename(path)

@@ -17,13 +17,14 @@ use crate::detection::DetectionError;
 use crate::environment::layout::Layout;
 use crate::environment::rubbish::remove_rubbish;
 use crate::execution::Status;
+use crate::metrics;
 use crate::nearest::{did_you_mean, nearest_name};
 use crate::pack::embedded;
 use crate::pack::install::{self, Approve, InstallError};
 use crate::pack::{Grants, Runtime};
 use crate::plugin::{
-    ComponentSource, Limits, Machine, PluginError, PluginSettings, Plugins, RuntimePlugin, RuntimeScope,
-    Surroundings, Wasm, sweep_homes,
+    ComponentSource, Denied, Ledger, Limits, Machine, PluginError, PluginSettings, Plugins, RuntimePlugin,
+    RuntimeScope, Surroundings, Wasm, sweep_homes,
 };
 use crate::process;
 use crate::reference::PackRef;
@@ -136,10 +137,10 @@ impl Worker {
         if let Err(error) = process::harden() {
             tracing::warn!("actions may be able to look into this process: {error}");
         }
-        for folder in [&settings.data_dir, &settings.cache_dir, &settings.runs_dir()] {
+        for folder in [&settings.cache_dir, &settings.runs_dir()] {
             make_private(folder)?;
         }
-        let store = Store::open(&settings.database).await?;
+        let store = open_store(&settings).await?;
         let home = home::identify(&settings.data_dir)?;
         let (id, name) = register(&store, &settings.worker_name, home).await?;
         let settings = Settings { worker_name: name, ..settings };
@@ -219,16 +220,44 @@ impl Worker {
         let (Some(declaration), Some(used)) = (&runtime.runtime.plugin, &runtime.plugin) else {
             return Err(not_approved());
         };
-        let grants = used.approved.clone().ok_or_else(not_approved)?;
+        let grants = self.grants(runtime).ok_or_else(not_approved)?;
         let source = self.component(reference.pack(), &declaration.component, &used.sha256);
         self.component_files(&source).await?;
-        match self.bind(&source, &runtime.runtime, grants.clone()).await {
+        let bound = match self.bind(&source, &runtime.runtime, grants.clone()).await {
             Err(error) if error.cause.is_damage() => {
                 self.fetch_component(&source).await?;
-                Ok(self.bind(&source, &runtime.runtime, grants).await?)
+                self.bind(&source, &runtime.runtime, grants).await?
             }
-            bound => Ok(bound?),
-        }
+            bound => bound?,
+        };
+        Ok(bound.with_ledger(self.ledger()))
+    }
+
+    /// Keeps what the component of a runtime is denied in its calls.
+    fn ledger(&self) -> Ledger {
+        let store = self.store.clone();
+        Ledger(Arc::new(move |denied| {
+            let store = store.clone();
+            Box::pin(async move { keep_denials(&store, &denied).await })
+        }))
+    }
+
+    /// Keeps what was denied to a plan of the component of a runtime.
+    pub(crate) async fn note_denial(&self, runtime: &RuntimeRow, what: String) {
+        let Some(declaration) = &runtime.runtime.plugin else { return };
+        let reference = &runtime.runtime.reference;
+        let ComponentSource { pack, name, .. } = self.component(reference.pack(), &declaration.component, "");
+        metrics::denials(&reference.to_string(), pack.as_str(), &name, 1);
+        let what = [(what, 1)].into();
+        keep_denials(&self.store, &Denied { runtime: reference.clone(), pack, component: name, what }).await;
+    }
+
+    /// What the component of a runtime may do: what was approved, as far as the operator's settings let it. None before it is
+    /// approved.
+    #[must_use]
+    pub fn grants(&self, runtime: &RuntimeRow) -> Option<Grants> {
+        let approved = runtime.plugin.as_ref()?.approved.as_ref()?;
+        Some(self.settings.ceilings.narrow(runtime.runtime.reference.pack(), approved))
     }
 
     /// A component, loaded and bound to a runtime and what it may do for it.
@@ -297,12 +326,26 @@ impl Worker {
             let failed =
                 |source| WorkerError::Embedded { pack: pack.name.to_owned(), source: Box::new(source) };
             let bundle = pack.bundle().map_err(|error| failed(error.into()))?;
-            install::install(self, &bundle, &pack.source(), &Approve::All { by: "attune" })
+            install::install(self, &bundle, (&pack.source(), None), &Approve::All { by: "attune" })
                 .await
                 .map_err(failed)?;
         }
         Ok(())
     }
+}
+
+/// That it can't be kept fails nothing.
+async fn keep_denials(store: &Store, denied: &Denied) {
+    if let Err(error) = store.keep_denials(denied).await {
+        tracing::warn!(runtime.r#ref = %denied.runtime, "can't keep what a component was denied: {error}");
+    }
+}
+
+/// The database, in the data folder if nothing else is said: what is in that is nobody else's business, whichever command is
+/// the first to need it.
+pub(crate) async fn open_store(settings: &Settings) -> Result<Store, WorkerError> {
+    make_private(&settings.data_dir)?;
+    Ok(Store::open(&settings.database).await?)
 }
 
 async fn register(store: &Store, name: &str, home: Uuid) -> Result<(WorkerId, String), StoreError> {

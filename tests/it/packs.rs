@@ -1,6 +1,8 @@
 //! `attune pack`: what is installed is all of a pack or nothing of it.
 
 mod damaged;
+mod grants;
+mod integrity;
 
 use std::fs;
 use std::path::Path;
@@ -396,7 +398,11 @@ fn what_components_ask_for_has_to_be_approved() {
     fs::write(yaml, more).expect("a file");
     let output = install(&machine, &folder);
     assert_eq!(output.code, 6, "{output}");
+    output.says(&["the version that is installed stays"]);
+    let installed = machine.json(&["pack", "show", "tools"])["digest"].clone();
     assert_eq!(result(&machine, "tools.say"), "hi", "what was approved goes on");
+    machine.runs(0, &["pack", "install", "--approve", &folder.to_string_lossy()]);
+    assert_ne!(machine.json(&["pack", "show", "tools"])["digest"], installed);
 }
 
 #[test]

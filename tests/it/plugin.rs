@@ -83,7 +83,7 @@ fn grants() -> Grants {
         search: vec![SearchRoot { source: "here".to_owned(), folders: vec!["~/bin".to_owned()] }],
         read: vec!["~/readable".to_owned()],
         variables: vec!["TOOL_HOME".to_owned()],
-        network: false,
+        ..Grants::default()
     }
 }
 

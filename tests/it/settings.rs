@@ -66,7 +66,10 @@ fn mistakes_in_settings_say_where_they_are() {
             "# é\n  kil_grace = 1\n",
             "bad.toml:2:3: there is no setting `kil_grace`; did you mean `kill_grace`?",
         ),
-        ("\n  [kill]\nx = 1\n", "bad.toml:2:4: there is no table `kill`; the only table is `[variables]`"),
+        (
+            "\n  [kill]\nx = 1\n",
+            "bad.toml:2:4: there is no table `kill`; write `[variables]`, `[grants]` or `[trusted_keys]`",
+        ),
         ("kill_grace = \"soon\"\n", "bad.toml:1:14: `kill_grace` can't be `soon`"),
     ] {
         machine.write("bad.toml", text);
@@ -301,4 +304,21 @@ fn the_doctor_says_what_is_there() {
     crate::support::fixture::tools().install(&machine);
     let output = machine.runs(0, &["doctor"]);
     output.prints(&["tools.tool", "no working installation", "install Tool (known versions: 3.11, 3.12)"]);
+}
+
+#[test]
+fn a_mistyped_folder_makes_no_new_database() {
+    let machine = Machine::bare();
+    let missing = machine.at("typo/attune.db");
+    let url = format!("sqlite://{}", missing.display());
+    for command in [&["pack", "list"][..], &["execution", "list"], &["worker", "list"]] {
+        let folder = machine.at("typo").display().to_string();
+        machine.runs(1, &[command, &["--database", &url]].concat()).says(&["can't use the folder", &folder]);
+    }
+    assert!(!machine.at("typo").exists());
+    machine.make("typo");
+    let output = machine.runs(0, &["execution", "list", "--database", &url, "-v"]);
+    output.says(&["makes a new database", &missing.display().to_string()]);
+    let output = machine.runs(0, &["execution", "list", "--database", &url, "-v"]);
+    assert!(!output.stderr.contains("makes a new database"), "{output}");
 }

@@ -12,7 +12,7 @@ use super::options::Options;
 use super::output::{Output, table};
 use super::queued::{self, Place};
 use super::run::{Ask, nearest_action};
-use super::runtime::open_worker;
+use super::runtime::{open_worker, worker_failed};
 use super::shown::{Shown, begun, show, status_text, time, took};
 use super::watch::watch;
 use crate::execution::{ExecutionId, Status};
@@ -135,7 +135,7 @@ impl Execution {
             return outcome;
         }
         let settings = options.settings(output)?;
-        let store = Store::open(&settings.database).await?;
+        let store = worker::open_store(&settings).await.map_err(worker_failed)?;
         // Else what a killed `attune run` left would seem to be running.
         if settings.runs_dir().is_dir()
             && let Err(error) = worker::sweep(&settings, &store).await

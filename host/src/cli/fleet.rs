@@ -6,10 +6,11 @@ use serde::Serialize;
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone, table};
+use super::runtime::worker_failed;
 use super::shown::time;
 use crate::printable::printable;
-use crate::store::Store;
 use crate::store::fleet::{WorkerRow, silence_max};
+use crate::worker::open_store;
 
 /// A worker, as `--json` shows it.
 #[derive(Serialize)]
@@ -33,7 +34,7 @@ struct Installed<'a> {
 
 pub(super) async fn list(options: &Options, output: &Output) -> Result<Exit, Failed> {
     let settings = options.settings(output)?;
-    let store = Store::open(&settings.database).await?;
+    let store = open_store(&settings).await.map_err(worker_failed)?;
     let workers = store.workers(silence_max(settings.lease)).await?;
     store.close().await;
     let shown = workers.iter().map(Shown::from).collect::<Vec<_>>();

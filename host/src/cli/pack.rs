@@ -1,6 +1,7 @@
 //! `attune pack`: installing, inspecting, checking and writing packs.
 
 mod show;
+mod vouch;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -15,17 +16,18 @@ use super::options::Options;
 use super::output::{Output, Tone, table};
 use super::progress::Progress;
 use super::remedy;
-use super::runtime::{installations, no_component_failed, open_worker};
+use super::runtime::{installations, no_component_failed, open_worker, withheld};
 use crate::detection::{DetectionError, Freshness};
 use crate::pack::bundle::{Bundle, BundleError};
-use crate::pack::install::{self, Approve, InstallError, Installed};
+use crate::pack::install::{self, Approve, Asked, InstallError, Installed};
 use crate::pack::problem::{Problems, counted};
-use crate::pack::{Grants, embedded, scaffold};
-use crate::reference::{PackRef, RuntimeRef};
+use crate::pack::{embedded, scaffold};
+use crate::reference::PackRef;
 use crate::store::change::ChangeError;
 use crate::store::installation::FoundInstallation;
 use crate::store::runtime::RuntimeRow;
 use crate::worker::Worker;
+use vouch::Written;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Pack {
@@ -49,6 +51,21 @@ pub(super) enum Pack {
         /// A pack's folder, or a .tar or .tar.gz of one
         path: PathBuf,
     },
+    /// Pin the components of a pack by their digests, in its `attune.lock`
+    ///
+    /// A pack whose components are not those that its lock names is refused.
+    Lock {
+        /// A pack's folder
+        folder: PathBuf,
+    },
+    /// Sign a pack, into the file `PACK.sig` beside it
+    Sign {
+        /// A pack's folder, or a .tar or .tar.gz of one
+        path: PathBuf,
+        /// The secret key, as `attune key new` made it
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
     /// Remove a pack; what it ran stays on record
     Remove {
         /// The pack
@@ -69,6 +86,11 @@ impl Pack {
         if let Self::New { name, path } = &self {
             return new(name, path.as_deref(), output);
         }
+        match &self {
+            Self::Lock { folder } => return vouch::lock(folder, output),
+            Self::Sign { path, key } => return vouch::sign(path, key, output),
+            _ => {}
+        }
         let worker = open_worker(options, output).await?;
         match &self {
             Self::Install { path, approve } => install_from(&worker, path, *approve, output).await?,
@@ -76,7 +98,7 @@ impl Pack {
             Self::Show { pack } => show::show(&worker, pack, output).await?,
             Self::Validate { path } => validate(&worker, path, output).await?,
             Self::Remove { pack } => remove(&worker, pack, output).await?,
-            Self::New { .. } => {}
+            Self::New { .. } | Self::Lock { .. } | Self::Sign { .. } => {}
         }
         worker.close().await;
         Ok(Exit::Success)
@@ -84,10 +106,6 @@ impl Pack {
 }
 
 fn new(name: &PackRef, parent: Option<&Path>, output: &Output) -> Result<Exit, Failed> {
-    #[derive(Serialize)]
-    struct Written<'a> {
-        path: &'a Path,
-    }
     if embedded::embedded().iter().any(|pack| pack.name == name.as_str()) {
         output.warn(&format!("a pack `{name}` comes with Attune; installing this one replaces it"));
     }
@@ -130,12 +148,11 @@ fn is_definition(path: &Path) -> bool {
 pub(super) fn install_failed(error: InstallError) -> Failed {
     match error {
         InstallError::Problems(problems) => problems_failed(&problems, false),
-        InstallError::NotApproved { ref asked } => {
-            let report =
-                asked.iter().map(|(runtime, grants)| grants_text(runtime, grants)).collect::<String>();
-            Failed::new(Exit::NotApproved, error)
-                .report(report)
-                .hint("run it again with --approve to allow this")
+        InstallError::NotApproved { ref asked, is_update } => {
+            let report = asked.iter().map(grants_text).collect::<String>();
+            let hint = "run it again with --approve to allow this";
+            let stays = if is_update { "; until then, the version that is installed stays" } else { "" };
+            Failed::new(Exit::NotApproved, error).report(report).hint(format!("{hint}{stays}"))
         }
         InstallError::NoComponent { .. } => Failed::new(Exit::Input, error),
         // The pack was read before: it can't be written.
@@ -159,6 +176,10 @@ struct InstalledView<'a> {
     reference: String,
     version: String,
     digest: &'a str,
+    /// The name of the trusted key that it is signed with.
+    verified_by: Option<&'a str>,
+    /// Why nobody who is trusted vouches for it.
+    unverified: Option<String>,
     replaced: Option<&'a str>,
     replaced_version: Option<&'a str>,
     /// Versions that its runtimes no longer have.
@@ -173,6 +194,8 @@ struct RuntimeView<'a> {
     runtime: String,
     /// False if this worker leaves it alone.
     used: bool,
+    /// What was approved and the settings of this worker withhold.
+    withheld: Vec<String>,
     installations: &'a [FoundInstallation],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -182,17 +205,19 @@ async fn install_from(worker: &Worker, path: &Path, approve: bool, output: &Outp
     let bundle = read_to_check(path, output)?;
     let source = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
     let by = std::env::var("USER").unwrap_or_else(|_| "the operator".to_owned());
+    let verified = vouch::verified(worker, path, &bundle, output)?;
+    let origin = (source.as_str(), verified.as_deref().ok());
     let progress = Progress::begin(output);
     progress.say("checking the pack and compiling its components");
     let known = if approve { Approve::All { by: &by } } else { Approve::Known };
-    let mut outcome = install::install(worker, &bundle, &source, &known).await;
+    let mut outcome = install::install(worker, &bundle, origin, &known).await;
     progress.end();
-    if let Err(InstallError::NotApproved { asked }) = &outcome
+    if let Err(InstallError::NotApproved { asked, .. }) = &outcome
         && std::io::stdin().is_terminal()
         && output.watched
         && confirmed(asked)?
     {
-        outcome = install::install(worker, &bundle, &source, &Approve::All { by: &by }).await;
+        outcome = install::install(worker, &bundle, origin, &Approve::All { by: &by }).await;
     }
     let installed = match outcome {
         Ok(installed) => installed,
@@ -203,6 +228,7 @@ async fn install_from(worker: &Worker, path: &Path, approve: bool, output: &Outp
     let views = runtimes.iter().map(|(row, detected)| RuntimeView {
         runtime: row.runtime.reference.to_string(),
         used: worker.serves(row),
+        withheld: withheld(worker, row),
         installations: detected.as_deref().unwrap_or_default(),
         error: detected.as_ref().err().map(ToString::to_string),
     });
@@ -211,6 +237,8 @@ async fn install_from(worker: &Worker, path: &Path, approve: bool, output: &Outp
         reference: installed.pack.reference.to_string(),
         version: installed.pack.version.to_string(),
         digest: &installed.pack.digest,
+        verified_by: origin.1,
+        unverified: verified.as_ref().err().map(ToString::to_string),
         replaced: replaced.map(|replaced| replaced.digest.as_str()),
         replaced_version: replaced.map(|replaced| replaced.version.as_str()),
         removed_versions: replaced.map(|replaced| replaced.versions.as_slice()).unwrap_or_default(),
@@ -249,6 +277,12 @@ fn installed_text(worker: &Worker, output: &Output, view: &InstalledView<'_>) ->
         Some(before) => format!("replaced {reference} {before} by {version} ({digest})\n"),
         None => format!("installed {reference} {version} ({digest})\n"),
     };
+    let vouched = match (view.verified_by, &view.unverified) {
+        (Some(name), _) => format!("verified: signed by `{name}`\n"),
+        (None, Some(why)) => format!("not verified: {why}\n"),
+        (None, None) => String::new(),
+    };
+    text += &vouched;
     if !view.removed_versions.is_empty() {
         // Writing to a string can't fail.
         let _ = writeln!(text, "no longer there: {}", view.removed_versions.join(", "));
@@ -261,6 +295,9 @@ fn installed_text(worker: &Worker, output: &Output, view: &InstalledView<'_>) ->
         };
         // Writing to a string can't fail.
         let _ = write!(text, "\n{}\n{body}", output.data_tone(Tone::Strong, &runtime.runtime));
+        for withheld in &runtime.withheld {
+            let _ = writeln!(text, "  may not {withheld} (`[grants]` of the settings)");
+        }
     }
     for (name, items) in [("actions", &view.actions), ("sensors", &view.sensors)] {
         if !items.is_empty() {
@@ -275,7 +312,8 @@ fn short(digest: &str) -> &str {
 }
 
 /// What a runtime's component asks for, for people.
-fn grants_text(runtime: &RuntimeRef, grants: &Grants) -> String {
+fn grants_text(asked: &Asked) -> String {
+    let Asked { runtime, grants, withheld } = asked;
     let mut text = format!("{runtime} asks to\n");
     let mut line = |what: &str, items: &[String]| {
         if !items.is_empty() {
@@ -291,13 +329,16 @@ fn grants_text(runtime: &RuntimeRef, grants: &Grants) -> String {
     if grants.network {
         line("use", &["the network when it builds environments".to_owned()]);
     }
+    for withheld in withheld {
+        line("but not", &[format!("{withheld} (`[grants]` of the settings)")]);
+    }
     text
 }
 
-fn confirmed(asked: &[(RuntimeRef, Grants)]) -> Result<bool, Failed> {
+fn confirmed(asked: &[Asked]) -> Result<bool, Failed> {
     let mut stderr = std::io::stderr();
-    for (runtime, grants) in asked {
-        write!(stderr, "{}", grants_text(runtime, grants))?;
+    for asked in asked {
+        write!(stderr, "{}", grants_text(asked))?;
     }
     write!(stderr, "allow this? [y/N] ")?;
     stderr.flush()?;

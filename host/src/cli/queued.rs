@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use clap::Args;
 use serde::Serialize;
+use tokio::time::{sleep, timeout};
 
 use super::amount::time;
 use super::ending::{self, headline};
@@ -15,7 +16,7 @@ use super::output::{Output, Tone, table};
 use super::run::ask_failed;
 use super::shown::NAME;
 use super::watch::watch;
-use crate::execution::{Request, Status};
+use crate::execution::{ExecutionId, Request, Status};
 use crate::printable::printable;
 use crate::queue::{QueueError, Queued, Terms, enqueue};
 use crate::store::Store;
@@ -27,6 +28,9 @@ use crate::worker::Worker;
 
 /// Time between two tries to ask for the end of something.
 const AGAIN: Duration = Duration::from_millis(250);
+
+/// For how long the database is waited for to ask for the end of something.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where an execution comes in the queue.
 #[derive(Debug, Args)]
@@ -120,31 +124,47 @@ pub(super) async fn run(
     let watching = watch(&worker.store, queued.id, silence_max(worker.settings.lease), output);
     let asked = async {
         cancel.asked().await;
-        let mut is_said = false;
-        while let Err(error) = worker.store.cancel_execution(queued.id).await {
-            if !std::mem::replace(&mut is_said, true) {
-                output.warn(&format!("can't ask for its end: {error}"));
-            }
-            if !error.is_outage() {
-                break;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(AGAIN) => {}
-                () = cancel.forced() => return,
-            }
+        // Whoever waits for the database can still be told to end at once.
+        let is_asked = tokio::select! {
+            asked = timeout(END_PATIENCE, ask_for_end(&worker.store, queued.id, output)) => asked.unwrap_or(false),
+            () = cancel.forced() => false,
+        };
+        if is_asked {
+            cancel.forced().await;
         }
-        worker.store.ring(Bell::Queue).await;
-        cancel.forced().await;
+        is_asked
     };
     let outcome = tokio::select! {
         outcome = watching => outcome,
-        () = asked => {
-            output.say(&format!("{} goes on without being watched", queued.id));
-            Ok(Exit::Cancelled)
+        is_asked = asked => {
+            let id = queued.id;
+            output.say(&format!("{id} goes on without being watched"));
+            if is_asked {
+                Ok(Exit::Cancelled)
+            } else {
+                Err(Failed::message(Exit::Cancelled, "whether it was asked to end is not known: the database can't be asked")
+                    .hint(format!("when it is back: attune execution cancel {id}")))
+            }
         }
     };
     interruptions.abort();
     outcome
+}
+
+/// Asks for the end of an execution, again and again while the database is out of reach. Whether it was asked for.
+async fn ask_for_end(store: &Store, id: ExecutionId, output: &Output) -> bool {
+    let mut is_said = false;
+    while let Err(error) = store.cancel_execution(id).await {
+        if !std::mem::replace(&mut is_said, true) {
+            output.warn(&format!("can't ask for its end: {error}"));
+        }
+        if !error.is_outage() {
+            return false;
+        }
+        sleep(AGAIN).await;
+    }
+    store.ring(Bell::Queue).await;
+    true
 }
 
 /// Why an execution waits.

@@ -14,13 +14,17 @@ use super::output::{Output, Tone, table};
 use super::progress::Progress;
 use super::remedy;
 use super::resolve::unknown_runtime;
+use super::shown::time;
 use crate::detection::{self, Detected, DetectionError, Freshness};
 use crate::installation::{Check, CheckOutcome, FailureClass};
 use crate::nearest::did_you_mean;
+use crate::pack::Grants;
 use crate::pack::problem::counted;
+use crate::printable::printable;
 use crate::reference::RuntimeRef;
 use crate::shape::object;
 use crate::store::bell::Bell;
+use crate::store::denial::DenialRow;
 use crate::store::installation::{FoundInstallation, InstallationStatus};
 use crate::store::runtime::RuntimeRow;
 use crate::worker::{RuntimeError, Start, Worker, WorkerError};
@@ -243,7 +247,12 @@ struct Shown<'a> {
     description: Option<&'a str>,
     #[serde(serialize_with = "object")]
     constraint_aliases: &'a [(String, String)],
-    grants: Option<&'a crate::pack::Grants>,
+    /// What it may do here.
+    grants: Option<Grants>,
+    /// What was approved and the settings of this worker withhold.
+    withheld: Vec<String>,
+    /// What its component asked for and was denied.
+    denials: Vec<DenialRow>,
     plugin: Option<&'a str>,
     #[serde(rename = "installations")]
     found: &'a [FoundInstallation],
@@ -256,7 +265,9 @@ async fn show(worker: &Worker, runtime: RuntimeRow, output: &Output) -> Result<(
         listed: Listed::new(worker, &runtime, &found),
         description: runtime.runtime.description.as_deref(),
         constraint_aliases: &runtime.constraint_aliases,
-        grants: runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref()),
+        grants: worker.grants(&runtime),
+        withheld: withheld(worker, &runtime),
+        denials: worker.store.denials(runtime.id).await?,
         plugin: runtime.plugin.as_ref().map(|plugin| plugin.sha256.as_str()),
         found: &found,
     };
@@ -265,6 +276,12 @@ async fn show(worker: &Worker, runtime: RuntimeRow, output: &Output) -> Result<(
         output.say(&left_out(worker));
     }
     Ok(())
+}
+
+/// What was approved for a runtime and the settings withhold.
+pub(super) fn withheld(worker: &Worker, runtime: &RuntimeRow) -> Vec<String> {
+    let approved = runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref());
+    approved.zip(worker.grants(runtime)).map(|(approved, left)| approved.withheld(&left)).unwrap_or_default()
 }
 
 fn describe(output: &Output, shown: &Shown<'_>) -> String {
@@ -294,7 +311,7 @@ fn describe(output: &Output, shown: &Shown<'_>) -> String {
     let aliases = shown.constraint_aliases.iter().map(|(name, constraint)| format!("{name} = {constraint}"));
     line("can be asked", &aliases.collect::<Vec<_>>().join(", "));
     line("component", shown.plugin.unwrap_or_default());
-    if let Some(grants) = shown.grants {
+    if let Some(grants) = &shown.grants {
         line("may run", &grants.tools.join(", "));
         for root in &grants.search {
             line("may look in", &format!("{:<12}{}", root.source, root.folders.join(", ")));
@@ -302,6 +319,13 @@ fn describe(output: &Output, shown: &Shown<'_>) -> String {
         line("may read", &grants.read.join(", "));
         line("may see", &grants.variables.join(", "));
         line("network", if grants.network { "when it builds environments" } else { "no" });
+    }
+    for withheld in &shown.withheld {
+        line("may not", &format!("{withheld} (`[grants]` of the settings)"));
+    }
+    for DenialRow { what, count, last_at, .. } in &shown.denials {
+        let times = counted(usize::try_from(*count).unwrap_or(usize::MAX), "time");
+        line("was denied", &format!("{}: {times}, last at {}", printable(what), time(*last_at)));
     }
     text.push('\n');
     text.push_str(&installations(output, shown.found));

@@ -235,7 +235,7 @@ impl<'a> Question<'a> {
             manifests.iter().map(|manifest| (&manifest.name, &manifest.contents)).collect::<Vec<_>>();
         let asked = digest::of_json(&(
             &component,
-            need.runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref()),
+            worker.grants(need.runtime),
             need.runtime.settings(),
             &installation,
             &identity,
@@ -411,7 +411,7 @@ impl<'a> Question<'a> {
             .collect::<Vec<_>>();
         let reference = &self.need.runtime.runtime.reference;
         let cache = self.layout.cache(reference);
-        let approved = self.need.runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref());
+        let grants = self.worker.grants(self.need.runtime);
         let request = build::Request {
             layout: &self.layout,
             key: &key,
@@ -422,7 +422,7 @@ impl<'a> Question<'a> {
             tools: &tools,
             link_roots: &link_roots(&self.installation),
             cache: &cache,
-            network: approved.is_some_and(|grants| grants.network),
+            network: grants.is_some_and(|grants| grants.network),
             variables: &self.variables,
             step_timeout: self.worker.settings.step_timeout,
             grace: self.worker.settings.kill_grace,
@@ -444,6 +444,11 @@ impl<'a> Question<'a> {
             }
             if outcome.as_ref().map_or(true, |built| built.fresh) {
                 metrics::environment_build(&reference.to_string(), began.elapsed(), outcome.is_ok());
+            }
+            if let Err(BuildError::Step { title, source, .. }) = &outcome
+                && source.is_denial()
+            {
+                self.worker.note_denial(self.need.runtime, format!("{title}: {source}")).await;
             }
             let again_at = self.record(plan, &key, outcome.as_ref()).await?;
             self.log(&key, began.elapsed(), outcome.as_ref());

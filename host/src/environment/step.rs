@@ -44,6 +44,16 @@ pub enum StepError {
     Note { source: std::io::Error },
 }
 
+impl StepError {
+    /// Whether it asked for what the runtime was not granted.
+    pub(crate) fn is_denial(&self) -> bool {
+        matches!(
+            self,
+            Self::Variable { .. } | Self::Network | Self::UnknownTool { .. } | Self::Outside { .. }
+        )
+    }
+}
+
 /// What the steps of one build share.
 pub(super) struct Place<'a> {
     pub(super) request: &'a Request<'a>,

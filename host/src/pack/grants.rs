@@ -96,7 +96,7 @@ fn grants(element: &Element, report: &mut Report<'_>) -> Option<Grants> {
     let variables = fields.optional("variables", report, list(granted_variable)).unwrap_or_default();
     let network = fields.optional("network", report, boolean).unwrap_or_default();
     fields.finish(report);
-    Some(Grants { tools, search, read, variables, network })
+    Some(Grants { tools, search, read, variables, network, ..Grants::default() })
 }
 
 fn search_root(element: &Element, report: &mut Report<'_>) -> Option<SearchRoot> {

@@ -48,8 +48,10 @@ pub enum InstallError {
     /// The operator has not agreed to what the pack's components ask for.
     #[error("what the pack's components ask for is not approved")]
     NotApproved {
-        /// What they ask for, by runtime.
-        asked: Vec<(RuntimeRef, Grants)>,
+        /// What they ask for.
+        asked: Vec<Asked>,
+        /// Whether another version of the pack is installed, which stays.
+        is_update: bool,
     },
     /// The pack can't be kept for other workers.
     #[error(transparent)]
@@ -65,6 +67,15 @@ pub enum InstallError {
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What a component asks for.
+#[derive(Debug)]
+pub struct Asked {
+    pub runtime: RuntimeRef,
+    pub grants: Grants,
+    /// What the operator's settings withhold of that, whoever approves it.
+    pub withheld: Vec<String>,
 }
 
 /// Who agrees to what components ask for.
@@ -204,11 +215,12 @@ async fn own_aliases(
     Ok(Some(asked.await))
 }
 
-/// Installs a pack in place of what was installed under its reference, all or nothing.
+/// Installs a pack in place of what was installed under its reference, all or nothing: where it comes from, and the trusted
+/// key that it is signed with.
 pub async fn install(
     worker: &Worker,
     bundle: &Bundle,
-    source: &str,
+    (source, verified_by): (&str, Option<&str>),
     approve: &Approve<'_>,
 ) -> Result<Installed, InstallError> {
     let pack = check(worker, bundle).await?;
@@ -219,12 +231,17 @@ pub async fn install(
         let Some(declaration) = &runtime.plugin else { continue };
         let digest = component_digest(worker, &pack, runtime, declaration).await?;
         let approved = approval(worker, runtime, declaration, approve).await?;
+        let grants = worker.settings.ceilings.narrow(&pack.reference, &declaration.grants);
         if approved.is_none() {
-            refused.push((runtime.reference.clone(), declaration.grants.clone()));
+            refused.push(Asked {
+                runtime: runtime.reference.clone(),
+                grants: declaration.grants.clone(),
+                withheld: declaration.grants.withheld(&grants),
+            });
             continue;
         }
         let source = worker.component(&pack.reference, &declaration.component, &digest);
-        let plugin = worker.bind(&source, runtime, declaration.grants.clone()).await?;
+        let plugin = worker.bind(&source, runtime, grants).await?;
         let constraint_aliases = aliases(&plugin, runtime).await?;
         runtimes.insert(
             runtime.reference.clone(),
@@ -232,13 +249,14 @@ pub async fn install(
         );
     }
     if !refused.is_empty() {
-        return Err(InstallError::NotApproved { asked: refused });
+        let is_update = worker.store.pack(&pack.reference).await?.is_some();
+        return Err(InstallError::NotApproved { asked: refused, is_update });
     }
     bundle.restore(&worker.pack_folder(&pack.reference, &pack.digest))?;
     Bundles::open(&worker.settings.bundles)?.keep(&pack.digest, bundle).await?;
     let before = worker.store.pack(&pack.reference).await?.filter(|before| before.digest != pack.digest);
     let versions = versions(worker, &pack.reference).await?;
-    let install = PackInstall { pack: &pack, source, plugins: &plugins, runtimes: &runtimes };
+    let install = PackInstall { pack: &pack, source, verified_by, plugins: &plugins, runtimes: &runtimes };
     worker.store.install_pack(&install).await?;
     tracing::info!(pack.r#ref = %pack.reference, pack.digest = %pack.digest, "installed a pack");
     let replaced = match before {

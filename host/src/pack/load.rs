@@ -12,7 +12,7 @@ use super::names::{Known, KnownRuntime, Taken};
 use super::problem::{Problems, Report, Source, nearest};
 use super::yaml::{self, Element};
 use super::{Action, COMPONENTS, Component, MANIFEST, Pack, Runtime, Sensor};
-use super::{action, manifest, program, runtime, sensor};
+use super::{action, lock, manifest, program, runtime, sensor};
 use crate::digest;
 use crate::reference::{Name, PackRef, RuntimeRef};
 
@@ -116,6 +116,7 @@ pub fn load<'b>(bundle: &'b Bundle, known: &Known) -> Loaded<'b> {
     });
     misplaced(bundle, &mut problems);
     let components = components(bundle, &mut problems);
+    lock::check(bundle, &components, &mut problems);
     let nothing = runtimes.is_empty() && actions.is_empty() && sensors.is_empty() && components.is_empty();
     // Where something is wrong below the pack's folder, something is there.
     let hidden = problems.iter().any(|problem| problem.path.contains('/')) || !bundle.unfit().is_empty();

@@ -12,6 +12,8 @@ use crate::variable;
 #[derive(Clone, Debug)]
 pub(crate) struct Granted {
     tools: NamePatterns,
+    only_tools: Vec<NamePatterns>,
+    deny_tools: NamePatterns,
     variables: BTreeSet<String>,
     pub(crate) search: Vec<SearchRoot>,
     pub(crate) read: Vec<String>,
@@ -32,9 +34,13 @@ impl Granted {
             }
             variables.insert(name.clone());
         }
+        let patterns = |patterns: &Vec<String>| {
+            NamePatterns::compile(patterns).map_err(|(grant, reason)| Cause::InvalidGrant { grant, reason })
+        };
         Ok(Self {
-            tools: NamePatterns::compile(&grants.tools)
-                .map_err(|(grant, reason)| Cause::InvalidGrant { grant, reason })?,
+            tools: patterns(&grants.tools)?,
+            only_tools: grants.only_tools.iter().map(patterns).collect::<Result<_, _>>()?,
+            deny_tools: patterns(&grants.deny_tools)?,
             variables,
             search: grants.search.clone(),
             read: grants.read.clone(),
@@ -44,6 +50,8 @@ impl Granted {
     /// Whether a program of this file name may be found and run.
     pub(crate) fn allows_tool(&self, name: &str) -> bool {
         self.tools.matches(name)
+            && self.only_tools.iter().all(|only| only.matches(name))
+            && !self.deny_tools.matches(name)
     }
 
     /// Whether this variable may be seen, and set for a program.
@@ -126,6 +134,23 @@ mod tests {
             (&["box", "tool*"], "boxx", false),
         ] {
             check(patterns, name, allowed);
+        }
+    }
+
+    #[test]
+    fn tools_that_settings_leave() {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let granted = Granted::compile(&Grants {
+            tools: owned(&["tool*", "box"]),
+            only_tools: vec![owned(&["tool3*", "box"]), owned(&["*"])],
+            deny_tools: owned(&["*-config"]),
+            ..Grants::default()
+        });
+        let granted = granted.expect("valid patterns");
+        for (name, allowed) in
+            [("tool3.12", true), ("box", true), ("tool2", false), ("tool3-config", false), ("sh", false)]
+        {
+            assert_eq!(granted.allows_tool(name), allowed, "{name}");
         }
     }
 

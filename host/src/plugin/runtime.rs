@@ -1,5 +1,6 @@
 //! A component bound to a runtime: the calls themselves.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -33,6 +34,7 @@ use crate::environment::{LaunchCommand, Manifest, Plan};
 use crate::installation::{Candidate, Failure, FailureClass, Identity, Installation, Verdict};
 use crate::metrics;
 use crate::pack::{DeclaredVersion, ExecutionConfig, VerificationCommand};
+use crate::reference::{PackRef, RuntimeRef};
 
 /// What `detect` is asked.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -125,6 +127,30 @@ pub struct RuntimePlugin {
     plugin: Arc<Plugin>,
     scope: Arc<Scope>,
     memo: Arc<Memo>,
+    ledger: Option<Ledger>,
+}
+
+/// What a component was denied, and for which runtime.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    pub runtime: RuntimeRef,
+    pub pack: PackRef,
+    pub component: String,
+    /// What the host refused, in its own words, and how many times.
+    pub what: BTreeMap<String, i64>,
+}
+
+/// Who keeps what components were denied. A call has ended when it is kept.
+#[derive(Clone)]
+pub struct Ledger(pub Arc<dyn Fn(Denied) -> Keeping + Send + Sync>);
+
+/// Something that is being kept.
+pub type Keeping = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Ledger").finish_non_exhaustive()
+    }
 }
 
 /// What is to be done with an instance, and with the store that it lives in.
@@ -141,7 +167,13 @@ fn mismatch(error: &wasmtime::Error) -> wasmtime::Error {
 
 impl RuntimePlugin {
     pub(super) fn new(plugins: Plugins, plugin: Arc<Plugin>, scope: Scope) -> Self {
-        Self { plugins, plugin, scope: Arc::new(scope), memo: Arc::default() }
+        Self { plugins, plugin, scope: Arc::new(scope), memo: Arc::default(), ledger: None }
+    }
+
+    /// The same, with somebody who keeps what it is denied.
+    #[must_use]
+    pub fn with_ledger(self, ledger: Ledger) -> Self {
+        Self { ledger: Some(ledger), ..self }
     }
 
     /// The same, answering from what programs are known to have answered.
@@ -318,7 +350,7 @@ impl RuntimePlugin {
         &self,
         function: Function,
         answer: Answer<T>,
-        convert: impl FnOnce(T, &std::collections::BTreeMap<PathBuf, Identity>) -> Result<U, Cause>,
+        convert: impl FnOnce(T, &BTreeMap<PathBuf, Identity>) -> Result<U, Cause>,
     ) -> Result<Answer<U>, PluginError> {
         let Answer { value, tools, scanned, report } = answer;
         let value = match convert(value, &tools) {
@@ -364,8 +396,9 @@ impl RuntimePlugin {
             tokio::time::timeout_at(deadline.into(), Box::pin(running)).instrument(span.clone()).await
         };
         drop(ticking);
-        let _entered = span.enter();
         let report = store.data_mut().report(function);
+        self.keep_denials(&report).instrument(span.clone()).await;
+        let _entered = span.enter();
         let outcome = outcome
             .unwrap_or_else(|_| Err(DeadlinePassed.into()))
             .map_err(|error| cause_of(&error, &store, function, limit));
@@ -381,6 +414,22 @@ impl RuntimePlugin {
         match outcome {
             Ok(value) => Ok(Answer { value, tools: call.tools, scanned: call.looks.into_scanned(), report }),
             Err(cause) => Err(failed(cause).after(report)),
+        }
+    }
+
+    async fn keep_denials(&self, report: &CallReport) {
+        if report.denials.is_empty() {
+            return;
+        }
+        let Scope { runtime, pack, component, .. } = &*self.scope;
+        let mut what = BTreeMap::new();
+        for denial in &report.denials {
+            *what.entry(denial.clone()).or_default() += 1;
+        }
+        metrics::denials(&runtime.to_string(), pack.as_str(), component, report.denials.len());
+        if let Some(Ledger(keep)) = &self.ledger {
+            let (runtime, pack, component) = (runtime.clone(), pack.clone(), component.clone());
+            keep(Denied { runtime, pack, component, what }).await;
         }
     }
 

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value as Json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -14,22 +13,19 @@ use super::outage::Outage;
 use crate::detection::{self, Detected, Freshness};
 use crate::environment::prepare::{self, Need, PrepareError};
 use crate::environment::retry::Retry;
-use crate::execution::choice::{self, Asked, choose};
+use crate::execution::choice::{self, Asked, Choice, choose};
 use crate::pack::VersionPolicy;
 use crate::reference::RuntimeRef;
 use crate::selection::{Selection, SelectionView};
 use crate::store::StoreError;
 use crate::store::action::ActionRow;
-use crate::store::requirement::RequirementRow;
+use crate::store::requirement::{RequirementRow, Verdict};
 use crate::store::runtime::RuntimeRow;
 use crate::version::constraint::Constraint;
 use crate::worker::Worker;
 
 /// How many runtimes are looked for at a time, and how many environments are built.
 const AT_ONCE: usize = 4;
-
-/// A requirement, why it is not satisfied if it isn't, and what was judged.
-type Judgement = (i64, Option<String>, Option<Json>);
 
 /// Looks at once, and again from time to time, since interpreters come and go; and as soon as somebody says that something
 /// has changed.
@@ -173,7 +169,10 @@ async fn try_judge(
 ) -> Result<(), StoreError> {
     let runtime = worker.store.runtime(reference).await?;
     let state = state(worker, runtime.as_ref(), reference).await;
-    let judged = requirements.iter().map(|requirement| judgement(requirement, &state)).collect::<Vec<_>>();
+    let judged = requirements
+        .iter()
+        .map(|requirement| (requirement.id, verdict(requirement, &state)))
+        .collect::<Vec<_>>();
     worker.store.keep_judgements(worker.id, &judged).await
 }
 
@@ -203,18 +202,21 @@ async fn state<'a>(worker: &Worker, runtime: Option<&'a RuntimeRow>, name: &Runt
     }
 }
 
-fn judgement(requirement: &RequirementRow, state: &State<'_>) -> Judgement {
+fn verdict(requirement: &RequirementRow, state: &State<'_>) -> Verdict {
     let (runtime, detected) = match state {
-        State::Direct => return (requirement.id, None, None),
-        State::Unusable(reason) => return (requirement.id, Some(reason.clone()), None),
+        State::Direct => return Verdict::Satisfied,
+        State::Unusable(reason) => {
+            return Verdict::Unsatisfied { reason: reason.clone(), selection: None };
+        }
         State::Installed(runtime, detected) => (runtime, detected),
     };
     match wanted(requirement, runtime, detected) {
-        Ok(()) => (requirement.id, None, None),
+        Ok(choice) if choice.is_fallback => Verdict::Fallback,
+        Ok(_) => Verdict::Satisfied,
         Err((reason, selection)) => {
             let selection =
                 selection.and_then(|selection| serde_json::to_value(SelectionView::from(&selection)).ok());
-            (requirement.id, Some(reason), selection)
+            Verdict::Unsatisfied { reason, selection }
         }
     }
 }
@@ -223,7 +225,7 @@ fn wanted(
     requirement: &RequirementRow,
     runtime: &RuntimeRow,
     detected: &Detected,
-) -> Result<(), (String, Option<Selection>)> {
+) -> Result<Choice, (String, Option<Selection>)> {
     let constraint = match requirement.constraint.as_str() {
         "" => None,
         text => Some(Constraint::parse(text).map_err(|error| (error.to_string(), None))?),
@@ -235,18 +237,15 @@ fn wanted(
         variant: Some(requirement.variant.as_str()).filter(|variant| !variant.is_empty()),
         policy: if requirement.fallback { VersionPolicy::Fallback } else { VersionPolicy::default() },
     };
-    match choice::judge(runtime, &detected.installations, range.as_ref(), asked) {
-        Ok(_) => Ok(()),
-        Err(selection) => {
-            let reason = format!(
-                "no installation of `{}` {}{}",
-                runtime.runtime.reference,
-                choice::asked_text(runtime, asked),
-                choice::hung_text(&detected.installations)
-            );
-            Err((reason, Some(selection)))
-        }
-    }
+    choice::judge(runtime, &detected.installations, range.as_ref(), asked).map_err(|selection| {
+        let reason = format!(
+            "no installation of `{}` {}{}",
+            runtime.runtime.reference,
+            choice::asked_text(runtime, asked),
+            choice::hung_text(&detected.installations)
+        );
+        (reason, Some(selection))
+    })
 }
 
 /// Builds the environments that enabled actions need and that are not there yet, several at a time.

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Origin, SettingsError};
+use super::{Origin, SettingsError, grants};
+use crate::pack::ceiling::Ceilings;
+use crate::pack::signature::PublicKey;
+use crate::secret::without_credentials;
 
 /// A configuration file, read.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +18,12 @@ pub struct ConfigFile {
     pub entries: BTreeMap<String, Entry>,
     /// The table `[variables]`.
     pub variables: BTreeMap<String, Entry>,
+    /// The table `[trusted_keys]`.
+    pub trusted_keys: BTreeMap<String, PublicKey>,
+    /// The table `[grants]`.
+    pub ceilings: Ceilings,
+    /// The same as text, by name.
+    pub grants: BTreeMap<String, Entry>,
 }
 
 /// A setting of the file.
@@ -41,6 +50,20 @@ impl ConfigFile {
     /// Where the value of an entry is.
     pub(super) fn origin(&self, entry: &Entry) -> Origin {
         Origin::File { path: self.path.clone(), line: entry.line, column: entry.value_column }
+    }
+
+    /// The table `[variables]`, credentials masked, and where each is set.
+    pub(super) fn shown_variables(&self) -> Vec<(String, String, Origin)> {
+        let shown = |(name, entry): (&String, &Entry)| {
+            (name.clone(), without_credentials(name, &entry.text), self.origin(entry))
+        };
+        self.variables.iter().map(shown).collect()
+    }
+
+    /// The table `[grants]` as text, and where each is set.
+    pub(super) fn shown_grants(&self) -> Vec<(String, String, Origin)> {
+        let grants = self.grants.iter();
+        grants.map(|(name, entry)| (name.clone(), entry.text.clone(), self.origin(entry))).collect()
     }
 
     /// Reads `text` as if it were the file at `path`.
@@ -74,6 +97,23 @@ impl ConfigFile {
                         file.variables.insert(variable.into_inner().into_owned(), entry);
                     }
                 }
+                ("trusted_keys", DeValue::Table(table)) => {
+                    for (name, value) in table {
+                        let offset = value.span().start;
+                        let key = scalar(value.into_inner()).unwrap_or_default().parse::<PublicKey>();
+                        let key =
+                            key.map_err(|error| syntax(offset, format!("it is no public key: {error}")))?;
+                        file.trusted_keys.insert(name.into_inner().into_owned(), key);
+                    }
+                }
+                ("grants", DeValue::Table(table)) => {
+                    let mut note = |name, text, at, offset| {
+                        let entry = self::entry(text, position(at), position(offset).1);
+                        file.grants.insert(name, entry);
+                    };
+                    file.ceilings = grants::ceilings(table, &mut note)
+                        .map_err(|(offset, message)| syntax(offset, message))?;
+                }
                 (_, DeValue::Array(items)) => {
                     let items =
                         items.into_iter().map(|item| scalar(item.into_inner())).collect::<Option<Vec<_>>>();
@@ -83,7 +123,9 @@ impl ConfigFile {
                     file.entries.insert(name, entry(items.join(",")));
                 }
                 (_, DeValue::Table(_)) => {
-                    let message = format!("there is no table `{name}`; the only table is `[variables]`");
+                    let message = format!(
+                        "there is no table `{name}`; write `[variables]`, `[grants]` or `[trusted_keys]`"
+                    );
                     return Err(syntax(at, message));
                 }
                 (_, value) => {
@@ -102,7 +144,7 @@ fn entry(text: String, (line, column): (usize, usize), value_column: usize) -> E
     Entry { text, line, column, value_column }
 }
 
-fn scalar(value: DeValue<'_>) -> Option<String> {
+pub(super) fn scalar(value: DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.into_owned()),
         DeValue::Integer(number) => Some(number.as_str().to_owned()),

@@ -12,7 +12,7 @@ pub struct Key {
 }
 
 /// Everything that can be set.
-pub const KEYS: [Key; 28] = [
+pub const KEYS: [Key; 29] = [
     Key {
         name: "data_dir",
         variable: "ATTUNE_DATA_DIR",
@@ -144,5 +144,10 @@ pub const KEYS: [Key; 28] = [
         name: "secrets_file",
         variable: "ATTUNE_SECRETS_FILE",
         help: "file of secrets by name, readable by its owner only",
+    },
+    Key {
+        name: "signatures",
+        variable: "ATTUNE_SIGNATURES",
+        help: "what `attune pack install` does with packs that none of `[trusted_keys]` has signed: `require`, `warn` or `off`",
     },
 ];

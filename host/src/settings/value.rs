@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::pack::bundles::BundlesLocation;
+use crate::pack::signature::Policy;
 use crate::store::Location;
 use crate::trace::Endpoint;
 
@@ -37,6 +38,8 @@ pub enum InvalidValue {
     OtlpEndpoint,
     #[error("`{text}`: write `text` or `json`")]
     LogFormat { text: String },
+    #[error("`{text}`: write `require`, `warn` or `off`")]
+    Signatures { text: String },
     #[error("`{text}`: write the absolute path of a folder, or `s3://bucket/path`")]
     Bundles { text: String },
 }
@@ -167,6 +170,10 @@ pub(super) fn otlp_endpoint(text: &str) -> Result<Option<Endpoint>, InvalidValue
 /// A folder or a bucket.
 pub(super) fn bundles(text: &str) -> Result<BundlesLocation, InvalidValue> {
     text.parse().map_err(|()| InvalidValue::Bundles { text: text.to_owned() })
+}
+
+pub(super) fn signatures(text: &str) -> Result<Policy, InvalidValue> {
+    text.parse().map_err(|()| InvalidValue::Signatures { text: text.to_owned() })
 }
 
 /// What stands between commas.

@@ -43,6 +43,19 @@ macro_rules! due {
     };
 }
 
+/// Whether the worker may start what has a requirement that it satisfies. Who would have to fall back leaves it to whoever takes
+/// executions and need not, or has not judged yet whether he need.
+macro_rules! may {
+    () => {
+        "worker_requirement.satisfied and (not worker_requirement.fallback or (
+             select true from worker
+             left join worker_requirement as other
+                 on other.worker = worker.id and other.requirement = worker_requirement.requirement
+             where worker.status = 'active' and (other.requirement is null or (other.satisfied and not other.fallback))
+             limit 1) is null)"
+    };
+}
+
 /// The statement that claims. It matters neither how many executions wait nor, as a rule, how many requirements there are:
 ///
 /// - `front` is what the worker can run among the first 50 of each pack. If that is enough, what is needed by others
@@ -80,7 +93,9 @@ macro_rules! claim {
                      where ",
             due!(),
             " and (
-                         select worker_requirement.satisfied and requirement.concurrency_limit is null
+                         select ",
+            may!(),
+            " and requirement.concurrency_limit is null
                          from worker_requirement join requirement on requirement.id = worker_requirement.requirement
                          where worker_requirement.worker = $1 and worker_requirement.requirement = queued.requirement)
                      limit $3 * ",
@@ -114,7 +129,9 @@ macro_rules! claim {
                      order by queued.rank, queued.id limit 1) ",
             $them,
             "
-                 where worker_requirement.satisfied and requirement.concurrency_limit is null),
+                 where ",
+            may!(),
+            " and requirement.concurrency_limit is null),
              near as (
                  select requirement from front
                  union select requirement from first_of_each where place <= $3 * ",
@@ -143,7 +160,9 @@ macro_rules! claim {
             ") ",
             $them,
             "
-                 where worker_requirement.satisfied and execution.status = 'queued' ",
+                 where ",
+            may!(),
+            " and execution.status = 'queued' ",
             $limited,
             "),
              served as (

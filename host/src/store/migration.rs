@@ -14,7 +14,7 @@ use super::{Location, Result, StoreError};
 type Source = (i64, &'static str, &'static str);
 
 /// Every migration, oldest first.
-const SQLITE: [Source; 8] = [
+const SQLITE: [Source; 11] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/sqlite/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/sqlite/0003_packs_in_turn.sql")),
@@ -27,8 +27,11 @@ const SQLITE: [Source; 8] = [
         include_str!("../../../migrations/sqlite/0007_environments_by_interpreter.sql"),
     ),
     (8, "claims", include_str!("../../../migrations/sqlite/0008_claims.sql")),
+    (9, "fallback", include_str!("../../../migrations/sqlite/0009_fallback.sql")),
+    (10, "denials", include_str!("../../../migrations/sqlite/0010_denials.sql")),
+    (11, "signatures", include_str!("../../../migrations/sqlite/0011_signatures.sql")),
 ];
-const POSTGRES: [Source; 8] = [
+const POSTGRES: [Source; 11] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/postgres/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/postgres/0003_packs_in_turn.sql")),
@@ -41,6 +44,9 @@ const POSTGRES: [Source; 8] = [
         include_str!("../../../migrations/postgres/0007_environments_by_interpreter.sql"),
     ),
     (8, "claims", include_str!("../../../migrations/postgres/0008_claims.sql")),
+    (9, "fallback", include_str!("../../../migrations/postgres/0009_fallback.sql")),
+    (10, "denials", include_str!("../../../migrations/postgres/0010_denials.sql")),
+    (11, "signatures", include_str!("../../../migrations/postgres/0011_signatures.sql")),
 ];
 
 /// Applies what is missing; refuses a database that has more than this binary knows.

@@ -36,6 +36,8 @@ pub struct PackRow {
     /// Where it was installed from.
     pub source: String,
     pub installed_at: DateTime<Utc>,
+    /// The name of the trusted key that it was signed with; none if nobody who is trusted vouches for it.
+    pub verified_by: Option<String>,
     #[serde(skip)]
     pub revision: Revision,
 }
@@ -103,6 +105,8 @@ pub struct PackInstall<'a> {
     pub pack: &'a Pack,
     /// Where it comes from, for people.
     pub source: &'a str,
+    /// The name of the trusted key that it is signed with.
+    pub verified_by: Option<&'a str>,
     pub plugins: &'a [PluginRow],
     pub runtimes: &'a BTreeMap<RuntimeRef, RuntimeInstall>,
 }
@@ -171,6 +175,12 @@ impl Store {
         let mut transaction = self.begin(Durability::Disk).await?;
         lock_versions(&mut transaction, self.engine()).await?;
         let pack = put_pack(&mut transaction, &NewPack::from(install)).await?;
+        transaction
+            .query("update pack set verified_by = $2 where id = $1")
+            .bind(pack)
+            .bind(install.verified_by)
+            .execute()
+            .await?;
         replace_plugins(&mut transaction, pack, install.plugins).await?;
         lock_actions(&mut transaction, pack).await?;
         delete_gone(&mut transaction, pack, install.pack).await?;
@@ -335,6 +345,7 @@ fn pack_row(row: &Row) -> Result<PackRow> {
         digest: row.try_get("digest")?,
         source: row.try_get("source")?,
         installed_at: row.try_get("installed_at")?,
+        verified_by: row.try_get("verified_by")?,
         revision: Revision::of(row)?,
     })
 }

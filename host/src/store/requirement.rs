@@ -63,6 +63,20 @@ pub struct RequirementRow {
     pub fallback: bool,
 }
 
+/// What a worker made of a requirement.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    Satisfied,
+    /// Only the base runtime will do, as the requirement allows.
+    Fallback,
+    Unsatisfied {
+        /// In a sentence.
+        reason: String,
+        /// The candidates and the reason for each.
+        selection: Option<Json>,
+    },
+}
+
 /// Whether a live worker can run what is required, and what it judged.
 #[derive(Clone, Debug)]
 pub struct JudgedRequirement {
@@ -131,21 +145,18 @@ impl Store {
             .collect()
     }
 
-    /// Records which requirements a worker satisfies: the requirement, why not if it doesn't, and what was judged.
-    pub async fn keep_judgements(
-        &self,
-        worker: WorkerId,
-        judged: &[(i64, Option<String>, Option<Json>)],
-    ) -> Result<()> {
+    /// Records what a worker made of requirements.
+    pub async fn keep_judgements(&self, worker: WorkerId, judged: &[(i64, Verdict)]) -> Result<()> {
         macro_rules! insert {
             ($lock:literal) => {
                 concat!(
-                    "insert into worker_requirement (worker, requirement, satisfied, reason, selection, judged_at)
-                     select $1, id, $3, $4, cast($5 as text), $6 from requirement where id = $2",
+                    "insert into worker_requirement
+                         (worker, requirement, satisfied, fallback, reason, selection, judged_at)
+                     select $1, id, $3, $4, $5, cast($6 as text), $7 from requirement where id = $2",
                     $lock,
                     " on conflict (worker, requirement) do update set
-                         satisfied = excluded.satisfied, reason = excluded.reason, selection = excluded.selection,
-                         judged_at = excluded.judged_at"
+                         satisfied = excluded.satisfied, fallback = excluded.fallback, reason = excluded.reason,
+                         selection = excluded.selection, judged_at = excluded.judged_at"
                 )
             };
         }
@@ -153,7 +164,11 @@ impl Store {
             return Ok(());
         }
         let mut transaction = self.begin(Durability::Process).await?;
-        for (requirement, reason, selection) in judged {
+        for (requirement, verdict) in judged {
+            let (satisfied, reason, selection) = match verdict {
+                Verdict::Satisfied | Verdict::Fallback => (true, "", None),
+                Verdict::Unsatisfied { reason, selection } => (false, reason.as_str(), selection.as_ref()),
+            };
             let keep = match transaction.engine() {
                 Engine::Sqlite => insert!(""),
                 // One that is being removed counts as removed.
@@ -163,9 +178,10 @@ impl Store {
                 .query(keep)
                 .bind(worker.0)
                 .bind(requirement)
-                .bind(reason.is_none())
-                .bind(reason.as_deref().unwrap_or_default())
-                .bind(selection.as_ref().map(to_json))
+                .bind(satisfied)
+                .bind(matches!(verdict, Verdict::Fallback))
+                .bind(reason)
+                .bind(selection.map(to_json))
                 .bind(now())
                 .execute()
                 .await?;

@@ -82,7 +82,7 @@ impl Worker {
     /// and the variables that it or its grants can see.
     pub(crate) fn surroundings(&self, runtime: &RuntimeRow) -> impl Serialize + use<> {
         let used = runtime.plugin.as_ref();
-        let grants = used.and_then(|used| used.approved.clone());
+        let grants = self.grants(runtime);
         let always = ["PATH", "HOME"].map(str::to_owned);
         let names =
             grants.iter().flat_map(|grants| grants.variables.clone().into_iter().chain(named(grants)));

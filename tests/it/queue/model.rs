@@ -21,7 +21,7 @@ use serde_json::Value as Json;
 
 use steps::{Step, When, step};
 
-use crate::support::store::{on_each_engine, worker};
+use crate::support::store::{on_each_engine, verdict, worker};
 
 /// Rescues that an execution gets at most.
 const RESCUES_MAX: u32 = 3;
@@ -280,10 +280,8 @@ impl World {
         // As services do when something comes that nobody has judged yet.
         for (worker, satisfies) in self.workers.iter().zip(WORKERS) {
             let new = self.store.requirements(worker.worker, false).await.expect("requirements");
-            let judged = new.iter().map(|row| {
-                let satisfied = satisfies.contains(&row.constraint.as_str());
-                (row.id, (!satisfied).then(|| "not here".to_owned()), None)
-            });
+            let judged =
+                new.iter().map(|row| (row.id, verdict(satisfies.contains(&row.constraint.as_str()))));
             let judged = judged.collect::<Vec<_>>();
             self.store.keep_judgements(worker.worker, &judged).await.expect("kept");
         }

@@ -51,6 +51,12 @@ fn others_can_ask_how_it_is_and_what_it_does() {
     assert_eq!(get(&address, "/health/ready").0, 200);
     assert_eq!(get(&address, "/").0, 404);
 
+    let text = get(&address, "/metrics").1;
+    for begin in
+        ["attune_executions_lost_total{status=\"queued\"}", "attune_lease_renewals_total{outcome=\"failed\"}"]
+    {
+        assert!(figure(&text, begin).abs() < 1e-9, "counted from the beginning: {text}");
+    }
     let never = [enqueue(&machine, &["queued.never"]), enqueue(&machine, &["queued.never"])];
     for (action, status) in [("queued.say", "succeeded"), ("queued.fail", "failed")] {
         let id = enqueue(&machine, &[action]);

@@ -51,6 +51,39 @@ fn who_watches_waits_for_the_server_and_says_so_once() {
 }
 
 #[test]
+fn who_waits_for_a_server_that_is_gone_ends_when_told_to() {
+    let machine = Machine::new();
+    let Some(line) = machine.database_url().and_then(|url| Line::to(&url)) else { return skip(NO_SERVER) };
+    Pack::new("queued").shell("say", "", "echo here").install(&machine);
+    let id = enqueue(&machine, &["queued.say"]);
+    let watcher = machine.other("watcher").and("ATTUNE_DATABASE", &line.url);
+    for fault in [Fault::Refused, Fault::Silent] {
+        for (arguments, words) in [
+            (&["run", "--queue", "queued.say"][..], &["is not known", "attune execution cancel "][..]),
+            (&["execution", "watch", &id], &[]),
+        ] {
+            let mut command = watcher.command(arguments);
+            command.stderr(File::create(watcher.at("said")).expect("a file"));
+            let mut child = command.spawn().expect("it starts");
+            let said = || fs::read_to_string(watcher.at("said")).expect("text");
+            wait_for("the beginning", || said().contains("no worker is there").then_some(()));
+            line.fail(fault);
+            std::thread::sleep(Duration::from_millis(500));
+            let asked = Instant::now();
+            let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+            rustix::process::kill_process(pid.expect("a process"), Signal::TERM).expect("it is there");
+            let ended = wait_for("its end", || child.try_wait().expect("it is there"));
+            assert!(asked.elapsed() < Duration::from_secs(12), "it took {:?}", asked.elapsed());
+            assert!(!ended.success());
+            for word in words {
+                assert!(said().contains(word), "{}", said());
+            }
+            line.mend();
+        }
+    }
+}
+
+#[test]
 fn a_server_that_is_gone_is_named_with_the_reason() {
     let machine = Machine::new();
     let Some(line) = machine.database_url().and_then(|url| Line::to(&url)) else { return skip(NO_SERVER) };

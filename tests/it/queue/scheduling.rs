@@ -37,6 +37,11 @@ fn each_goes_to_the_worker_that_has_its_version_and_waits_for_one_with_the_reaso
             "runtime: tool\nruntime_version: \">=99\"\nversion_policy: fallback",
             "echo lenient",
         )
+        .action(
+            "rather.sh",
+            "runtime: tool\nruntime_version: \"==3.12.9\"\nversion_policy: fallback",
+            "echo rather",
+        )
         .install(&machine);
     let machines = three(machine);
     let services = machines.each_ref().map(Service::start);
@@ -82,7 +87,18 @@ fn each_goes_to_the_worker_that_has_its_version_and_waits_for_one_with_the_reaso
     assert_eq!(row["result"], "lenient");
     let warnings = row["warnings"].to_string();
     assert!(warnings.contains(">=99") && warnings.contains("base"), "{warnings}");
-    for service in services {
+
+    // Nobody falls back while there is a worker that need not.
+    for id in [(); 5].map(|()| enqueue(machine, &["tools.rather"])) {
+        let row = becomes(machine, &id, "succeeded");
+        assert_eq!((&row["selected_version"], &row["warnings"]), (&json!("3.12.9"), &json!([])), "{row}");
+    }
+    let [first, second, third] = services;
+    assert_eq!(third.stop(), 0);
+    let id = enqueue(machine, &["tools.rather"]);
+    let warnings = becomes(machine, &id, "succeeded")["warnings"].to_string();
+    assert!(warnings.contains("==3.12.9") && warnings.contains("base"), "{warnings}");
+    for service in [first, second] {
         assert_eq!(service.stop(), 0);
     }
 }

@@ -139,7 +139,7 @@ fn one_whose_components_others_need_stays() {
         let runtimes = BTreeMap::from([(lang.reference.clone(), served)]);
         other.runtimes = vec![lang];
         let put = async |pack, plugins: &[PluginRow], runtimes| {
-            let install = PackInstall { pack, source: "a test", plugins, runtimes };
+            let install = PackInstall { pack, source: "a test", verified_by: None, plugins, runtimes };
             store.install_pack(&install).await.unwrap();
         };
         let none = BTreeMap::new();

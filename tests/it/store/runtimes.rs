@@ -120,7 +120,13 @@ fn what_serves_one_changes_only_when_asked() {
             exports: Vec::new(),
         }];
         let (base, runtimes) = (pack("base"), BTreeMap::new());
-        let install = PackInstall { pack: &base, source: "a test", plugins: &plugins, runtimes: &runtimes };
+        let install = PackInstall {
+            pack: &base,
+            source: "a test",
+            verified_by: None,
+            plugins: &plugins,
+            runtimes: &runtimes,
+        };
         store.install_pack(&install).await.unwrap();
         let grants = Grants { tools: vec!["lang*".to_owned()], ..Grants::default() };
         let mut lang = runtime("base.lang", &[]);

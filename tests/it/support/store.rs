@@ -12,7 +12,7 @@ use attune::reference::RuntimeRef;
 use attune::store::lease::Lessee;
 use attune::store::pack::PackInstall;
 use attune::store::queue::NewQueued;
-use attune::store::requirement::NewRequirement;
+use attune::store::requirement::{NewRequirement, Verdict};
 use attune::store::worker::{Identity, WorkerId};
 use attune::store::{Location, Store, now};
 use serde_json::json;
@@ -136,7 +136,8 @@ pub(crate) fn pack(reference: &str) -> Pack {
 }
 
 pub(crate) async fn install(store: &Store, pack: &Pack) {
-    let install = PackInstall { pack, source: "a test", plugins: &[], runtimes: &BTreeMap::new() };
+    let install =
+        PackInstall { pack, source: "a test", verified_by: None, plugins: &[], runtimes: &BTreeMap::new() };
     store.install_pack(&install).await.expect("installed");
 }
 
@@ -176,12 +177,17 @@ pub(crate) async fn claim(store: &Store, worker: WorkerId, can: &[&str]) -> Vec<
     let judged = store.requirements(worker, false).await.expect("an answer");
     let judged = judged
         .iter()
-        .map(|row| {
-            let reason = (!can.contains(&row.constraint.as_str())).then(|| "it is not installed".to_owned());
-            (row.id, reason, None)
-        })
+        .map(|row| (row.id, verdict(can.contains(&row.constraint.as_str()))))
         .collect::<Vec<_>>();
     store.keep_judgements(worker, &judged).await.expect("an answer");
     let claimed = store.claim(Lessee::new(worker), 10, Duration::from_mins(1)).await.expect("an answer");
     claimed.iter().map(|claimed| claimed.attempt.id).collect()
+}
+
+pub(crate) fn verdict(satisfied: bool) -> Verdict {
+    if satisfied {
+        Verdict::Satisfied
+    } else {
+        Verdict::Unsatisfied { reason: "it is not installed".to_owned(), selection: None }
+    }
 }

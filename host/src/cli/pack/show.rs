@@ -1,5 +1,6 @@
 //! `attune pack show`: what a pack ships, and what its actions run under on this machine now.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use crate::cli::failure::Failed;
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::execution::choice::{Asked, ChoiceError, choose};
-use crate::pack::{Action, Program, Sensor};
+use crate::pack::{Action, Program, Sensor, embedded};
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::pack::{PackRow, PluginRow};
 use crate::worker::Worker;
@@ -20,6 +21,8 @@ struct PackView {
     #[serde(flatten)]
     pack: PackRow,
     runtimes: Vec<RuntimeRef>,
+    /// What was approved for them and the settings of this worker withhold.
+    withheld: BTreeMap<RuntimeRef, Vec<String>>,
     actions: Vec<ActionView>,
     sensors: Vec<SensorView>,
     components: Vec<PluginRow>,
@@ -86,8 +89,17 @@ pub(super) async fn show(worker: &Worker, reference: &PackRef, output: &Output) 
         sensors.push(SensorView { sensor: row.sensor, runtime });
     }
     progress.end();
+    let runtimes = store.runtimes_of(reference).await?;
+    let mut withheld = BTreeMap::new();
+    for name in &runtimes {
+        if let Some(row) = store.runtime(name).await? {
+            withheld.insert(name.clone(), super::withheld(worker, &row));
+        }
+    }
+    withheld.retain(|_, withheld| !withheld.is_empty());
     let view = PackView {
-        runtimes: store.runtimes_of(reference).await?,
+        runtimes,
+        withheld,
         actions,
         sensors,
         components: store.plugins_of(reference).await?,
@@ -144,8 +156,17 @@ fn describe(view: &PackView) -> String {
     line("digest", &view.pack.digest);
     line("from", &view.pack.source);
     line("installed", &view.pack.installed_at.to_rfc3339());
+    let verified = match &view.pack.verified_by {
+        Some(name) => format!("signed by `{name}`"),
+        None if embedded::is_embedded(&view.pack.source) => "it comes with Attune".to_owned(),
+        None => "no".to_owned(),
+    };
+    line("verified", &verified);
     for runtime in &view.runtimes {
         line("runtime", &runtime.to_string());
+        for withheld in view.withheld.get(runtime).into_iter().flatten() {
+            line("  may not", &format!("{withheld} (`[grants]` of the settings)"));
+        }
     }
     for component in &view.components {
         line(
