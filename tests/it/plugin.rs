@@ -2,6 +2,7 @@
 
 mod bounds;
 mod calls;
+mod contract;
 mod loading;
 
 use std::collections::BTreeMap;

@@ -50,8 +50,7 @@ mod tests {
             tools: texts(&["a"]),
             search: vec![root(&["/bin"])],
             read: texts(&["/etc"]),
-            variables: Vec::new(),
-            network: false,
+            ..Grants::default()
         };
         let asked = Grants {
             tools: texts(&["a", "b"]),
