@@ -63,7 +63,7 @@ Exit codes:
   3    nothing matches: no installation satisfies what was asked
   4    there is nothing by that name
   5    an environment can't be built
-  6    not approved: a component asks for more than the operator allowed
+  6    not approved: a component asks for more than the operator allowed, or nobody trusted signed a pack
   124  the action ran longer than it may
   130  cancelled";
 

@@ -47,12 +47,17 @@ macro_rules! due {
 /// executions and need not, or has not judged yet whether he need.
 macro_rules! may {
     () => {
-        "worker_requirement.satisfied and (not worker_requirement.fallback or (
-             select true from worker
-             left join worker_requirement as other
-                 on other.worker = worker.id and other.requirement = worker_requirement.requirement
-             where worker.status = 'active' and (other.requirement is null or (other.satisfied and not other.fallback))
-             limit 1) is null)"
+        // One term: with more of them, SQLite takes it for so rare that it begins with all that the worker satisfies.
+        "case when not worker_requirement.satisfied then false
+              when not worker_requirement.fallback then true
+              else (
+                  select true from worker
+                  left join worker_requirement as other
+                      on other.worker = worker.id and other.requirement = worker_requirement.requirement
+                  where worker.status = 'active'
+                      and (other.requirement is null or (other.satisfied and not other.fallback))
+                  limit 1) is null
+         end"
     };
 }
 

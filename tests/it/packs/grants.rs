@@ -93,7 +93,8 @@ fn what_was_denied_is_on_record() {
 #[test]
 fn the_network_can_be_withheld_from_environments() {
     let machine = Machine::new();
-    settings(&machine, "[grants.core]\nnetwork = false\n");
+    let file = machine.write("attune.toml", "[grants.core]\nnetwork = false\n");
+    let machine = machine.and("ATTUNE_CONFIG", file);
     Pack::new("mine")
         .action("say.py", "runtime: core.python", "print('hi')")
         .file("requirements.txt", "nothing-of-that-name==1.0\n")

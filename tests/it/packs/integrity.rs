@@ -2,19 +2,12 @@
 
 use super::*;
 
-/// A pack with a component, in a folder.
-fn with_component(machine: &Machine, guest: &str) -> std::path::PathBuf {
-    let Wasm::Bytes(component) = guests::source(guest).wasm else { panic!("it is in memory") };
-    Pack::new("mine")
-        .shell("say", "", "echo hi")
-        .file("components/own.wasm", &*component)
-        .write(&machine.make("packs"))
-}
-
 #[test]
 fn a_component_that_was_not_locked_is_refused() {
     let machine = Machine::bare();
-    let folder = with_component(&machine, "obliging");
+    let Wasm::Bytes(component) = guests::source("obliging").wasm else { panic!("it is in memory") };
+    let pack = Pack::new("mine").shell("say", "", "echo hi").file("components/own.wasm", &*component);
+    let folder = pack.write(&machine.make("packs"));
     let path = folder.display().to_string();
     let written = machine.json(&["pack", "lock", &path]);
     assert_eq!(written["path"], json!(folder.join("attune.lock")));
@@ -23,7 +16,8 @@ fn a_component_that_was_not_locked_is_refused() {
     let lock = fs::read_to_string(folder.join("attune.lock")).expect("a lock");
     assert!(lock.contains(digest.as_str().expect("text")), "{lock}");
 
-    with_component(&machine, "hostile");
+    let Wasm::Bytes(other) = guests::source("hostile").wasm else { panic!("it is in memory") };
+    fs::write(folder.join("components/own.wasm"), &*other).expect("written");
     for command in ["validate", "install"] {
         machine.runs(2, &["pack", command, &path]).says(&[
             "attune.lock:3:",
@@ -97,9 +91,9 @@ fn who_vouches_for_a_pack_is_said_and_can_be_required() {
 
     settings("require", "release = \"ed25519:12\"");
     machine.runs(2, &["pack", "list"]).says(&["attune.toml:3:11: it is no public key"]);
-    machine.runs(2, &["pack", "list", "--set", "signatures=yes"]).says(&["write `require`, `warn` or `off`"]);
     let open = machine.write("open.key", "x");
     fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("a mode");
     machine.write("home/.config/attune/attune.toml", "");
+    machine.runs(2, &["pack", "list", "--set", "signatures=yes"]).says(&["write `require`, `warn` or `off`"]);
     machine.runs(2, &["pack", "sign", &path, "--key", "open.key"]).says(&["chmod 600"]);
 }
