@@ -139,6 +139,10 @@ mod tests {
     async fn a_database_is_made_and_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/attune.db");
+        // The folder may be a mistake.
+        let error = Store::open(&Location::File(path.clone())).await.unwrap_err();
+        assert!(matches!(error, StoreError::Folder { path, .. } if path == folder.path().join("deep")));
+        std::fs::create_dir(folder.path().join("deep")).unwrap();
         Store::open(&Location::File(path.clone())).await.unwrap().close().await;
         Store::open(&Location::File(path.clone())).await.unwrap().close().await;
     }
