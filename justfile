@@ -2,6 +2,9 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+# The packages that are components
+components := "-p attune-plugin-declarative -p attune-plugin-python -p attune-plugin-node -p attune-plugin-go -p attune-plugin-java -p attune-plugin-ruby"
+
 # List the recipes
 default:
     @just --list
@@ -16,7 +19,7 @@ fmt:
 # Lints, for the host and for the components as they are shipped
 clippy:
     cargo clippy --release --workspace --all-targets -- -D warnings
-    cargo clippy --release --target wasm32-wasip2 -p attune-plugin -p attune-plugin-declarative -p attune-plugin-python -p attune-plugin-node -p attune-plugin-go -p attune-plugin-java -p attune-plugin-ruby -- -D warnings
+    cargo clippy --release --target wasm32-wasip2 -p attune-plugin {{components}} -- -D warnings
 
 # Documentation, without broken links
 doc:
@@ -29,6 +32,13 @@ test:
 # The tests of the program again, with PostgreSQL as its database
 test-postgres:
     ATTUNE_TEST_DATABASE=postgres cargo test --release --workspace --test it
+
+# The components' own tests as WebAssembly, with the host's imports on machines that are only described
+test-components:
+    cargo build --release
+    ATTUNE_TEST_PACK="$PWD/packs/core" ATTUNE_TEST_RUNTIME=core.shell \
+    CARGO_TARGET_WASM32_WASIP2_RUNNER="$PWD/target/release/attune plugin test-runner" \
+        cargo test --profile plugin --target wasm32-wasip2 --target-dir target/guests {{components}}
 
 # A worker that is killed again and again, for longer than the tests have time for
 crash crashes="100":

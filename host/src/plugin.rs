@@ -45,7 +45,7 @@ pub(crate) use grant::NamePatterns;
 pub(crate) use home::sweep as sweep_homes;
 pub use limits::Limits;
 pub use log::Message;
-pub use machine::{ANY, Described, Machine, Node, Recording, Reply, Scripted};
+pub use machine::{ANY, Described, Machine, Recording, Reply, Scripted, Thing};
 pub use memo::{Memo, MemoEntry, MemoKey, MemoOutcome};
 pub use roots::{Scanned, Surroundings};
 pub use runtime::{

@@ -69,7 +69,7 @@ pub async fn play(
     runtime: &Runtime,
     scenario: &Scenario,
 ) -> Result<Vec<Played>, PluginError> {
-    let things = scenario.machine.things.iter().map(|(path, node)| (path.clone(), node.clone()));
+    let things = scenario.machine.things.iter().map(|(path, thing)| (path.clone(), thing.clone()));
     let machine = Arc::new(Described::new(things));
     let grants = runtime.plugin.as_ref().map(|plugin| plugin.grants.clone()).unwrap_or_default();
     let scope = RuntimeScope { runtime: runtime.reference.clone(), grants, patterns: runtime.patterns() };

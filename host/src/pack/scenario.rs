@@ -19,7 +19,7 @@ use super::variable::check_name;
 use super::yaml::{Element, Entry, Value};
 use crate::environment::Manifest;
 use crate::installation::{Failure, FailureClass};
-use crate::plugin::{Ending, Node, Reply, Scripted};
+use crate::plugin::{Ending, Reply, Scripted, Thing};
 
 /// Where a pack has its scenarios.
 pub(crate) const FOLDER: &str = "tests/";
@@ -53,7 +53,7 @@ pub(crate) struct Ground {
     /// What the operator has set.
     pub(crate) variables: BTreeMap<String, String>,
     /// What is on it.
-    pub(crate) things: BTreeMap<PathBuf, Node>,
+    pub(crate) things: BTreeMap<PathBuf, Thing>,
 }
 
 impl Default for Ground {
@@ -180,15 +180,15 @@ fn machine(element: &Element, report: &mut Report<'_>) -> Option<Ground> {
     });
     let mut things = Things::default();
     for (key, read) in [
-        ("programs", program as ReadNode),
-        ("links", |element, report| Some(Node::Link(verbatim(element, report)?.into()))),
+        ("programs", program as ReadThing),
+        ("links", |element, report| Some(Thing::Link(verbatim(element, report)?.into()))),
         ("files", file),
     ] {
         fields.optional(key, report, |element, report| {
             for Entry { key, key_span, value } in entries(element, report)? {
                 let path = absolute(key, key_span, report);
-                if let (Some(path), Some(node)) = (path, read(value, report)) {
-                    things.add(path, node, key_span, report);
+                if let (Some(path), Some(thing)) = (path, read(value, report)) {
+                    things.add(path, thing, key_span, report);
                 }
             }
             Some(())
@@ -197,7 +197,7 @@ fn machine(element: &Element, report: &mut Report<'_>) -> Option<Ground> {
     fields.optional("folders", report, |element, report| {
         for item in items(element, report)? {
             if let Some(path) = place(item, report) {
-                things.add(path, Node::Folder, &item.span, report);
+                things.add(path, Thing::Folder, &item.span, report);
             }
         }
         Some(())
@@ -207,38 +207,38 @@ fn machine(element: &Element, report: &mut Report<'_>) -> Option<Ground> {
     Some(Ground { home, path, variables, things: things.0 })
 }
 
-type ReadNode = fn(&Element, &mut Report<'_>) -> Option<Node>;
+type ReadThing = fn(&Element, &mut Report<'_>) -> Option<Thing>;
 
 /// What is on a machine, each path once.
 #[derive(Default)]
-struct Things(BTreeMap<PathBuf, Node>);
+struct Things(BTreeMap<PathBuf, Thing>);
 
 impl Things {
-    fn add(&mut self, path: PathBuf, node: Node, span: &Span, report: &mut Report<'_>) {
+    fn add(&mut self, path: PathBuf, thing: Thing, span: &Span, report: &mut Report<'_>) {
         let shown = path.display().to_string();
         let above = path
             .ancestors()
             .skip(1)
-            .find(|above| self.0.get(*above).is_some_and(|node| !matches!(node, Node::Folder)));
+            .find(|above| self.0.get(*above).is_some_and(|thing| !matches!(thing, Thing::Folder)));
         if let Some(above) = above {
             let message = format!("`{shown}` can't be there: `{}` is no folder", above.display());
             report.add(span, message, "describe it where the link leads, or leave one of the two out");
-        } else if self.0.insert(path, node).is_some() {
+        } else if self.0.insert(path, thing).is_some() {
             report.add(span, format!("`{shown}` is described twice"), "leave one of the two out");
         }
     }
 }
 
 /// What a program answers, and its text if it is a script.
-fn program(element: &Element, report: &mut Report<'_>) -> Option<Node> {
+fn program(element: &Element, report: &mut Report<'_>) -> Option<Thing> {
     if matches!(element.value, Value::Sequence(_)) {
-        return Some(Node::Program { contents: None, answers: list(answer)(element, report)? });
+        return Some(Thing::Program { contents: None, answers: list(answer)(element, report)? });
     }
     let mut fields = Fields::of("a program", element, report)?;
     let contents = fields.optional("contents", report, verbatim).map(String::into_bytes);
     let answers = fields.optional("answers", report, list(answer)).unwrap_or_default();
     fields.finish(report);
-    Some(Node::Program { contents, answers })
+    Some(Thing::Program { contents, answers })
 }
 
 fn answer(element: &Element, report: &mut Report<'_>) -> Option<Scripted> {
@@ -275,10 +275,10 @@ fn failure(element: &Element, report: &mut Report<'_>) -> Option<Failure> {
 }
 
 /// What is in a file, and whether it may be executed.
-fn file(element: &Element, report: &mut Report<'_>) -> Option<Node> {
+fn file(element: &Element, report: &mut Report<'_>) -> Option<Thing> {
     if matches!(element.value, Value::Scalar(_)) {
         let contents = verbatim(element, report)?.into_bytes();
-        return Some(Node::File { contents, executable: false });
+        return Some(Thing::File { contents, executable: false });
     }
     let mut fields = Fields::of("a file", element, report)?;
     let text = fields.optional("contents", report, verbatim).map(String::into_bytes);
@@ -289,7 +289,7 @@ fn file(element: &Element, report: &mut Report<'_>) -> Option<Node> {
     });
     let executable = fields.optional("executable", report, boolean).unwrap_or_default();
     fields.finish(report);
-    Some(Node::File { contents: text.or(bytes).unwrap_or_default(), executable })
+    Some(Thing::File { contents: text.or(bytes).unwrap_or_default(), executable })
 }
 
 fn call(element: &Rc<Element>, report: &mut Report<'_>) -> Option<Call> {

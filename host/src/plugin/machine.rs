@@ -18,7 +18,7 @@ use rustix::fs::{Access, OFlags};
 use super::child::{self, Completion, Invocation};
 use crate::installation::{Failure, Identity};
 
-pub use described::{ANY, Described, Node, Reply, Scripted};
+pub use described::{ANY, Described, Reply, Scripted, Thing};
 pub use recording::Recording;
 
 /// Where components look and what they run.

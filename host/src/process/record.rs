@@ -254,6 +254,12 @@ mod tests {
         let (mut parent, grandchild) = start("1", script);
         let (mut other, _) = start("12", "echo 1; exec sleep 60");
         assert!(parent.wait().expect("it ends").success());
+        // It says its number before it becomes what it starts.
+        while std::fs::read_to_string(format!("/proc/{grandchild}/comm"))
+            .is_ok_and(|name| name.trim() != "sleep")
+        {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         let variables = [("ATTUNE_TEST_ESCAPED", place.clone()), ("ATTUNE_TEST_ATTEMPT", "1".to_owned())];
         let ended = end_escaped(&variables).expect("looked");
         assert_eq!(ended, [Escaped { pid: grandchild, name: "sleep".to_owned() }]);

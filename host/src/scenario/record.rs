@@ -13,8 +13,8 @@ use crate::installation::Candidate;
 use crate::pack::scenario::{Asked, Ground};
 use crate::pack::{Grants, Runtime};
 use crate::plugin::{
-    ANY, Ending, Machine, Node, Plugin, PluginError, Plugins, Recording, Reply, RuntimeScope, Scripted,
-    Surroundings,
+    ANY, Ending, Machine, Plugin, PluginError, Plugins, Recording, Reply, RuntimeScope, Scripted,
+    Surroundings, Thing,
 };
 
 /// Why nothing was recorded.
@@ -89,13 +89,13 @@ fn needed_variables(grants: &Grants, all: &BTreeMap<String, String>) -> BTreeMap
 fn machine_of(ground: &Ground) -> Json {
     let Ground { home, path, variables, things } = ground;
     let (mut programs, mut links, mut files, mut folders) = (Map::new(), Map::new(), Map::new(), Vec::new());
-    for (path, node) in things {
+    for (path, thing) in things {
         let place = text(path);
-        match node {
-            Node::Folder => folders.push(Json::from(place)),
-            Node::Link(target) => drop(links.insert(place, Json::from(text(target)))),
-            Node::File { contents, executable } => drop(files.insert(place, file(contents, *executable))),
-            Node::Program { contents, answers } => {
+        match thing {
+            Thing::Folder => folders.push(Json::from(place)),
+            Thing::Link(target) => drop(links.insert(place, Json::from(text(target)))),
+            Thing::File { contents, executable } => drop(files.insert(place, file(contents, *executable))),
+            Thing::Program { contents, answers } => {
                 drop(programs.insert(place, program(contents.as_deref(), answers)))
             }
         }

@@ -55,7 +55,7 @@ impl TestRunner {
             None => nothing_granted()?,
         };
         let ground = self.ground(output)?;
-        let things = ground.things.iter().map(|(path, node)| (path.clone(), node.clone()));
+        let things = ground.things.iter().map(|(path, thing)| (path.clone(), thing.clone()));
         let machine = Machine::Described(Arc::new(Described::new(things)));
         let variables: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with(SEEN)).collect();
         let program = TestProgram {

@@ -28,7 +28,7 @@ const ANY_NUMBER: &str = "**";
 
 /// What is at a path of a described machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
+pub enum Thing {
     /// A folder; those above anything described need not be described.
     Folder,
     /// A link, with its target as written in it.
@@ -100,24 +100,24 @@ fn fits(pattern: &[String], arguments: &[String]) -> bool {
 /// Files, folders, links and programs, and what the programs answer.
 #[derive(Debug, Default)]
 pub struct Described {
-    nodes: BTreeMap<PathBuf, Node>,
+    things: BTreeMap<PathBuf, Thing>,
     unanswered: Mutex<Vec<String>>,
 }
 
 impl Described {
     /// A machine with these things, and the folders that they lie in.
     #[must_use]
-    pub fn new(things: impl IntoIterator<Item = (PathBuf, Node)>) -> Self {
-        let mut nodes: BTreeMap<_, _> = things.into_iter().collect();
+    pub fn new(things: impl IntoIterator<Item = (PathBuf, Thing)>) -> Self {
+        let mut things: BTreeMap<_, _> = things.into_iter().collect();
         for path in EVERYWHERE {
-            nodes.entry(path.into()).or_insert(Node::Program { contents: None, answers: Vec::new() });
+            things.entry(path.into()).or_insert(Thing::Program { contents: None, answers: Vec::new() });
         }
         let folders: Vec<_> =
-            nodes.keys().flat_map(|path| path.ancestors().skip(1)).map(Path::to_owned).collect();
+            things.keys().flat_map(|path| path.ancestors().skip(1)).map(Path::to_owned).collect();
         for folder in folders {
-            nodes.entry(folder).or_insert(Node::Folder);
+            things.entry(folder).or_insert(Thing::Folder);
         }
-        Self { nodes, unanswered: Mutex::default() }
+        Self { things, unanswered: Mutex::default() }
     }
 
     /// What was run in a way that the description has no answer for, since the last time that this was asked.
@@ -125,18 +125,18 @@ impl Described {
         std::mem::take(&mut self.unanswered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The node at the end of a path, and where it is; whether the last part is followed if it is a link is up to
+    /// The thing at the end of a path, and where it is; whether the last part is followed if it is a link is up to
     /// `follow`.
-    fn locate(&self, path: &Path, follow: bool) -> io::Result<(PathBuf, &Node)> {
+    fn locate(&self, path: &Path, follow: bool) -> io::Result<(PathBuf, &Thing)> {
         if !path.is_absolute() {
             return Err(Errno::NOENT.into());
         }
         let mut reached = PathBuf::from("/");
-        let mut node = &Node::Folder;
+        let mut thing = &Thing::Folder;
         let mut left = parts(path);
         let mut links = 0;
         while let Some(part) = left.pop() {
-            if !matches!(node, Node::Folder) {
+            if !matches!(thing, Thing::Folder) {
                 return Err(Errno::NOTDIR.into());
             }
             if part == ".." {
@@ -144,8 +144,8 @@ impl Described {
                 continue;
             }
             reached.push(part);
-            node = self.nodes.get(&reached).ok_or(Errno::NOENT)?;
-            let Node::Link(target) = node else { continue };
+            thing = self.things.get(&reached).ok_or(Errno::NOENT)?;
+            let Thing::Link(target) = thing else { continue };
             if left.is_empty() && !follow {
                 break;
             }
@@ -159,20 +159,20 @@ impl Described {
                 reached.pop();
             }
             left.extend(parts(target));
-            node = &Node::Folder;
+            thing = &Thing::Folder;
         }
-        Ok((reached, node))
+        Ok((reached, thing))
     }
 
     pub(super) fn status(&self, path: &Path, follow: bool) -> io::Result<Status> {
-        let (path, node) = self.locate(path, follow)?;
+        let (path, thing) = self.locate(path, follow)?;
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
-        let (kind, size, executable) = match node {
-            Node::Folder => (Kind::Folder, 4096, true),
-            Node::Link(target) => (Kind::Link, target.as_os_str().len(), true),
-            Node::File { contents, executable } => (Kind::File, contents.len(), *executable),
-            Node::Program { contents, .. } => {
+        let (kind, size, executable) = match thing {
+            Thing::Folder => (Kind::Folder, 4096, true),
+            Thing::Link(target) => (Kind::Link, target.as_os_str().len(), true),
+            Thing::File { contents, executable } => (Kind::File, contents.len(), *executable),
+            Thing::Program { contents, .. } => {
                 (Kind::File, contents.as_ref().map_or(MACHINE_CODE.len(), Vec::len), true)
             }
         };
@@ -187,20 +187,20 @@ impl Described {
 
     pub(super) fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         match self.locate(path, false)?.1 {
-            Node::Link(target) => Ok(target.clone()),
-            Node::Folder | Node::File { .. } | Node::Program { .. } => Err(Errno::INVAL.into()),
+            Thing::Link(target) => Ok(target.clone()),
+            Thing::Folder | Thing::File { .. } | Thing::Program { .. } => Err(Errno::INVAL.into()),
         }
     }
 
     pub(super) fn entries(&self, folder: &Path) -> io::Result<Vec<(OsString, Kind)>> {
-        let (folder, Node::Folder) = self.locate(folder, true)? else { return Err(Errno::NOTDIR.into()) };
-        let below = self.nodes.iter().filter(|(path, _)| path.parent() == Some(&folder));
+        let (folder, Thing::Folder) = self.locate(folder, true)? else { return Err(Errno::NOTDIR.into()) };
+        let below = self.things.iter().filter(|(path, _)| path.parent() == Some(&folder));
         Ok(below
-            .filter_map(|(path, node)| {
-                let kind = match node {
-                    Node::Folder => Kind::Folder,
-                    Node::Link(_) => Kind::Link,
-                    Node::File { .. } | Node::Program { .. } => Kind::File,
+            .filter_map(|(path, thing)| {
+                let kind = match thing {
+                    Thing::Folder => Kind::Folder,
+                    Thing::Link(_) => Kind::Link,
+                    Thing::File { .. } | Thing::Program { .. } => Kind::File,
                 };
                 Some((path.file_name()?.to_owned(), kind))
             })
@@ -209,10 +209,10 @@ impl Described {
 
     pub(super) fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let contents = match self.locate(path, false)?.1 {
-            Node::File { contents, .. } | Node::Program { contents: Some(contents), .. } => contents,
-            Node::Program { contents: None, .. } => MACHINE_CODE,
-            Node::Folder => return expect_file(Kind::Folder).map(|()| Vec::new()),
-            Node::Link(_) => return expect_file(Kind::Link).map(|()| Vec::new()),
+            Thing::File { contents, .. } | Thing::Program { contents: Some(contents), .. } => contents,
+            Thing::Program { contents: None, .. } => MACHINE_CODE,
+            Thing::Folder => return expect_file(Kind::Folder).map(|()| Vec::new()),
+            Thing::Link(_) => return expect_file(Kind::Link).map(|()| Vec::new()),
         };
         let length = usize::try_from(limit).unwrap_or(usize::MAX).min(contents.len());
         Ok(contents[..length].to_vec())
@@ -225,7 +225,7 @@ impl Described {
         output: usize,
     ) -> Result<Completion, Failure> {
         let known = match self.locate(program, true) {
-            Ok((_, Node::Program { answers, .. })) => answers.as_slice(),
+            Ok((_, Thing::Program { answers, .. })) => answers.as_slice(),
             Ok(_) | Err(_) => &[],
         };
         let Some(answer) = known.iter().find(|answer| answer.fits(invocation)) else {

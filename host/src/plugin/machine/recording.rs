@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::child::{Completion, Invocation};
 use super::super::roots::parts;
-use super::{Kind, Machine, Node, Reply, Scripted};
+use super::{Kind, Machine, Reply, Scripted, Thing};
 use crate::installation::{Failure, FailureClass};
 
 /// Links that are followed on one path, as the kernel has it.
@@ -16,16 +16,16 @@ const LINKS_MAX: usize = 40;
 
 /// Everything that was looked at and run.
 #[derive(Debug, Default)]
-pub struct Recording(Mutex<BTreeMap<PathBuf, Node>>);
+pub struct Recording(Mutex<BTreeMap<PathBuf, Thing>>);
 
 impl Recording {
     /// What was seen, folders left out that something else lies in.
     #[must_use]
-    pub fn things(&self) -> BTreeMap<PathBuf, Node> {
-        let nodes = self.nodes();
-        let is_above = |folder: &Path| nodes.keys().any(|path| path.parent() == Some(folder));
-        let needed = nodes.iter().filter(|(path, node)| !(**node == Node::Folder && is_above(path)));
-        needed.map(|(path, node)| (path.clone(), node.clone())).collect()
+    pub fn things(&self) -> BTreeMap<PathBuf, Thing> {
+        let seen = self.seen();
+        let is_above = |folder: &Path| seen.keys().any(|path| path.parent() == Some(folder));
+        let needed = seen.iter().filter(|(path, thing)| !(**thing == Thing::Folder && is_above(path)));
+        needed.map(|(path, thing)| (path.clone(), thing.clone())).collect()
     }
 
     /// Notes every link on the way to the end of `path`, and what is there. Blocks.
@@ -33,7 +33,7 @@ impl Recording {
         if !path.is_absolute() {
             return;
         }
-        let mut nodes = self.nodes();
+        let mut seen = self.seen();
         let mut reached = PathBuf::from("/");
         let mut left = parts(path);
         let mut links = 0;
@@ -46,7 +46,7 @@ impl Recording {
             let Ok(status) = Machine::This.link_status(&reached) else { return };
             if status.kind == Kind::Link {
                 let Ok(target) = reached.read_link() else { return };
-                nodes.insert(reached.clone(), Node::Link(target.clone()));
+                seen.insert(reached.clone(), Thing::Link(target.clone()));
                 links += 1;
                 if links > LINKS_MAX {
                     return;
@@ -60,13 +60,13 @@ impl Recording {
                 continue;
             }
             if left.is_empty() {
-                let node = match status.kind {
-                    Kind::Folder => Node::Folder,
+                let thing = match status.kind {
+                    Kind::Folder => Thing::Folder,
                     Kind::File | Kind::Link | Kind::Special => {
-                        Node::File { contents: Vec::new(), executable: status.executable }
+                        Thing::File { contents: Vec::new(), executable: status.executable }
                     }
                 };
-                nodes.entry(reached.clone()).or_insert(node);
+                seen.entry(reached.clone()).or_insert(thing);
             }
         }
     }
@@ -74,18 +74,18 @@ impl Recording {
     /// Notes what was read of a file: the most that ever was.
     pub(super) fn read(&self, path: &Path, outcome: &io::Result<Vec<u8>>) {
         let Ok(bytes) = outcome else { return };
-        let mut nodes = self.nodes();
-        let Some(node) = nodes.get_mut(path) else { return };
-        match node {
-            Node::File { executable: true, .. } if !bytes.starts_with(b"#!") && is_binary(bytes) => {
-                *node = Node::Program { contents: None, answers: Vec::new() };
+        let mut seen = self.seen();
+        let Some(thing) = seen.get_mut(path) else { return };
+        match thing {
+            Thing::File { executable: true, .. } if !bytes.starts_with(b"#!") && is_binary(bytes) => {
+                *thing = Thing::Program { contents: None, answers: Vec::new() };
             }
-            Node::File { contents, .. } | Node::Program { contents: Some(contents), .. } => {
+            Thing::File { contents, .. } | Thing::Program { contents: Some(contents), .. } => {
                 if contents.len() < bytes.len() {
                     contents.clone_from(bytes);
                 }
             }
-            Node::Program { contents: None, .. } | Node::Folder | Node::Link(_) => {}
+            Thing::Program { contents: None, .. } | Thing::Folder | Thing::Link(_) => {}
         }
     }
 
@@ -108,10 +108,10 @@ impl Recording {
             delay,
             reply,
         };
-        let mut nodes = self.nodes();
-        let Some(node) = nodes.get_mut(program) else { return };
-        match node {
-            Node::Program { answers, .. } => {
+        let mut seen = self.seen();
+        let Some(thing) = seen.get_mut(program) else { return };
+        match thing {
+            Thing::Program { answers, .. } => {
                 let known = |known: &&mut Scripted| {
                     known.arguments == answer.arguments && known.variables == answer.variables
                 };
@@ -120,16 +120,16 @@ impl Recording {
                     None => answers.push(answer),
                 }
             }
-            Node::File { contents, .. } => {
+            Thing::File { contents, .. } => {
                 let contents = Some(std::mem::take(contents));
-                *node = Node::Program { contents, answers: vec![answer] };
+                *thing = Thing::Program { contents, answers: vec![answer] };
             }
-            Node::Folder | Node::Link(_) => {}
+            Thing::Folder | Thing::Link(_) => {}
         }
     }
 
     /// Nothing that holds the lock can leave the things half changed.
-    fn nodes(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Node>> {
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Thing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,5 @@
 //! The component's logic on this machine, if it has Java, and on made-up installations.
+#![cfg(unix)]
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;

@@ -7,20 +7,20 @@ use super::super::super::roots::Looks;
 use super::super::Machine;
 use super::*;
 
-fn file(text: &str) -> Node {
-    Node::File { contents: text.into(), executable: false }
+fn file(text: &str) -> Thing {
+    Thing::File { contents: text.into(), executable: false }
 }
 
-fn link(target: &str) -> Node {
-    Node::Link(target.into())
+fn link(target: &str) -> Thing {
+    Thing::Link(target.into())
 }
 
-fn program(answers: Vec<Scripted>) -> Node {
-    Node::Program { contents: None, answers }
+fn program(answers: Vec<Scripted>) -> Thing {
+    Thing::Program { contents: None, answers }
 }
 
-fn script(text: &str) -> Node {
-    Node::Program { contents: Some(text.into()), answers: Vec::new() }
+fn script(text: &str) -> Thing {
+    Thing::Program { contents: Some(text.into()), answers: Vec::new() }
 }
 
 fn prints(arguments: &[&str], text: &str) -> Scripted {
@@ -46,9 +46,9 @@ fn machine() -> Described {
         ("/usr/bin/broken", link("/nowhere")),
         ("/usr/bin/loop", link("loop")),
         ("/current", link("/opt/tool/..")),
-        ("/empty", Node::Folder),
+        ("/empty", Thing::Folder),
     ];
-    Described::new(things.map(|(path, node)| (PathBuf::from(path), node)))
+    Described::new(things.map(|(path, thing)| (PathBuf::from(path), thing)))
 }
 
 #[test]
@@ -141,7 +141,7 @@ proptest! {
             let (path, target) = (root.join(path), target.strip_prefix('/').map_or_else(|| target.clone().into(), |rest| root.join(rest)));
             let free = path.parent().is_some_and(|parent| parent.is_dir() && parent.canonicalize().is_ok_and(|real| real == parent));
             if free && std::os::unix::fs::symlink(&target, &path).is_ok() {
-                things.push((path, Node::Link(target)));
+                things.push((path, Thing::Link(target)));
             }
         }
         let machine = Described::new(things);
