@@ -25,7 +25,20 @@ pub struct Difference {
 /// All differences.
 pub(super) fn compare(expected: &Expected, answer: &Json, source: &Source) -> Vec<Difference> {
     let mut comparison = Comparison { source, differences: Vec::new() };
-    comparison.compare(expected, Some(answer), "");
+    let awaits_failure = match &expected.value {
+        ExpectedValue::Mapping(entries) => entries.is_empty() || entries.iter().any(|(key, _)| key == "failure"),
+        ExpectedValue::Nothing | ExpectedValue::Scalar(_) | ExpectedValue::List(_) => false,
+    };
+    match answer.get("failure") {
+        // All of it is missing: why, is what is to be known.
+        Some(failure) if !awaits_failure => comparison.differences.push(Difference {
+            path: String::new(),
+            expected: "an answer".to_owned(),
+            got: format!("the failure {}", shown(failure)),
+            position: source.position(&expected.span),
+        }),
+        _ => comparison.compare(expected, Some(answer), ""),
+    }
     comparison.differences
 }
 
