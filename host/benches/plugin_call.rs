@@ -8,6 +8,7 @@
 )]
 
 #[path = "../../tests/it/support/guests.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
 mod guests;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use attune::pack::Grants;
-use attune::plugin::{Limits, Machine, PluginSettings, Plugins, RuntimeScope, Surroundings};
+use attune::plugin::{ComponentSource, Limits, Machine, PluginSettings, Plugins, RuntimeScope, Surroundings};
 
 const LOADS: usize = 20;
 const CALLS: usize = 5_000;
+const AT_ONCE: usize = 64;
+const IDLE: usize = 50;
 
 fn plugins(folder: &Path) -> Plugins {
     Plugins::new(PluginSettings {
@@ -82,4 +85,43 @@ async fn main() {
         calls.push(started.elapsed());
     }
     show("detector: call", calls);
+
+    // As many at once as there is room for, from as many tasks.
+    let started = Instant::now();
+    let tasks = (0..AT_ONCE).map(|_| {
+        let runtime = runtime.clone();
+        tokio::spawn(async move {
+            let mut samples = Vec::new();
+            for _ in 0..CALLS / AT_ONCE {
+                let started = Instant::now();
+                runtime.aliases(&[]).await.expect("it answers");
+                samples.push(started.elapsed());
+            }
+            samples
+        })
+    });
+    let mut together = Vec::new();
+    for task in tasks.collect::<Vec<_>>() {
+        together.extend(task.await.expect("it ends"));
+    }
+    let each = started.elapsed() / u32::try_from(together.len()).unwrap_or(1);
+    show(&format!("detector: call, {AT_ONCE} at once"), together);
+    println!("{:<34} {each:>14.1?} from one to the next", "");
+
+    // What a component costs that is loaded and not called.
+    let before = resident();
+    let mut idle = Vec::new();
+    for number in 0..IDLE {
+        let source = ComponentSource { name: format!("copy{number}"), ..guests::source("obliging") };
+        idle.push(plugins.load(&source).await.expect("it loads"));
+    }
+    let each = resident().saturating_sub(before) / IDLE;
+    println!("{:<34} {each} KiB resident, mean of {IDLE}", "obliging: loaded and idle");
+}
+
+/// Memory of this process that is in use, in KiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

@@ -20,6 +20,7 @@ const AGE: &str = "attune_queue_oldest_seconds";
 const RENEWALS: &str = "attune_lease_renewals_total";
 const LOST: &str = "attune_executions_lost_total";
 const CALLS: &str = "attune_plugin_call_duration_seconds";
+const MEMORY: &str = "attune_plugin_call_memory_bytes";
 const DENIALS: &str = "attune_plugin_denials_total";
 const BUILDS: &str = "attune_environment_build_duration_seconds";
 
@@ -29,10 +30,23 @@ const CLASSES: [f64; 18] = [
     300.0, 1800.0,
 ];
 
+/// The same for memory, in bytes: from a page of WebAssembly's to the most that a component may have.
+const SIZES: [f64; 8] = [
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+    268_435_456.0,
+    1_073_741_824.0,
+];
+
 /// Starts to collect.
 pub(crate) fn recorder() -> Result<PrometheusHandle, BuildError> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &CLASSES)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &SIZES)?
         .build_recorder();
     let handle = recorder.handle();
     // If there is one already, it belongs to a service of this process that has ended; a process has one.
@@ -54,6 +68,7 @@ pub(crate) fn recorder() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(RENEWALS, "Renewals of this worker's leases, by outcome");
     describe_counter!(LOST, "Executions taken from workers that were lost, by what became of them");
     describe_histogram!(CALLS, Unit::Seconds, "Time that calls of components took, by outcome");
+    describe_histogram!(MEMORY, Unit::Bytes, "The most memory that a component held in a call");
     describe_counter!(DENIALS, "What components asked for and were denied, by runtime");
     describe_histogram!(BUILDS, Unit::Seconds, "Time that builds of environments took, by outcome");
     // What is counted from the beginning can be seen to have grown.
@@ -112,8 +127,13 @@ pub(crate) fn lost(became: &'static str) {
     counter!(LOST, "status" => became).increment(1);
 }
 
-/// A component was called.
-pub(crate) fn plugin_call(pack: &str, component: &str, function: &'static str, took: Duration, is_ok: bool) {
+/// A component was called, and held so many bytes at most.
+pub(crate) fn plugin_call(
+    (pack, component): (&str, &str),
+    function: &'static str,
+    (took, memory): (Duration, usize),
+    is_ok: bool,
+) {
     let labels = [
         ("pack", pack.to_owned()),
         ("component", component.to_owned()),
@@ -121,6 +141,9 @@ pub(crate) fn plugin_call(pack: &str, component: &str, function: &'static str, t
         ("outcome", outcome(is_ok).to_owned()),
     ];
     histogram!(CALLS, &labels).record(took);
+    // A component has no more than 4 GiB, of which a float tells every byte.
+    let memory = u32::try_from(memory).map_or(f64::from(u32::MAX), f64::from);
+    histogram!(MEMORY, &labels[..2]).record(memory);
 }
 
 /// A component was denied what it asked for.

@@ -1,8 +1,7 @@
 //! Having a component answer on a machine that is only described, and comparing what it says with what it should.
 //!
-//! [`crate::pack::scenario`] reads the file. [`play`] asks the component, within what its runtime's YAML asks to be granted,
-//! [`compare`] says where that is not as expected, and [`record`] writes a
-//! scenario down from what was seen on a real machine.
+//! [`crate::pack::scenario`] reads the file. [`play`] asks the component, within what its runtime's YAML asks to be granted, `compare`
+//! says where the answers are not as expected, and [`record`] writes a scenario down from what was seen on a real machine.
 
 mod compare;
 pub mod record;

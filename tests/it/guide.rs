@@ -27,7 +27,7 @@ fn steps(text: &str) -> Vec<Step> {
             } else {
                 let step = steps.last_mut().unwrap_or_else(|| panic!("line {number}: no command before it"));
                 match line.strip_prefix("> ").or_else(|| line.strip_prefix('>')) {
-                    Some(more) if step.expected.is_empty() => step.command += &format!("\n{more}"),
+                    Some(more) if step.expected.is_empty() => step.command.extend(["\n", more]),
                     _ => step.expected.push(line.to_owned()),
                 }
             }

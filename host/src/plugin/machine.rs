@@ -76,7 +76,7 @@ impl From<&Metadata> for Status {
     }
 }
 
-/// All but [`Machine::run`] block, as file systems do.
+/// All but `run` block, as file systems do.
 impl Machine {
     /// What a path leads to.
     pub(crate) fn status(&self, path: &Path) -> io::Result<Status> {

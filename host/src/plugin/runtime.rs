@@ -403,10 +403,9 @@ impl RuntimePlugin {
             .unwrap_or_else(|_| Err(DeadlinePassed.into()))
             .map_err(|error| cause_of(&error, &store, function, limit));
         metrics::plugin_call(
-            self.scope.pack.as_str(),
-            &self.scope.component,
+            (self.scope.pack.as_str(), &self.scope.component),
             function.name(),
-            began.elapsed(),
+            (began.elapsed(), report.memory_peak),
             outcome.is_ok(),
         );
         self.record(&report, outcome.as_ref().err());

@@ -26,7 +26,9 @@ pub struct Difference {
 pub(super) fn compare(expected: &Expected, answer: &Json, source: &Source) -> Vec<Difference> {
     let mut comparison = Comparison { source, differences: Vec::new() };
     let awaits_failure = match &expected.value {
-        ExpectedValue::Mapping(entries) => entries.is_empty() || entries.iter().any(|(key, _)| key == "failure"),
+        ExpectedValue::Mapping(entries) => {
+            entries.is_empty() || entries.iter().any(|(key, _)| key == "failure")
+        }
         ExpectedValue::Nothing | ExpectedValue::Scalar(_) | ExpectedValue::List(_) => false,
     };
     match answer.get("failure") {

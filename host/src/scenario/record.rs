@@ -93,10 +93,14 @@ fn machine_of(ground: &Ground) -> Json {
         let place = text(path);
         match thing {
             Thing::Folder => folders.push(Json::from(place)),
-            Thing::Link(target) => drop(links.insert(place, Json::from(text(target)))),
-            Thing::File { contents, executable } => drop(files.insert(place, file(contents, *executable))),
+            Thing::Link(target) => {
+                links.insert(place, Json::from(text(target)));
+            }
+            Thing::File { contents, executable } => {
+                files.insert(place, file(contents, *executable));
+            }
             Thing::Program { contents, answers } => {
-                drop(programs.insert(place, program(contents.as_deref(), answers)))
+                programs.insert(place, program(contents.as_deref(), answers));
             }
         }
     }

@@ -77,22 +77,20 @@ impl Library {
 pub(super) fn runtime_of<'p>(pack: &'p Pack, name: Option<&str>) -> Result<&'p Runtime, String> {
     let served = || pack.runtimes.iter().filter(|runtime| runtime.plugin.is_some());
     let names = || served().map(|runtime| format!("`{}`", runtime.reference)).collect::<Vec<_>>().join(", ");
-    match name {
-        Some(name) => served()
-            .find(|runtime| {
-                name == runtime.reference.to_string() || name == runtime.reference.name().as_str()
-            })
-            .ok_or_else(|| format!("the pack has no runtime `{name}` with a component: it has {}", names())),
-        None => {
-            let mut all = served();
-            match (all.next(), all.next()) {
-                (Some(only), None) => Ok(only),
-                (None, _) => Err("the pack has no runtime with a component".to_owned()),
-                (Some(_), Some(_)) => Err(format!(
-                    "`runtime: …` has to say which of the pack's runtimes it is about: {}",
-                    names()
-                )),
-            }
+    if let Some(name) = name {
+        let is_called = |runtime: &&Runtime| {
+            name == runtime.reference.to_string() || name == runtime.reference.name().as_str()
+        };
+        return served()
+            .find(is_called)
+            .ok_or_else(|| format!("the pack has no runtime `{name}` with a component: it has {}", names()));
+    }
+    let mut all = served();
+    match (all.next(), all.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err("the pack has no runtime with a component".to_owned()),
+        (Some(_), Some(_)) => {
+            Err(format!("`runtime: …` has to say which of the pack's runtimes it is about: {}", names()))
         }
     }
 }

@@ -151,9 +151,11 @@ fn files(pack: &Path) -> Result<Vec<(String, Vec<u8>)>, Failed> {
     };
     let mut files = Vec::new();
     for entry in entries {
-        let name = entry.map_err(|error| unreadable(&folder, error))?.file_name();
-        let Some(name) = name.to_str().filter(|name| name.ends_with(".yaml")) else { continue };
-        let path = folder.join(name);
+        let path = entry.map_err(|error| unreadable(&folder, error))?.path();
+        let is_scenario = path.extension().is_some_and(|extension| extension == "yaml");
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| is_scenario) else {
+            continue;
+        };
         files.push((name.to_owned(), fs::read(&path).map_err(|error| unreadable(&path, error))?));
     }
     files.sort();
