@@ -2,10 +2,12 @@
 
 mod new;
 
+use std::process::Command;
+
 use attune::plugin::Wasm;
 use serde_json::{Value as Json, json};
 
-use crate::support::cli::Machine;
+use crate::support::cli::{Machine, skip};
 use crate::support::fixture::{Pack, starts, tool, tools};
 use crate::support::guests;
 
@@ -237,4 +239,30 @@ fn denials_and_failures_are_shown_with_what_led_to_them() {
     assert_eq!(called["answer"], Json::Null);
     assert!(called["error"].as_str().is_some_and(|error| error.contains("it crashed")), "{called}");
     assert!(called["memory_peak"].as_u64().is_some_and(|bytes| bytes > 0), "{called}");
+}
+
+/// What `plugin new` writes in languages other than the host's. The tools for that are fetched, so only where that is asked for.
+#[test]
+fn components_in_other_languages_build_and_answer() {
+    if std::env::var_os("ATTUNE_TEST_COMPONENT_LANGUAGES").is_none() {
+        return skip(
+            "ATTUNE_TEST_COMPONENT_LANGUAGES is not set: tools of Python and of JavaScript would be fetched",
+        );
+    }
+    for lang in ["python", "js"] {
+        let machine = Machine::fresh();
+        let author = machine.make("author");
+        machine.runs(0, &["plugin", "new", "perl", "--lang", lang, "--path", &author.to_string_lossy()]);
+        let pack = author.join("perl");
+        let built = Command::new("sh").arg("plugin/build.sh").current_dir(&pack).output().expect("a shell");
+        assert!(built.status.success(), "{lang}: {}", String::from_utf8_lossy(&built.stderr));
+        let pack = pack.to_string_lossy();
+        machine.runs(0, &["plugin", "test", &pack]).prints(&["ok"]);
+        machine.runs(0, &["pack", "install", "--approve", &pack]).prints(&[
+            "perl.perl",
+            "ok",
+            "/usr/bin/perl",
+        ]);
+        machine.runs(0, &["run", "perl.hello"]).prints(&["hello"]);
+    }
 }

@@ -14,7 +14,6 @@ use super::layout::Layout;
 use super::lock::{Lock, Note};
 use super::publish::{swap_link, write_marker};
 use super::ready::{Marker, State, StepTiming, inspect};
-use super::retry::Retry;
 use super::rubbish::discard;
 use super::step::Place;
 use super::{PathError, Plan, StepAction};
@@ -59,8 +58,6 @@ pub struct Request<'a> {
     pub step_timeout: Duration,
     /// How long a step that ran out of time has to end by itself.
     pub grace: Duration,
-    /// Whether to try what somebody else tried in vain while this one waited for him.
-    pub retry: Retry,
 }
 
 /// A program as it was when a component was told of it.
@@ -133,9 +130,6 @@ pub enum BuildError {
     Unhealthy { failure: Failure, log: String },
     #[error("`{path}` is not the file any more that the environment was planned for")]
     InterpreterChanged { path: PathBuf },
-    /// Whoever held the lock gave up, failed or was killed.
-    #[error("somebody else has tried to build it, and it is not there")]
-    TriedElsewhere,
     /// So nothing may run that knows them.
     #[error("the credentials in the operator's variables are too large to be masked in what steps print")]
     Unmaskable,
@@ -151,32 +145,35 @@ pub fn is_building(layout: &Layout, key: &str) -> bool {
     key.parse::<Key>().is_ok_and(|key| Lock::is_held(&layout.lock(key.as_str())))
 }
 
-/// Builds the environment of `request.key` unless it is ready, or waits for whoever is building it.
+/// The lock on the environment of `request.key`, for who is going to build it; waits for whoever is building it. None if it is
+/// ready. To be held until what became of the build is on record: who gets it next has to find that.
+pub async fn lock(
+    request: &Request<'_>,
+    progress: &(impl Fn(Progress<'_>) + Send + Sync),
+) -> Result<Option<Lock>, BuildError> {
+    let Request { layout, key, .. } = *request;
+    for folder in [layout.built_folder(), layout.locks_folder()] {
+        std::fs::create_dir_all(&folder).map_err(io_at(&folder))?;
+    }
+    let lock = lock_unless_ready(request, progress).await?;
+    Ok(lock.filter(|_| !matches!(inspect(layout, key, request.identity), State::Ready(_))))
+}
+
+/// Builds the environment of `request.key`, whose lock the caller holds.
 ///
 /// `check` asks the component whether the folder can be used, before anybody else sees it. Dropping the
 /// future ends the build; what it leaves is taken for unfinished.
 pub async fn build<F>(
     request: &Request<'_>,
+    lock: &Lock,
     check: impl FnOnce(PathBuf) -> F + Send,
-    progress: impl Fn(Progress<'_>) + Send + Sync,
+    progress: &(impl Fn(Progress<'_>) + Send + Sync),
 ) -> Result<Built, BuildError>
 where
     F: Future<Output = Result<(), Failure>> + Send,
 {
     let Request { layout, key, .. } = *request;
-    for folder in [layout.built_folder(), layout.locks_folder()] {
-        std::fs::create_dir_all(&folder).map_err(io_at(&folder))?;
-    }
-    let Some((lock, has_waited)) = lock_unless_ready(request, &progress).await? else {
-        return published(request);
-    };
     let path = layout.built(key);
-    if let State::Ready(_) = inspect(layout, key, request.identity) {
-        return published(request);
-    }
-    if has_waited && request.retry == Retry::WhenDue {
-        return Err(BuildError::TriedElsewhere);
-    }
     if Identity::of(&request.installation.path).ok().as_ref() != Some(request.identity) {
         return Err(BuildError::InterpreterChanged { path: request.installation.path.clone() });
     }
@@ -184,7 +181,7 @@ where
     let temporary = layout.temporary(key.as_str());
     clear(layout, &[&path, &temporary]).await?;
 
-    let outcome = build_anew(request, &lock, check, &progress).await;
+    let outcome = build_anew(request, lock, check, progress).await;
     let left: &[&Path] = if outcome.is_ok() { &[&temporary] } else { &[&path, &temporary] };
     clear(layout, left).await?;
     let (marker, log) = outcome?;
@@ -192,11 +189,11 @@ where
     Ok(Built { path, marker, fresh: true, log })
 }
 
-/// The lock on the environment, and whether somebody else had it before; None if it got ready in the meantime.
+/// The lock on the environment; None if it got ready in the meantime.
 async fn lock_unless_ready(
     request: &Request<'_>,
     progress: &(impl Fn(Progress<'_>) + Send + Sync),
-) -> Result<Option<(Lock, bool)>, BuildError> {
+) -> Result<Option<Lock>, BuildError> {
     let Request { layout, key, identity, .. } = *request;
     let path = layout.lock(key.as_str());
     let mut pause = PAUSES.0;
@@ -206,7 +203,7 @@ async fn lock_unless_ready(
             return Ok(None);
         }
         if let Some(lock) = Lock::try_acquire(&path).map_err(io_at(&path))? {
-            return Ok(Some((lock, shown.is_some())));
+            return Ok(Some(lock));
         }
         let step = Note::read(&path).map(|note| (note.step, note.steps, note.title));
         if shown.as_ref() != Some(&step) {
@@ -316,7 +313,7 @@ async fn execute(
 }
 
 /// Somebody else built it, perhaps for another pack: the link of this one is still to be made.
-fn published(request: &Request<'_>) -> Result<Built, BuildError> {
+pub fn published(request: &Request<'_>) -> Result<Built, BuildError> {
     let Request { layout, key, identity, .. } = *request;
     let State::Ready(marker) = inspect(layout, key, identity) else {
         let source = std::io::ErrorKind::NotFound.into();

@@ -28,7 +28,7 @@ impl Note {
 
 /// A lock that is held. The kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     file: File,
     path: PathBuf,
 }

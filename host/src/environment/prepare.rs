@@ -11,11 +11,11 @@ pub use error::PrepareError;
 pub(crate) use log::{PLAIN, TOLD};
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-use super::build::{self, BuildError, Built, Progress, Tool, build};
+use super::build::{self, BuildError, Built, Progress, Tool, build, published};
 use super::key::{Ingredients, Key, UnhashablePlan, plan_digest};
 use super::layout::Layout;
 use super::ready::{Lease, State, inspect, lease};
@@ -35,10 +35,6 @@ use crate::store::now;
 use crate::store::runtime::RuntimeRow;
 use crate::trace::{self, stage_span};
 use crate::worker::{Kept, Worker};
-
-/// How often, and how long apart, one who waited for a build looks for what is on record of it.
-const RECORD_LOOKS: u32 = 20;
-const RECORD_PAUSE: Duration = Duration::from_millis(50);
 
 /// What an environment is for.
 #[derive(Clone, Copy, Debug)]
@@ -278,17 +274,6 @@ impl<'a> Question<'a> {
         (failing.holds(now()) && !is_built).then_some(failing)
     }
 
-    /// What became of the build of somebody who has just released the lock: he records it a moment later.
-    async fn failure_elsewhere(&self) -> Result<Option<Failing>, StoreError> {
-        for _ in 0..RECORD_LOOKS {
-            if let Some(failing) = self.row_by_now().await?.as_ref().and_then(|row| self.failing(row)) {
-                return Ok(Some(failing));
-            }
-            tokio::time::sleep(RECORD_PAUSE).await;
-        }
-        Ok(None)
-    }
-
     /// The environment that was built for the same question before, if it still works. One that does
     /// not is put aside.
     async fn known(
@@ -426,22 +411,29 @@ impl<'a> Question<'a> {
             variables: &self.variables,
             step_timeout: self.worker.settings.step_timeout,
             grace: self.worker.settings.kill_grace,
-            retry,
         };
         self.set_aside_broken(&key).await?;
         let building = EnvironmentRow { status: "building".to_owned(), ..self.record_of(plan, &key)? };
         self.worker.store.begin_environment(self.worker.id, &building).await?;
         loop {
             let began = Instant::now();
-            let building = build(&request, |folder: PathBuf| self.check_built(folder), &progress);
-            let outcome = trace::stage(stage_span!("build"), building).await;
-            if matches!(outcome, Err(BuildError::TriedElsewhere)) {
-                match self.failure_elsewhere().await? {
-                    Some(failing) => return Err(PrepareError::Failing(Box::new(failing))),
-                    // Whoever built it gave up, or was killed.
-                    None => continue,
+            // Not released before what became of it is on record.
+            let (lock, outcome) = match build::lock(&request, &progress).await {
+                Ok(Some(lock)) => {
+                    // Whoever had it before may have failed.
+                    if retry == Retry::WhenDue
+                        && let Some(failing) = self.row_by_now().await?.and_then(|row| self.failing(&row))
+                    {
+                        return Err(PrepareError::Failing(Box::new(failing)));
+                    }
+                    let check = |folder: PathBuf| self.check_built(folder);
+                    let building = build(&request, &lock, check, &progress);
+                    let outcome = trace::stage(stage_span!("build"), building).await;
+                    (Some(lock), outcome)
                 }
-            }
+                Ok(None) => (None, published(&request)),
+                Err(error) => (None, Err(error)),
+            };
             if outcome.as_ref().map_or(true, |built| built.fresh) {
                 metrics::environment_build(&reference.to_string(), began.elapsed(), outcome.is_ok());
             }
@@ -451,6 +443,7 @@ impl<'a> Question<'a> {
                 self.worker.note_denial(self.need.runtime, format!("{title}: {source}")).await;
             }
             let again_at = self.record(plan, &key, outcome.as_ref()).await?;
+            drop(lock);
             self.log(&key, began.elapsed(), outcome.as_ref());
             let built =
                 outcome.map_err(|source| PrepareError::Build { source: Box::new(source), again_at })?;

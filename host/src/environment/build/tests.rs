@@ -106,9 +106,11 @@ impl Fixture {
             variables: &self.variables,
             step_timeout: Duration::from_mins(1),
             grace: Duration::from_millis(100),
-            retry: Retry::AtOnce,
         };
-        build(&request, |_| ready(healthy), progress).await
+        match lock(&request, &progress).await? {
+            Some(lock) => build(&request, &lock, |_| ready(healthy), &progress).await,
+            None => published(&request),
+        }
     }
 
     async fn build(&self) -> Result<Built, BuildError> {
