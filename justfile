@@ -40,6 +40,14 @@ test-components:
     CARGO_TARGET_WASM32_WASIP2_RUNNER="$PWD/target/release/attune plugin test-runner" \
         cargo test --profile plugin --target wasm32-wasip2 --target-dir target/guests {{components}}
 
+# The same as cargo-component builds them, where it is installed
+test-cargo-component:
+    cargo build --release
+    ATTUNE_TEST_PACK="$PWD/packs/core" ATTUNE_TEST_RUNTIME=core.shell \
+    ATTUNE_TEST_MACHINE="$PWD/plugins/declarative/machine.yaml" \
+    CARGO_TARGET_WASM32_WASIP1_RUNNER="$PWD/target/release/attune plugin test-runner" \
+        cargo component test --profile plugin --target-dir target/guests {{components}}
+
 # A worker that is killed again and again, for longer than the tests have time for
 crash crashes="100":
     ATTUNE_TEST_CRASHES={{crashes}} cargo test --release --workspace --test it killed_again_and_again

@@ -24,6 +24,8 @@ const MACHINE: &str = "machine.yaml";
 
 /// Variables that a test program sees: those of its harness.
 const SEEN: &str = "RUST_";
+/// A test that panics ends the program, since WebAssembly does not unwind: what it has said must not be lost in a buffer.
+const NO_CAPTURE: (&str, &str) = ("RUST_TEST_NOCAPTURE", "1");
 
 /// The arguments; each but the last has a variable, since cargo gives no more than a program and its arguments.
 #[derive(Debug, Args)]
@@ -57,7 +59,10 @@ impl TestRunner {
         let ground = self.ground(output)?;
         let things = ground.things.iter().map(|(path, thing)| (path.clone(), thing.clone()));
         let machine = Machine::Described(Arc::new(Described::new(things)));
-        let variables: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with(SEEN)).collect();
+        let mut variables: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with(SEEN)).collect();
+        if variables.iter().all(|(name, _)| name != NO_CAPTURE.0) {
+            variables.push((NO_CAPTURE.0.to_owned(), NO_CAPTURE.1.to_owned()));
+        }
         let program = TestProgram {
             wasm: &wasm,
             pack: scope.runtime.pack().clone(),
