@@ -199,6 +199,7 @@ async fn answers_that_can_not_be() {
         ("write-file", "/etc/cron.d/x", "steps[0].path"),
         ("link", "/etc/shadow", "steps[0].target"),
         ("run", "/bin/sh", "steps[0].program"),
+        ("many-steps", "bin", "steps"),
     ] {
         let request = PlanRequest {
             installation: installation("/opt/lang/bin/lang".as_ref()),

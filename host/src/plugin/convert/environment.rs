@@ -15,6 +15,9 @@ use crate::variable;
 const CONFINED: &str = "which is not a path within the environment, without `..`";
 const UNKNOWN: &str = "which this host does not know";
 
+/// Steps of a plan: each is shown, recorded and timed, and a program for what takes more of them is one step.
+const STEPS_MAX: usize = 1_000;
+
 /// What the paths of an answer are compared with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ground<'a> {
@@ -64,6 +67,14 @@ pub(crate) fn plan_request(
 }
 
 pub(crate) fn plan_from_wit(plan: wit::BuildPlan, ground: Ground<'_>) -> Result<Plan, Cause> {
+    let count = plan.steps.len();
+    if count > STEPS_MAX {
+        return Err(invalid(
+            "steps",
+            &format!("{count} steps"),
+            "which is more than 1000, the most that are taken",
+        ));
+    }
     let steps = plan.steps.into_iter().enumerate();
     let steps = steps.map(|(number, step)| step_from_wit(&format!("steps[{number}]"), step, ground));
     let stage = plan.stage.map(|stage| -> Result<Stage, Cause> {

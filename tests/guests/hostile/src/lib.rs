@@ -206,7 +206,7 @@ impl verification::Guest for Hostile {
 fn environment_step(action: &str, with: &str) -> Action {
     let with = with.to_owned();
     match action {
-        "make-dir" => Action::MakeDir(with),
+        "make-dir" | "many-steps" => Action::MakeDir(with),
         "write-file" => Action::WriteFile(FileStep { path: with, contents: Vec::new(), executable: true }),
         "link" => Action::Link(LinkStep { path: "bin/x".to_owned(), target: with }),
         _ => Action::Run(RunStep {
@@ -225,7 +225,8 @@ impl environment::Guest for Hostile {
     fn plan(request: PlanRequest) -> Result<BuildPlan, Failure> {
         let settings = &request.config.settings;
         let action = environment_step(setting(settings, "do"), setting(settings, "with"));
-        let steps = vec![Step { title: "a step".to_owned(), action }];
+        let count = if setting(settings, "do") == "many-steps" { 10_000 } else { 1 };
+        let steps = vec![Step { title: "a step".to_owned(), action }; count];
         Ok(BuildPlan { steps, stage: None, inputs: Vec::new(), extra: Vec::new() })
     }
 
