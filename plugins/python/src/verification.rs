@@ -1,8 +1,9 @@
 //! Proof that an installation is the Python that it claims to be, and what it can do.
 
 use attune_plugin::declared;
-use attune_plugin::failure::{failure, missing_capability};
+use attune_plugin::failure::missing_capability;
 use attune_plugin::frame::{self, Facts};
+use attune_plugin::interpreter::equal;
 use attune_plugin::machine::{Machine, Run, invocation};
 use attune_plugin::types::{Failure, FailureClass, Installation};
 use attune_plugin::verification::{Check, Outcome, Request, Verdict};
@@ -47,15 +48,6 @@ pub fn verify(machine: &impl Machine, request: Request, run: &Run) -> Result<Ver
 #[must_use]
 pub fn attribute<'a>(installation: &'a Installation, name: &str) -> Option<&'a str> {
     installation.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-}
-
-fn equal(name: &str, class: FailureClass, claimed: &str, seen: &str) -> Check {
-    let outcome = if claimed == seen {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(failure(class, format!("the {name} was `{claimed}` and is `{seen}`")))
-    };
-    Check { name: name.to_owned(), outcome, detail: seen.to_owned() }
 }
 
 /// Environments need an interpreter that knows `pyvenv.cfg`; the module `venv`, which others need to

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use attune_plugin::detection::{Candidate, Command};
-use attune_plugin::environment::{Action, BuildPlan, CheckRequest, Config, Manifest, PlanRequest, Program};
-use attune_plugin::local::Local;
+use attune_plugin::environment::{Action, BuildPlan, CheckRequest, Manifest, PlanRequest, Program};
+use attune_plugin::local::{Local, no_config};
 use attune_plugin::machine::Machine;
 use attune_plugin::types::{Failure, FailureClass, Installation};
 use attune_plugin::verification::{Outcome, Request, Verdict};
@@ -207,24 +207,13 @@ impl ClassIs for Failure {
     }
 }
 
-fn config() -> Config {
-    Config {
-        interpreter_arguments: Vec::new(),
-        environment_interpreter: None,
-        create: Vec::new(),
-        install: Vec::new(),
-        settings: Vec::new(),
-        extra: Vec::new(),
-    }
-}
-
 fn plan(installation: &Installation, manifests: &[(&str, &str)]) -> Result<BuildPlan, Failure> {
     let manifests = manifests
         .iter()
         .map(|(name, text)| Manifest { name: (*name).to_owned(), contents: text.as_bytes().to_vec() })
         .collect();
     let request =
-        PlanRequest { installation: installation.clone(), config: config(), manifests, extra: Vec::new() };
+        PlanRequest { installation: installation.clone(), config: no_config(), manifests, extra: Vec::new() };
     environment::plan(&machine(&[]), &request)
 }
 
@@ -232,7 +221,7 @@ fn check(folder: &Path, installation: &Installation, thorough: bool) -> Result<(
     let request = CheckRequest {
         environment: folder.to_string_lossy().into_owned(),
         installation: installation.clone(),
-        config: config(),
+        config: no_config(),
         thorough,
         extra: Vec::new(),
     };
@@ -440,7 +429,7 @@ fn packages_are_installed() {
                 Manifest { name: "requirements.txt".to_owned(), contents: b"six==1.16.0".to_vec() };
             let request = PlanRequest {
                 installation: installation.clone(),
-                config: config(),
+                config: no_config(),
                 manifests: vec![manifest],
                 extra: Vec::new(),
             };

@@ -10,6 +10,7 @@ use crate::machine::{Found, Machine, Program, file_name, invocation};
 use crate::shim::{self, Shim};
 use crate::tools::{Completion, Format, Invocation};
 use crate::types::{Failure, FailureClass, Installation, Version};
+use crate::verification::{Check, Outcome};
 use crate::version;
 
 /// How one language's interpreters are recognised.
@@ -248,4 +249,15 @@ fn candidates(found: &[Found], leads: &[(&str, Lead)]) -> Vec<Candidate> {
             Some(Candidate { path: found.path.clone(), outcome })
         })
         .collect()
+}
+
+/// The check that something is as it was claimed; a failure of `class` if it is not.
+#[must_use]
+pub fn equal(name: &str, class: FailureClass, claimed: &str, seen: &str) -> Check {
+    let outcome = if claimed == seen {
+        Outcome::Passed
+    } else {
+        Outcome::Failed(failure(class, format!("the {name} was `{claimed}` and is `{seen}`")))
+    };
+    Check { name: name.to_owned(), outcome, detail: seen.to_owned() }
 }

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::environment::{Action, BuildPlan, Program as Planned};
+use crate::environment::{Action, BuildPlan, Change, Config, Program as Planned};
 use crate::failure::{failure, unexpected_exit};
 use crate::files::{Kind, Status};
-use crate::machine::{Found, Machine, Program, file_name};
+use crate::machine::{Found, Machine, Program, Run, file_name};
 use crate::tools::{Completion, ExitStatus, Format, Invocation};
-use crate::types::{Failure, FailureClass};
+use crate::types::{Failure, FailureClass, Installation};
+use crate::verification::{Outcome, Request, Verdict};
 
 /// `ELOOP` of Linux: the standard library does not name it yet.
 const ELOOP: i32 = 40;
@@ -23,6 +24,27 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 /// How long a program may be open for writing elsewhere, and how often to look.
 const BUSY_MAX: Duration = Duration::from_secs(2);
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// A configuration that declares nothing.
+#[must_use]
+pub fn no_config() -> Config {
+    Config {
+        interpreter_arguments: Vec::new(),
+        environment_interpreter: None,
+        create: Vec::new(),
+        install: Vec::new(),
+        settings: Vec::new(),
+        extra: Vec::new(),
+    }
+}
+
+/// The variables that a launch sets, whatever else it does with others.
+pub fn set_variables(changes: Vec<(String, Change)>) -> impl Iterator<Item = (String, String)> {
+    changes.into_iter().filter_map(|(name, change)| match change {
+        Change::Set(value) => Some((name, value)),
+        Change::Prepend(_) | Change::Append(_) | Change::Unset | Change::Other(_) => None,
+    })
+}
 
 /// This machine, with these search roots.
 #[derive(Debug, Default)]
@@ -44,6 +66,21 @@ impl Local {
             .map(|folder| (file_name(&folder.to_string_lossy()).to_owned(), folder.to_path_buf()))
             .collect();
         Self { roots, ..Self::default() }
+    }
+
+    /// The names of the checks that an installation fails, verified without declared commands.
+    pub fn failed_checks(
+        &self,
+        installation: &Installation,
+        verify: impl FnOnce(&Self, Request, &Run) -> Result<Verdict, Failure>,
+    ) -> Result<Vec<String>, Failure> {
+        let program = self.open(&installation.path)?;
+        let run = |invocation: &_| self.run_all(&[&program], invocation).remove(0);
+        let installation = installation.clone();
+        let request = Request { installation, commands: Vec::new(), settings: Vec::new(), extra: Vec::new() };
+        let checks = verify(self, request, &run)?.checks.into_iter();
+        let failed = checks.filter(|check| matches!(check.outcome, Outcome::Failed(_)));
+        Ok(failed.map(|check| check.name).collect())
     }
 
     /// Executes a plan as the host would, below `environment`.

@@ -1,10 +1,10 @@
 //! Proof that a toolchain is the Go that it claims to be.
 
 use attune_plugin::declared;
-use attune_plugin::failure::failure;
+use attune_plugin::interpreter::equal;
 use attune_plugin::machine::{Machine, Run, invocation};
 use attune_plugin::types::{Failure, FailureClass};
-use attune_plugin::verification::{Check, Outcome, Request, Verdict};
+use attune_plugin::verification::{Request, Verdict};
 
 use crate::probe;
 
@@ -19,13 +19,4 @@ pub fn verify(machine: &impl Machine, request: Request, run: &Run) -> Result<Ver
     ];
     checks.extend(declared::checks(machine, &declared::by_priority(request.commands), run));
     Ok(Verdict { version, checks, attributes: report.attributes })
-}
-
-fn equal(name: &str, class: FailureClass, claimed: &str, seen: &str) -> Check {
-    let outcome = if claimed == seen {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(failure(class, format!("the {name} was `{claimed}` and is `{seen}`")))
-    };
-    Check { name: name.to_owned(), outcome, detail: seen.to_owned() }
 }

@@ -6,11 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use attune_plugin::environment::{Change, CheckRequest, Config, LaunchRequest, Manifest, PlanRequest};
-use attune_plugin::local::Local;
-use attune_plugin::machine::Machine;
+use attune_plugin::environment::{CheckRequest, LaunchRequest, Manifest, PlanRequest};
+use attune_plugin::local::{Local, no_config, set_variables};
 use attune_plugin::types::Installation;
-use attune_plugin::verification::{Outcome, Request};
 use attune_plugin_go::{detection, environment, verification};
 use tempfile::TempDir;
 
@@ -23,35 +21,15 @@ fn some_installation() -> Option<Installation> {
     detection::detect(&local()).into_iter().find_map(|found| found.outcome.ok())
 }
 
-fn config() -> Config {
-    Config {
-        interpreter_arguments: Vec::new(),
-        environment_interpreter: None,
-        create: Vec::new(),
-        install: Vec::new(),
-        settings: Vec::new(),
-        extra: Vec::new(),
-    }
-}
-
 #[test]
 fn a_false_claim_fails() {
     let Some(mut installation) = some_installation() else { return };
     let machine = local();
-    let program = machine.open(&installation.path).expect("a program");
-    let run = |invocation: &_| machine.run_all(&[&program], invocation).remove(0);
-    let mut failed = |version: Option<&str>| {
-        if let Some(version) = version {
-            version.clone_into(&mut installation.version.semver);
-        }
-        let installation = installation.clone();
-        let request = Request { installation, commands: Vec::new(), settings: Vec::new(), extra: Vec::new() };
-        let verdict = verification::verify(&machine, request, &run).expect("a verdict");
-        let failed = verdict.checks.into_iter().filter(|check| matches!(check.outcome, Outcome::Failed(_)));
-        failed.map(|check| check.name).collect::<Vec<_>>()
-    };
-    assert_eq!(failed(None), [""; 0]);
-    assert_eq!(failed(Some("0.9.0")), ["version"]);
+    let failed =
+        |installation: &_| machine.failed_checks(installation, verification::verify).expect("a verdict");
+    assert_eq!(failed(&installation), [""; 0]);
+    installation.version.semver = "0.9.0".to_owned();
+    assert_eq!(failed(&installation), ["version"]);
 }
 
 /// What a program prints that is built in an environment of these manifests.
@@ -69,7 +47,7 @@ fn output(installation: &Installation, manifests: &[(&str, &str)], files: &[(&st
         .collect();
     let machine = local();
     let request =
-        PlanRequest { installation: installation.clone(), config: config(), manifests, extra: Vec::new() };
+        PlanRequest { installation: installation.clone(), config: no_config(), manifests, extra: Vec::new() };
     let plan = environment::plan(&request).expect("a plan");
     machine.execute(&plan, &environment, &path.join("downloads"), &installation.path).expect("built");
     // What the local machine writes is not executable.
@@ -79,24 +57,21 @@ fn output(installation: &Installation, manifests: &[(&str, &str)], files: &[(&st
     let check = CheckRequest {
         environment: environment.clone(),
         installation: installation.clone(),
-        config: config(),
+        config: no_config(),
         thorough: true,
         extra: Vec::new(),
     };
     environment::check(&machine, &check).expect("healthy");
     let launch = LaunchRequest {
         installation: installation.clone(),
-        config: config(),
+        config: no_config(),
         environment: Some(environment),
         entry_point: pack.join("main.go").to_string_lossy().into_owned(),
         arguments: vec!["argument".to_owned()],
         extra: Vec::new(),
     };
     let command = environment::launch(&machine, launch);
-    let variables = command.variables.into_iter().filter_map(|(name, change)| match change {
-        Change::Set(value) => Some((name, value)),
-        _ => None,
-    });
+    let variables = set_variables(command.variables);
     let output = Command::new(run)
         .args(command.arguments)
         .envs(variables)

@@ -7,11 +7,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use attune_plugin::environment::{Change, Config, LaunchRequest};
-use attune_plugin::local::Local;
-use attune_plugin::machine::Machine;
+use attune_plugin::environment::LaunchRequest;
+use attune_plugin::local::{Local, no_config, set_variables};
 use attune_plugin::types::{FailureClass, Installation};
-use attune_plugin::verification::{Outcome, Request};
 use attune_plugin_java::{detection, environment, verification};
 use tempfile::TempDir;
 
@@ -59,33 +57,17 @@ fn a_file_tells_without_a_start() {
 fn a_false_claim_fails() {
     let Some(mut installation) = some_installation() else { return };
     let machine = local();
-    let program = machine.open(&installation.path).expect("a program");
-    let run = |invocation: &_| machine.run_all(&[&program], invocation).remove(0);
-    let mut failed = |version: Option<&str>| {
-        if let Some(version) = version {
-            version.clone_into(&mut installation.version.semver);
-        }
-        let installation = installation.clone();
-        let request = Request { installation, commands: Vec::new(), settings: Vec::new(), extra: Vec::new() };
-        let verdict = verification::verify(&machine, request, &run).expect("a verdict");
-        let failed = verdict.checks.into_iter().filter(|check| matches!(check.outcome, Outcome::Failed(_)));
-        failed.map(|check| check.name).collect::<Vec<_>>()
-    };
-    assert_eq!(failed(None), [""; 0]);
-    assert_eq!(failed(Some("7.0.0")), ["version"]);
+    let failed =
+        |installation: &_| machine.failed_checks(installation, verification::verify).expect("a verdict");
+    assert_eq!(failed(&installation), [""; 0]);
+    installation.version.semver = "7.0.0".to_owned();
+    assert_eq!(failed(&installation), ["version"]);
 }
 
 fn launch(installation: &Installation, entry_point: &str) -> LaunchRequest {
     LaunchRequest {
         installation: installation.clone(),
-        config: Config {
-            interpreter_arguments: Vec::new(),
-            environment_interpreter: None,
-            create: Vec::new(),
-            install: Vec::new(),
-            settings: Vec::new(),
-            extra: Vec::new(),
-        },
+        config: no_config(),
         environment: None,
         entry_point: entry_point.to_owned(),
         arguments: Vec::new(),
@@ -113,10 +95,7 @@ fn what_starts_an_entry_point() {
     fs::write(&source, "class A { public static void main(String[] a) { System.out.print(6 * 7); } }\n")
         .expect("a file");
     let Ok(command) = environment::launch(launch(&installation, &source.to_string_lossy())) else { return };
-    let variables = command.variables.into_iter().filter_map(|(name, change)| match change {
-        Change::Set(value) => Some((name, value)),
-        _ => None,
-    });
+    let variables = set_variables(command.variables);
     let mut java = Command::new(&installation.path);
     let output = java.args(command.arguments).envs(variables).output().expect("it starts");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "42", "{output:?}");

@@ -1,8 +1,9 @@
 //! Proof that an installation is the Ruby that it claims to be, and what it can do.
 
 use attune_plugin::declared;
-use attune_plugin::failure::{failure, missing_capability};
+use attune_plugin::failure::missing_capability;
 use attune_plugin::frame;
+use attune_plugin::interpreter::equal;
 use attune_plugin::machine::{Machine, Run, invocation};
 use attune_plugin::types::{Failure, FailureClass};
 use attune_plugin::verification::{Check, Outcome, Request, Verdict};
@@ -31,15 +32,6 @@ pub fn verify(machine: &impl Machine, request: Request, run: &Run) -> Result<Ver
     ];
     checks.extend(declared::checks(machine, &declared::by_priority(request.commands), run));
     Ok(Verdict { version, checks, attributes: report.attributes })
-}
-
-fn equal(name: &str, class: FailureClass, claimed: &str, seen: &str) -> Check {
-    let outcome = if claimed == seen {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(failure(class, format!("the {name} was `{claimed}` and is `{seen}`")))
-    };
-    Check { name: name.to_owned(), outcome, detail: seen.to_owned() }
 }
 
 fn capability(name: &str, version: Option<&str>, without: &str) -> Check {

@@ -6,11 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use attune_plugin::environment::{Change, CheckRequest, Config, LaunchRequest, Manifest, PlanRequest};
-use attune_plugin::local::Local;
-use attune_plugin::machine::Machine;
+use attune_plugin::environment::{CheckRequest, LaunchRequest, Manifest, PlanRequest};
+use attune_plugin::local::{Local, no_config, set_variables};
 use attune_plugin::types::{FailureClass, Installation};
-use attune_plugin::verification::{Outcome, Request};
 use attune_plugin_ruby::{detection, environment, verification};
 use tempfile::TempDir;
 
@@ -23,35 +21,15 @@ fn some_installation() -> Option<Installation> {
     detection::detect(&local()).into_iter().find_map(|found| found.outcome.ok())
 }
 
-fn config() -> Config {
-    Config {
-        interpreter_arguments: Vec::new(),
-        environment_interpreter: None,
-        create: Vec::new(),
-        install: Vec::new(),
-        settings: Vec::new(),
-        extra: Vec::new(),
-    }
-}
-
 #[test]
 fn a_false_claim_fails() {
     let Some(mut installation) = some_installation() else { return };
     let machine = local();
-    let program = machine.open(&installation.path).expect("a program");
-    let run = |invocation: &_| machine.run_all(&[&program], invocation).remove(0);
-    let mut failed = |version: Option<&str>| {
-        if let Some(version) = version {
-            version.clone_into(&mut installation.version.semver);
-        }
-        let installation = installation.clone();
-        let request = Request { installation, commands: Vec::new(), settings: Vec::new(), extra: Vec::new() };
-        let verdict = verification::verify(&machine, request, &run).expect("a verdict");
-        let failed = verdict.checks.into_iter().filter(|check| matches!(check.outcome, Outcome::Failed(_)));
-        failed.map(|check| check.name).collect::<Vec<_>>()
-    };
-    assert_eq!(failed(None), [""; 0]);
-    assert_eq!(failed(Some("0.9.0")), ["version"]);
+    let failed =
+        |installation: &_| machine.failed_checks(installation, verification::verify).expect("a verdict");
+    assert_eq!(failed(&installation), [""; 0]);
+    installation.version.semver = "0.9.0".to_owned();
+    assert_eq!(failed(&installation), ["version"]);
 }
 
 #[test]
@@ -70,7 +48,7 @@ fn gems_of_a_bundle() {
 
     let plan = |installation: &Installation, manifests: Vec<Manifest>| {
         let installation = installation.clone();
-        environment::plan(&PlanRequest { installation, config: config(), manifests, extra: Vec::new() })
+        environment::plan(&PlanRequest { installation, config: no_config(), manifests, extra: Vec::new() })
     };
     let manifest = || vec![Manifest { name: "Gemfile".to_owned(), contents: gemfile.as_bytes().into() }];
     assert!(plan(&installation, Vec::new()).expect("a plan").steps.is_empty());
@@ -93,7 +71,7 @@ fn gems_of_a_bundle() {
             &CheckRequest {
                 environment: built.clone(),
                 installation: installation.clone(),
-                config: config(),
+                config: no_config(),
                 thorough: true,
                 extra: Vec::new(),
             },
@@ -102,16 +80,13 @@ fn gems_of_a_bundle() {
     check().expect("healthy");
     let command = environment::launch(LaunchRequest {
         installation: installation.clone(),
-        config: config(),
+        config: no_config(),
         environment: Some(built.clone()),
         entry_point: script.to_string_lossy().into_owned(),
         arguments: Vec::new(),
         extra: Vec::new(),
     });
-    let variables = command.variables.into_iter().filter_map(|(name, change)| match change {
-        Change::Set(value) => Some((name, value)),
-        _ => None,
-    });
+    let variables = set_variables(command.variables);
     let mut ruby = Command::new(&installation.path);
     let output = ruby.args(command.arguments).envs(variables).output().expect("it starts");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "by a gem", "{output:?}");
