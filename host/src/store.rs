@@ -59,6 +59,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections to a server that one process uses at most.
 const CONNECTIONS_MAX: u32 = 8;
 
+/// A connection that was of use so lately is taken to be so still.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// A process that is stopped in a transaction, or whose machine is cut off, must not hold its locks for ever.
 const SESSION: &str = "set idle_in_transaction_session_timeout = '10s'";
 
@@ -346,7 +349,13 @@ async fn connect(url: &str, location: &Location) -> Result<PgPool> {
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS_MAX)
         .acquire_timeout(BUSY_TIMEOUT)
-        .after_connect(|connection, _| Box::pin(async { connection.execute(SESSION).await.map(drop) }));
+        .after_connect(|connection, _| Box::pin(async { connection.execute(SESSION).await.map(drop) }))
+        // What the pool asks by itself, it waits for without end, and a connection may die and nobody be told.
+        .test_before_acquire(false)
+        .before_acquire(|connection, used| {
+            Box::pin(async move { Ok(used.idle_for < FRESH || refusal::answers(connection).await?) })
+        })
+        .after_release(|connection, _| Box::pin(refusal::answers(connection)));
     let pool = pool.connect_lazy_with(options);
     refusal::open(&pool, location).await?;
     Ok(pool)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, Postgres};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{BUSY_TIMEOUT, Location, Result, StoreError};
 
@@ -17,6 +17,9 @@ const OPENING_PATIENCE: Duration = Duration::from_millis(500);
 /// The same for who has had a connection before: almost as long as the pool tries, which then only says that it took too
 /// long.
 const PATIENCE: Duration = BUSY_TIMEOUT.saturating_sub(Duration::from_secs(1));
+
+/// A server that says nothing on a connection for this long does not answer on it any more.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Why a server can't be used, and where it was looked for.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,14 @@ pub(super) async fn reached<T>(pool: &PgPool, wanted: impl Future<Output = sqlx:
             source,
         }))
     })
+}
+
+/// Whether there is anybody at the other end of a `connection`; one that there is nobody for is to be dropped as it is.
+pub(super) async fn answers(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    match timeout(SILENCE, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(silence) => Err(sqlx::Error::Io(silence.into())),
+    }
 }
 
 /// Waits for a connection, and asks the server itself when that takes longer than `patience`: a way to it that is closed is

@@ -127,13 +127,13 @@ fn connections_that_die_silently_are_replaced() {
     let service = Service::start(&worker);
     let address = address(&worker);
     let status = || get(&address, "/health/ready").0;
-    line.mute();
-    // Whether that is a renewal, a claim or both is up to who takes which connection.
-    let said = || fs::read_to_string(worker.at("worker.err")).expect("a log");
-    wait_for("its trouble", || said().contains("did not answer in").then_some(()));
-    wait_for("its recovery", || (status() == 200).then_some(()));
-    let id = enqueue(&machine, &["queued.say"]);
-    becomes(&machine, &id, "succeeded");
+    // More often than there are connections: none is waited for without end.
+    for _ in 0..10 {
+        line.mute();
+        wait_for("its recovery", || (status() == 200).then_some(()));
+        let id = enqueue(&machine, &["queued.say"]);
+        becomes(&machine, &id, "succeeded");
+    }
     assert_eq!(get(&address, "/health/live").0, 200);
     assert_eq!(service.stop(), 0);
 }
