@@ -148,9 +148,11 @@ def depth(root, slots, database):
 
 
 def claims(env, slots, queued, requirements):
+    # What filled the queue is not to be written while claims wait for the disk.
+    os.sync()
     worker = Worker(env, slots)
     # Until then it also judges what the queue needs. Of what waits for one need that it can't satisfy, there is little else.
-    few = 10 if requirements == 2 else 200
+    few = 20 if requirements == 2 else 200
     worker.until("ended", few)
     before = worker.claims()
     worker.until("ended", 2 * few)

@@ -59,8 +59,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections to a server that one process uses at most.
 const CONNECTIONS_MAX: u32 = 8;
 
-/// A connection that was of use so lately is taken to be so still.
-const FRESH: Duration = Duration::from_secs(1);
+/// A connection that was of use so lately is taken to be so still: who was using it would have found no sooner that it is not.
+const FRESH: Duration = Duration::from_millis(20);
 
 /// A process that is stopped in a transaction, or whose machine is cut off, must not hold its locks for ever.
 const SESSION: &str = "set idle_in_transaction_session_timeout = '10s'";

@@ -72,7 +72,8 @@ macro_rules! may {
 /// - `waiting` are the first few of each of these, and of those the first are claimed.
 ///
 /// What is ordered and limited is limited by a number that is written here, and only then by one that is bound: who
-/// plans it without knowing that would sort all that waits.
+/// plans it without knowing that would sort all that waits. What is materialized and cross joined is in the order in which it
+/// is to be looked at: SQLite might begin with all that the worker satisfies, where a few requirements are meant.
 ///
 /// `$first` and `$them` join the first of something, `$ahead` times as many as are wanted; `$limited` leaves out what is
 /// limited and not locked; `$picked` chooses among the `possible`.
@@ -85,7 +86,7 @@ macro_rules! claim {
                  select (select min(queued.pack) from execution as queued
                          where queued.status = 'queued' and queued.pack > asking.pack)
                  from asking where asking.pack is not null),
-             front as (
+             front as materialized (
                  select execution.pack, execution.requirement
                  from asking
                  ",
@@ -108,7 +109,7 @@ macro_rules! claim {
             ") ",
             $them,
             "),
-             deep as (
+             deep as materialized (
                  select asking.pack from asking
                  where (select count(*) from front where front.pack = asking.pack) < $3 * ",
             $ahead,
@@ -120,10 +121,7 @@ macro_rules! claim {
              first_of_each as (
                  select execution.requirement,
                      row_number() over (partition by execution.pack order by execution.rank, execution.id) as place
-                 from deep
-                 join requirement on requirement.pack = deep.pack
-                 join worker_requirement on worker_requirement.worker = $1
-                     and worker_requirement.requirement = requirement.id
+                 from deep cross join requirement cross join worker_requirement
                  ",
             $first,
             "(
@@ -134,7 +132,8 @@ macro_rules! claim {
                      order by queued.rank, queued.id limit 1) ",
             $them,
             "
-                 where ",
+                 where requirement.pack = deep.pack and worker_requirement.worker = $1
+                     and worker_requirement.requirement = requirement.id and ",
             may!(),
             " and requirement.concurrency_limit is null),
              near as (
@@ -147,10 +146,7 @@ macro_rules! claim {
                  select execution.id, execution.rank, requirement.scope, requirement.pack,
                      requirement.concurrency_limit as allowed,
                      row_number() over (partition by requirement.scope order by execution.rank, execution.id) as place
-                 from near
-                 join worker_requirement on worker_requirement.worker = $1
-                     and worker_requirement.requirement = near.requirement
-                 join requirement on requirement.id = near.requirement
+                 from near cross join worker_requirement cross join requirement
                  ",
             $first,
             "(
@@ -165,9 +161,10 @@ macro_rules! claim {
             ") ",
             $them,
             "
-                 where ",
+                 where worker_requirement.worker = $1 and worker_requirement.requirement = near.requirement
+                     and requirement.id = near.requirement and ",
             may!(),
-            " and execution.status = 'queued' ",
+            " ",
             $limited,
             "),
              served as (
@@ -217,7 +214,7 @@ const CLAIM_FROM_SERVER: &str = claim!(
     "cross join lateral",
     4,
     "as first join execution on execution.id = first.id",
-    "and (requirement.concurrency_limit is null or requirement.scope in
+    "and execution.status = 'queued' and (requirement.concurrency_limit is null or requirement.scope in
          (select json_array_elements_text(cast($7 as json))))
      and (requirement.pack in (select json_array_elements_text(cast($7 as json)))
          or not exists (select 1 from pack where ref = requirement.pack and concurrency is not null))",
