@@ -82,6 +82,7 @@ components:
         name=${file##*attune_plugin_}; cp "$file" "packs/core/components/$name"; \
     done
     for plugin in packs/*/plugin; do \
+        if [ -e "$plugin/build.sh" ]; then sh "$plugin/build.sh"; continue; fi; \
         name=$(basename "$(dirname "$plugin")"); mkdir -p "packs/$name/components"; \
         cargo build --profile plugin --target wasm32-wasip2 -p "attune-plugin-$name"; \
         cp "target/wasm32-wasip2/plugin/attune_plugin_$name.wasm" "packs/$name/components/$name.wasm"; \

@@ -11,6 +11,7 @@ mod env;
 mod execution;
 mod failure;
 mod fleet;
+mod grants;
 mod interruption;
 mod key;
 mod looking;

@@ -28,6 +28,7 @@ pub mod scenario;
 mod schema;
 mod sensor;
 mod variable;
+mod voucher;
 mod yaml;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ use std::time::Duration;
 pub(crate) use grants::component_name;
 pub use load::{Loaded, load};
 pub use names::{Known, KnownRuntime, Lookup, find_runtime};
+pub use voucher::Voucher;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -70,6 +72,8 @@ pub struct Pack {
     pub sensors: Vec<Sensor>,
     /// By the name that runtimes use: that of the file below `components`, without `.wasm`.
     pub components: BTreeMap<String, Component>,
+    /// Whether its lock names their digests.
+    pub locked: bool,
     /// SHA-256 of the bundle, in hexadecimal.
     pub digest: String,
 }

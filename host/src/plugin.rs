@@ -61,7 +61,7 @@ use engine::Sandbox;
 use grant::Granted;
 use patterns::Patterns;
 
-use crate::pack::Grants;
+use crate::pack::{Grants, Voucher};
 use crate::reference::{PackRef, RuntimeRef};
 
 /// What the plugin host needs to know of its surroundings.
@@ -88,6 +88,8 @@ pub struct ComponentSource {
     pub name: String,
     /// SHA-256, in hexadecimal: what it is known by.
     pub sha256: String,
+    /// What says that it is the one that is meant.
+    pub vouched: Voucher,
     /// Where its bytes are; they are only asked for if it was not compiled before.
     pub wasm: Wasm,
 }
@@ -167,10 +169,11 @@ impl Plugins {
             let plugin = tokio::task::spawn_blocking(move || Plugin::load(&shared, &wanted))
                 .await
                 .unwrap_or_else(|error| Err(Cause::Engine { reason: error.to_string() }))?;
-            tracing::debug!(
+            tracing::info!(
                 plugin.pack = %source.pack,
                 plugin.component = source.name,
-                plugin.digest = error::short(&source.sha256),
+                plugin.digest = source.sha256,
+                plugin.vouched = %source.vouched,
                 plugin.compiled = plugin.was_compiled(),
                 duration_ms = plugin.loading().as_millis(),
                 "loaded a component"

@@ -8,6 +8,8 @@ use serde_json::Value as Json;
 use crate::digest;
 use crate::execution::asked::{self, AskError, Checked};
 use crate::execution::{ExecutionId, Request};
+use crate::pack::Action;
+use crate::reference::RuntimeRef;
 use crate::store::bell::Bell;
 use crate::store::queue::{Enqueued, NewQueued};
 use crate::store::requirement::NewRequirement;
@@ -80,12 +82,29 @@ pub async fn enqueue(worker: &Worker, request: &Request, terms: &Terms) -> Resul
     queued
 }
 
-async fn enqueue_within(
-    worker: &Worker,
-    request: &Request,
-    terms: &Terms,
-    trace: Option<&TraceContext>,
-) -> Result<Queued, QueueError> {
+/// What is to be put into the queue.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub action: Action,
+    pub pack_digest: String,
+    pub runtime: RuntimeRef,
+    /// What is asked of the runtime's version; empty for nothing.
+    pub constraint: String,
+    /// Complete: defaults are filled in.
+    pub parameters: Json,
+    /// Instead of the action's own constraint.
+    pub given: Option<String>,
+    pub priority: i64,
+    pub created_at: DateTime<Utc>,
+    pub run_at: DateTime<Utc>,
+    pub deadline: Option<DateTime<Utc>>,
+    timeout: Option<Duration>,
+    idempotency_key: Option<String>,
+    request_digest: String,
+}
+
+/// Checks what is asked, and finds out what is to be put into the queue for it.
+pub async fn plan(worker: &Worker, request: &Request, terms: &Terms) -> Result<Plan, QueueError> {
     let Checked { action, pack_digest, runtime, constraint, parameters } =
         asked::check(worker, request).await?;
     let parameters = Json::Object(parameters);
@@ -93,30 +112,71 @@ async fn enqueue_within(
     if bytes > PARAMETERS_MAX {
         return Err(QueueError::TooLarge { bytes });
     }
-    let constraint = constraint.as_ref().map(ToString::to_string).unwrap_or_default();
     let given = request.constraint.as_ref().map(ToString::to_string);
     let timeout = request.timeout;
     let request_digest = digest::of_json(&(&action.reference, &parameters, &given, timeout, terms.priority));
     let time = worker.store.time().await?;
+    Ok(Plan {
+        action,
+        pack_digest,
+        runtime: runtime.runtime.reference,
+        constraint: constraint.as_ref().map(ToString::to_string).unwrap_or_default(),
+        parameters,
+        given,
+        priority: terms.priority,
+        created_at: time,
+        run_at: later(time, terms.delay)?,
+        deadline: terms.deadline.map(|deadline| later(time, deadline)).transpose()?,
+        timeout,
+        idempotency_key: terms.idempotency_key.clone(),
+        request_digest,
+    })
+}
+
+impl Plan {
+    /// What a worker needs to run it.
+    #[must_use]
+    pub fn requirement(&self) -> NewRequirement<'_> {
+        NewRequirement::of(&self.action, &self.runtime, &self.constraint)
+    }
+
+    /// What was asked under its key before.
+    pub async fn known(&self, worker: &Worker) -> Result<Option<ExecutionId>, QueueError> {
+        let Some(key) = &self.idempotency_key else { return Ok(None) };
+        match worker.store.asked_before(key, &self.request_digest).await? {
+            Some(Enqueued::Conflict(id)) => Err(QueueError::Conflict { key: key.clone(), id }),
+            Some(Enqueued::Known(id)) => Ok(Some(id)),
+            Some(Enqueued::New) | None => Ok(None),
+        }
+    }
+}
+
+async fn enqueue_within(
+    worker: &Worker,
+    request: &Request,
+    terms: &Terms,
+    trace: Option<&TraceContext>,
+) -> Result<Queued, QueueError> {
+    let plan = plan(worker, request, terms).await?;
     let id = ExecutionId::new();
     let enqueued = worker
         .store
         .enqueue(&NewQueued {
             id,
-            action: &action.reference,
-            pack_digest: &pack_digest,
-            requirement: NewRequirement::of(&action, &runtime.runtime.reference, &constraint),
-            parameters: &parameters,
-            constraint: given.as_deref(),
-            timeout,
-            priority: terms.priority,
-            created_at: time,
-            run_at: later(time, terms.delay)?,
-            deadline: terms.deadline.map(|deadline| later(time, deadline)).transpose()?,
-            retries: action.retries,
-            idempotent: action.idempotent,
-            idempotency_key: terms.idempotency_key.as_deref(),
-            request_digest: &request_digest,
+            action: &plan.action.reference,
+            pack_digest: &plan.pack_digest,
+            requirement: plan.requirement(),
+            parameters: &plan.parameters,
+            constraint: plan.given.as_deref(),
+            timeout: plan.timeout,
+            priority: plan.priority,
+            created_at: plan.created_at,
+            run_at: plan.run_at,
+            deadline: plan.deadline,
+            retries: plan.action.retries,
+            idempotent: plan.action.idempotent,
+            idempotency_key: plan.idempotency_key.as_deref(),
+            request_digest: &plan.request_digest,
             trace,
         })
         .await?;
@@ -127,7 +187,7 @@ async fn enqueue_within(
         }
         Enqueued::Known(id) => Ok(Queued { id, known: true }),
         Enqueued::Conflict(id) => {
-            Err(QueueError::Conflict { key: terms.idempotency_key.clone().unwrap_or_default(), id })
+            Err(QueueError::Conflict { key: plan.idempotency_key.unwrap_or_default(), id })
         }
     }
 }

@@ -218,6 +218,8 @@ pub struct Settings {
     pub shown: Vec<Shown>,
     /// The file's `[variables]` with their values, credentials masked, and where each is set.
     pub shown_variables: Vec<(String, String, Origin)>,
+    /// The file's `[trusted_keys]` as text, and where each is set.
+    pub shown_keys: Vec<(String, String, Origin)>,
     /// The file's `[grants]` as text, and where each is set.
     pub shown_grants: Vec<(String, String, Origin)>,
     /// What was probably meant to set something, and sets nothing.
@@ -286,7 +288,6 @@ impl Settings {
             resolver.settle("signatures", Policy::default(), value::signatures, |_| "off".to_owned());
         resolver.check_mistakes()?;
         let file = sources.file.clone().unwrap_or_default();
-        let (shown_variables, shown_grants) = (file.shown_variables(), file.shown_grants());
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Self {
             data_dir,
@@ -318,13 +319,14 @@ impl Settings {
             otlp_endpoint,
             secrets_file,
             signatures,
+            shown_variables: file.shown_variables(),
+            shown_keys: file.shown_keys(),
+            shown_grants: file.shown_grants(),
             trusted_keys: file.trusted_keys,
             variables: file.variables.into_iter().map(|(name, entry)| (name, entry.text)).collect(),
             ceilings: file.ceilings,
             process_variables: text_variables(&sources.variables),
             shown: resolver.shown,
-            shown_variables,
-            shown_grants,
             warnings: unknown::warnings(&sources.variables).into_iter().chain(warning).collect(),
         })
     }

@@ -21,7 +21,7 @@ use crate::metrics;
 use crate::nearest::{did_you_mean, nearest_name};
 use crate::pack::embedded;
 use crate::pack::install::{self, Approve, InstallError};
-use crate::pack::{Grants, Runtime};
+use crate::pack::{Grants, Runtime, Voucher};
 use crate::plugin::{
     ComponentSource, Denied, Ledger, Limits, Machine, PluginError, PluginSettings, Plugins, RuntimePlugin,
     RuntimeScope, Surroundings, Wasm, sweep_homes,
@@ -221,7 +221,7 @@ impl Worker {
             return Err(not_approved());
         };
         let grants = self.grants(runtime).ok_or_else(not_approved)?;
-        let source = self.component(reference.pack(), &declaration.component, &used.sha256);
+        let source = self.installed_component(reference.pack(), &declaration.component, &used.sha256).await?;
         self.component_files(&source).await?;
         let bound = match self.bind(&source, &runtime.runtime, grants.clone()).await {
             Err(error) if error.cause.is_damage() => {
@@ -272,7 +272,19 @@ impl Worker {
         self.plugins.runtime(&plugin, scope)
     }
 
-    /// Where to find a component: one of `pack`, or `pack.component` of another.
+    /// A component of an installed pack, with what vouches for it.
+    pub async fn installed_component(
+        &self,
+        pack: &PackRef,
+        name: &str,
+        sha256: &str,
+    ) -> Result<ComponentSource, StoreError> {
+        let source = self.component(pack, name, sha256);
+        let vouched = self.store.voucher(&source.pack, &source.name, sha256).await?;
+        Ok(ComponentSource { vouched, ..source })
+    }
+
+    /// Where to find a component: one of `pack`, or `pack.component` of another. Nothing vouches for it yet.
     #[must_use]
     pub fn component(&self, pack: &PackRef, name: &str, sha256: &str) -> ComponentSource {
         let (pack, name) = match name.split_once('.') {
@@ -283,6 +295,7 @@ impl Worker {
             pack,
             name: name.to_owned(),
             sha256: sha256.to_owned(),
+            vouched: Voucher::Nothing,
             wasm: Wasm::File(files::component_path(&self.settings.components_dir(), sha256)),
         }
     }

@@ -295,6 +295,14 @@ fn listed_shown_repaired_and_removed() {
     let packages =
         fs::read_dir(folder.join("lib")).expect("a folder").next().expect("one").expect("an entry");
     fs::remove_dir_all(packages.path()).expect("removed");
+    let output = machine.runs(0, &["env", "repair", "--dry-run"]);
+    output.prints(&[
+        "nothing was done; this is the plan\n\n",
+        "to be repaired",
+        &format!("\n{path}\n    1. "),
+    ]);
+    let plan = machine.json(&["env", "repair", "--dry-run"]);
+    assert_eq!(plan["environments"][0]["outcome"], "to_be_repaired", "the first repaired nothing: {plan}");
     let repaired = machine.json(&["env", "repair"]);
     assert_eq!((&repaired[0]["outcome"], &repaired[0]["path"]), (&json!("repaired"), &json!(path)));
     assert_ne!(repaired[0]["reason"], Json::Null);
@@ -302,7 +310,14 @@ fn listed_shown_repaired_and_removed() {
 
     assert_eq!(machine.json(&["env", "prune"]), json!([]), "what was used a moment ago stays");
     assert_eq!(machine.json(&["env", "prune", "--quota", "1MiB", "--grace", "1h"]), json!([]));
+    let plan = machine.json(&["env", "prune", "--all", "--dry-run"]);
+    machine.runs(0, &["env", "prune", "--all", "--dry-run"]).prints(&[
+        "nothing was done",
+        path,
+        " to be freed",
+    ]);
     let removed = machine.json(&["env", "prune", "--all"]);
+    assert_eq!((&plan["dry_run"], &plan["removed"]), (&json!(true), &removed));
     assert_eq!(removed[0]["key"], key);
     assert!(!folder.exists() && !Path::new(path).exists());
     assert_eq!(machine.json(&["env", "list"]), json!([]));

@@ -398,7 +398,21 @@ fn what_components_ask_for_has_to_be_approved() {
     fs::write(yaml, more).expect("a file");
     let output = install(&machine, &folder);
     assert_eq!(output.code, 6, "{output}");
+    output.says(&[
+        "tools.tool asks to\n  run           rm\nand, as approved before, to\n  run           tool\n",
+    ]);
     output.says(&["the version that is installed stays"]);
+    // The plan is the same, and nothing is done even if it is approved.
+    let path = folder.to_string_lossy();
+    let before = machine.json(&["pack", "show", "tools"]);
+    let planned = machine.runs(6, &["pack", "install", "--dry-run", "--json", &path]).json();
+    assert_eq!((&planned["dry_run"], &planned["grants"][0]["approved"]), (&json!(true), &json!(false)));
+    let output = machine.runs(0, &["pack", "install", "--dry-run", "--approve", &path]);
+    output.prints(&[
+        "nothing was done; this is the plan\n\nwould replace tools 1.0.0 by 1.0.0",
+        "run           rm",
+    ]);
+    assert_eq!(machine.json(&["pack", "show", "tools"]), before);
     let installed = machine.json(&["pack", "show", "tools"])["digest"].clone();
     assert_eq!(result(&machine, "tools.say"), "hi", "what was approved goes on");
     machine.runs(0, &["pack", "install", "--approve", &folder.to_string_lossy()]);
@@ -409,6 +423,12 @@ fn what_components_ask_for_has_to_be_approved() {
 fn removing_one() {
     let machine = Machine::new();
     Pack::new("mine").shell("say", "", "echo hi").install(&machine);
+    machine.runs(0, &["run", "mine.say"]);
+    let plan = machine.runs(0, &["pack", "remove", "mine", "--dry-run"]);
+    plan.prints(&["nothing was done; this is the plan\n\nwould remove mine 1.0.0\nactions: mine.say\n"]);
+    let plan = machine.json(&["pack", "remove", "mine", "--dry-run"]);
+    assert_eq!((&plan["dry_run"], &plan["actions"]), (&json!(true), &json!(["mine.say"])));
+    assert!(plan["bytes"].as_u64() > Some(0), "{plan}");
     machine.runs(0, &["run", "mine.say"]);
     machine.runs(0, &["pack", "remove", "mine"]).says(&["removed mine"]);
     machine.runs(4, &["run", "mine.say"]);
@@ -501,7 +521,10 @@ fn one_that_others_need_is_not_removed() {
     let machine = Machine::bare();
     tools().install(&machine);
     Pack::new("mine").action("say.sh", "runtime: the-tool", "echo hi").install(&machine);
-    machine.runs(2, &["pack", "remove", "tools"]).says(&["`tools` is used by `mine.say`", "first"]);
+    for dry in [&["--dry-run"][..], &[]] {
+        let output = machine.runs(2, &[&["pack", "remove", "tools"], dry].concat());
+        output.says(&["`tools` is used by `mine.say`", "first"]);
+    }
     machine.runs(0, &["runtime", "show", "tools.tool"]);
     machine.runs(0, &["pack", "remove", "mine"]);
     machine.runs(0, &["pack", "remove", "tools"]).says(&["removed tools"]);

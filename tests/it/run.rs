@@ -138,7 +138,7 @@ fn a_dry_run_does_nothing() {
     let before = machine.json(&["env", "list"]);
     let output = machine.runs(0, &["run", "examples.slugify", "-p", "text=x", "--dry-run"]);
     output.prints(&[
-        "selection\n",
+        "nothing was done; this is the plan\n\nselection\n",
         " was asked for: ",
         "would be built",
         "known when the environment is built",
@@ -162,6 +162,7 @@ fn a_dry_run_does_nothing() {
     assert!(!built.exists() || built.read_dir().expect("a folder").next().is_none(), "nothing was built");
 
     let preview = machine.json(&["run", "core.echo", "-p", "name=Ada", "--dry-run"]);
+    assert_eq!(preview["dry_run"], true);
     assert_eq!(preview["parameters"], json!({"name": "Ada"}));
     assert_eq!(preview["command"]["program"], preview["selection"]["selected"]["path"]);
     assert_eq!(preview["environment"]["ready"], false, "a shell needs none");

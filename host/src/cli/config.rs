@@ -45,6 +45,13 @@ impl Config {
                 variable: None,
                 help: "variable for steps that build environments; credentials are not shown",
             }))
+            .chain(settings.shown_keys.iter().map(|(name, value, origin)| Setting {
+                name: format!("trusted_keys.{name}"),
+                value: value.clone(),
+                origin: origin.to_string(),
+                variable: None,
+                help: "key whose signatures vouch for packs",
+            }))
             .chain(settings.shown_grants.iter().map(|(name, value, origin)| Setting {
                 name: name.clone(),
                 value: value.clone(),

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 
 use super::amount::{size, time};
 use super::failure::{Exit, Failed};
-use super::options::Options;
+use super::options::{DryRun, Options};
 use super::output::{Output, Tone, table};
 use super::runtime::open_worker;
 use crate::environment::build::is_building;
@@ -51,9 +51,14 @@ pub(super) enum Env {
         /// Remove all that no running execution uses
         #[arg(long, conflicts_with_all = ["quota", "grace"])]
         all: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Check the environments of all actions thoroughly, and build those again that don't work
-    Repair,
+    Repair {
+        #[command(flatten)]
+        dry: DryRun,
+    },
 }
 
 impl Env {
@@ -64,7 +69,7 @@ impl Env {
             Self::Show { environment, version } => {
                 show(&worker, (environment, version.as_deref()), output).await?;
             }
-            Self::Prune { quota, grace, all } => {
+            Self::Prune { quota, grace, all, dry } => {
                 let policy = Policy {
                     quota: if *all { 0 } else { quota.unwrap_or(worker.settings.environment_quota) },
                     grace: if *all {
@@ -73,9 +78,9 @@ impl Env {
                         grace.unwrap_or(worker.settings.environment_grace)
                     },
                 };
-                prune(&worker, policy, output).await?;
+                prune(&worker, policy, *dry, output).await?;
             }
-            Self::Repair => Box::pin(repair::repair(&worker, output)).await?,
+            Self::Repair { dry } => Box::pin(repair::repair(&worker, *dry, output)).await?,
         }
         worker.close().await;
         Ok(Exit::Success)
@@ -217,7 +222,7 @@ pub(super) async fn orphaned(worker: &Worker) -> Result<Vec<String>, Failed> {
 }
 
 /// A number of bytes as people read it.
-fn size_text(bytes: u64) -> String {
+pub(super) fn size_text(bytes: u64) -> String {
     const STEP: u64 = 1024;
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut amount = bytes;
@@ -316,47 +321,76 @@ async fn show(
     Ok(())
 }
 
-async fn prune(worker: &Worker, policy: Policy, output: &Output) -> Result<(), Failed> {
+/// An environment that goes or is gone.
+#[derive(Serialize)]
+struct Removed {
+    key: String,
+    path: PathBuf,
+    links: Vec<PathBuf>,
+    bytes: u64,
+}
+
+impl From<&Entry> for Removed {
+    fn from(entry: &Entry) -> Self {
+        let Entry { key, path, links, size, .. } = entry.clone();
+        Self { key: key.as_str().to_owned(), path, links, bytes: size }
+    }
+}
+
+/// A line for each, and what that frees.
+fn removed_text((removed_is, freed_is): (&str, &str), removed: &[Removed]) -> String {
+    let freed = removed.iter().map(|removed| removed.bytes).sum();
+    let paths = removed.iter().flat_map(|removed| removed.links.iter().chain([&removed.path]));
+    let mut text =
+        paths.map(|path| format!("{removed_is} {}\n", path.display())).collect::<Vec<_>>().concat();
+    // Writing to a string can't fail.
+    let count = counted(removed.len(), "environment");
+    let _ = writeln!(text, "{count} {removed_is}, {} {freed_is}", size_text(freed));
+    text
+}
+
+async fn prune(worker: &Worker, policy: Policy, dry: DryRun, output: &Output) -> Result<(), Failed> {
     #[derive(Serialize)]
-    struct Removed {
-        key: String,
-        path: PathBuf,
-        links: Vec<PathBuf>,
-        bytes: u64,
+    struct Plan {
+        removed: Vec<Removed>,
+        /// Builds that failed or were left, which are forgotten.
+        forgotten: Vec<String>,
     }
     let failed = |error: std::io::Error| {
         Failed::new(Exit::Failure, anyhow::Error::new(error).context("can't remove environments"))
     };
-    remove_rubbish(&layout(worker)).map_err(failed)?;
+    let layout = layout(worker);
     let in_use = worker.store.environment_keys_in_use(worker.id).await?;
     let in_use = in_use.iter().filter_map(|key| key.parse::<Key>().ok()).collect::<BTreeSet<_>>();
-    let removed = collect::prune(&layout(worker), &in_use, policy, SystemTime::now()).map_err(failed)?;
-    for row in worker.store.environments(worker.id).await? {
-        let is_left = row.status == "building" && !is_building(&layout(worker), &row.key);
-        if row.status == "failed" || is_left || removed.iter().any(|entry| entry.key.as_str() == row.key) {
-            worker.store.forget_environment(worker.id, &row.path, &row.installation).await?;
-        }
+    let entries = entries(worker)?;
+    let decided = collect::decide(&entries, &in_use, policy, SystemTime::now());
+    let rows = worker.store.environments(worker.id).await?;
+    let (left, others) = rows.into_iter().partition::<Vec<_>, _>(|row| {
+        row.status == "failed" || row.status == "building" && !is_building(&layout, &row.key)
+    });
+    if dry.dry_run {
+        let plan = Plan {
+            removed: decided.iter().map(|entry| Removed::from(*entry)).collect(),
+            forgotten: left.into_iter().map(|row| row.path).collect(),
+        };
+        output.plan(&plan, || {
+            let forgotten =
+                plan.forgotten.iter().map(|path| format!("forgotten: the failed build of {path}\n"));
+            format!(
+                "{}{}",
+                removed_text(("to be removed", "to be freed"), &plan.removed),
+                forgotten.collect::<String>()
+            )
+        })?;
+        return Ok(());
     }
-    let removed = removed
-        .into_iter()
-        .map(|entry| Removed {
-            key: entry.key.as_str().to_owned(),
-            path: entry.path,
-            links: entry.links,
-            bytes: entry.size,
-        })
-        .collect::<Vec<_>>();
-    output.data(&removed, || {
-        let freed = removed.iter().map(|removed| removed.bytes).sum();
-        let mut text = removed
-            .iter()
-            .flat_map(|removed| removed.links.iter().chain([&removed.path]))
-            .map(|path| format!("removed {}\n", path.display()))
-            .collect::<Vec<_>>()
-            .concat();
-        let _ =
-            writeln!(text, "{} removed, {} freed", counted(removed.len(), "environment"), size_text(freed));
-        text
-    })?;
+    remove_rubbish(&layout).map_err(failed)?;
+    let removed = collect::prune(&layout, &decided).map_err(failed)?;
+    let is_removed = |row: &EnvironmentRow| removed.iter().any(|entry: &Entry| entry.key.as_str() == row.key);
+    for row in left.iter().chain(others.iter().filter(|row| is_removed(row))) {
+        worker.store.forget_environment(worker.id, &row.path, &row.installation).await?;
+    }
+    let removed = removed.iter().map(Removed::from).collect::<Vec<_>>();
+    output.data(&removed, || removed_text(("removed", "freed"), &removed))?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::ending::headline;
 use super::failure::{Exit, Failed};
-use super::options::Options;
+use super::options::{DryRun, Options};
 use super::output::{Output, table};
 use super::queued::{self, Place};
 use super::run::{Ask, nearest_action};
@@ -65,6 +65,8 @@ pub(super) enum Execution {
         ask: Ask,
         #[command(flatten)]
         place: Place,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Show what an execution prints until it ends; the exit code is that of `attune run`
     Watch {
@@ -126,11 +128,11 @@ impl std::str::FromStr for Which {
 
 impl Execution {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        if let Self::Enqueue { ask, place } = self {
+        if let Self::Enqueue { ask, place, dry } = self {
             let request = ask.request()?;
             let terms = place.terms()?;
             let worker = open_worker(options, output).await?;
-            let outcome = queued::put(&worker, &request, &terms, output).await;
+            let outcome = queued::put(&worker, &request, &terms, dry, output).await;
             worker.close().await;
             return outcome;
         }

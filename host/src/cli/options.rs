@@ -49,6 +49,14 @@ pub(super) struct Options {
     settled: OnceCell<Settings>,
 }
 
+/// Asks for the plan alone.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct DryRun {
+    /// Show what would be done, and do none of it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum When {

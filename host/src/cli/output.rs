@@ -81,6 +81,19 @@ impl Output {
         }
     }
 
+    /// Prints what a command would do, after saying that it was not done.
+    pub(super) fn plan<T: Serialize>(&self, plan: &T, human: impl FnOnce() -> String) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Planned<'a, T> {
+            dry_run: bool,
+            #[serde(flatten)]
+            plan: &'a T,
+        }
+        self.data(&Planned { dry_run: true, plan }, || {
+            format!("nothing was done; this is the plan\n\n{}", human())
+        })
+    }
+
     /// Prints text for people to standard output, with a line end if it has none.
     pub(super) fn text(&self, text: &str) -> io::Result<()> {
         if text.is_empty() || text.ends_with('\n') {

@@ -2,7 +2,6 @@
 
 mod call;
 mod diff;
-mod grants;
 mod inspect;
 mod library;
 mod new;

@@ -98,7 +98,7 @@ pub(super) async fn preview(worker: &Worker, request: &Request, output: &Output)
             output.warn(warning);
         }
     }
-    output.data(&shown, || preview_text(&preview))?;
+    output.plan(&shown, || preview_text(&preview))?;
     Ok(match preview.cause {
         Some(cause) => execution_failed(worker, cause).await.exit,
         None => Exit::Success,

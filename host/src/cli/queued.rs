@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
@@ -12,17 +12,19 @@ use super::amount::time;
 use super::ending::{self, headline};
 use super::failure::{Exit, Failed};
 use super::interruption;
+use super::options::DryRun;
 use super::output::{Output, Tone, table};
 use super::run::ask_failed;
 use super::shown::NAME;
 use super::watch::watch;
 use crate::execution::{ExecutionId, Request, Status};
 use crate::printable::printable;
-use crate::queue::{QueueError, Queued, Terms, enqueue};
+use crate::queue::{QueueError, Queued, Terms, enqueue, plan};
+use crate::reference::{ActionRef, RuntimeRef};
 use crate::store::Store;
 use crate::store::bell::Bell;
 use crate::store::execution::ExecutionRow;
-use crate::store::fleet::silence_max;
+use crate::store::fleet::{WorkerRow, silence_max};
 use crate::store::requirement::{JudgedRequirement, Limit, Limited};
 use crate::worker::Worker;
 
@@ -89,12 +91,16 @@ pub(super) async fn put(
     worker: &Worker,
     request: &Request,
     terms: &Terms,
+    dry: DryRun,
     output: &Output,
 ) -> Result<Exit, Failed> {
     #[derive(Serialize)]
     struct Shown {
         id: String,
         known: bool,
+    }
+    if dry.dry_run {
+        return show_plan(worker, request, terms, output).await;
     }
     let queued = match enqueue(worker, request, terms).await {
         Ok(queued) => queued,
@@ -113,8 +119,12 @@ pub(super) async fn run(
     worker: &Worker,
     request: &Request,
     terms: &Terms,
+    dry: DryRun,
     output: &Output,
 ) -> Result<Exit, Failed> {
+    if dry.dry_run {
+        return show_plan(worker, request, terms, output).await;
+    }
     let queued = match enqueue(worker, request, terms).await {
         Ok(queued) => queued,
         Err(error) => return Err(queue_failed(worker, error).await),
@@ -149,6 +159,122 @@ pub(super) async fn run(
     };
     interruptions.abort();
     outcome
+}
+
+/// What would be put into the queue, as `--json` shows it.
+#[derive(Serialize)]
+struct ShownPlan<'a> {
+    action: &'a ActionRef,
+    requirement: ShownRequirement<'a>,
+    parameters: &'a serde_json::Value,
+    priority: i64,
+    /// How often it is tried again if it fails.
+    retries: u32,
+    run_at: DateTime<Utc>,
+    deadline_at: Option<DateTime<Utc>>,
+    /// What was asked before under the same key: nothing more would be.
+    known: Option<ExecutionId>,
+    /// The live ones.
+    workers: Vec<PlannedWorker>,
+}
+
+#[derive(Serialize)]
+struct ShownRequirement<'a> {
+    runtime: &'a RuntimeRef,
+    constraint: Option<&'a str>,
+    variant: Option<&'a str>,
+    fallback: bool,
+}
+
+#[derive(Serialize)]
+struct PlannedWorker {
+    worker: String,
+    /// None if it has not judged that yet.
+    satisfied: Option<bool>,
+    reason: String,
+}
+
+/// Shows what would be put into the queue, and which workers could run it as far as they have judged that.
+async fn show_plan(
+    worker: &Worker,
+    request: &Request,
+    terms: &Terms,
+    output: &Output,
+) -> Result<Exit, Failed> {
+    let plan = match plan(worker, request, terms).await {
+        Ok(plan) => plan,
+        Err(error) => return Err(queue_failed(worker, error).await),
+    };
+    let known = match plan.known(worker).await {
+        Ok(known) => known,
+        Err(error) => return Err(queue_failed(worker, error).await),
+    };
+    let requirement = plan.requirement();
+    let silence_max = silence_max(worker.settings.lease);
+    let mut judged = worker.store.judgements_of(requirement, plan.created_at - silence_max).await?;
+    let live = worker.store.workers(silence_max).await?;
+    let workers = live.into_iter().filter(WorkerRow::takes_executions).map(|live| {
+        let found = judged.iter().position(|judged| judged.worker == live.name);
+        match found.map(|found| judged.swap_remove(found)) {
+            Some(JudgedRequirement { worker, satisfied, reason, .. }) => {
+                PlannedWorker { worker, satisfied: Some(satisfied), reason }
+            }
+            None => PlannedWorker { worker: live.name, satisfied: None, reason: String::new() },
+        }
+    });
+    let shown = ShownPlan {
+        action: &plan.action.reference,
+        requirement: ShownRequirement {
+            runtime: requirement.runtime,
+            constraint: Some(requirement.constraint).filter(|text| !text.is_empty()),
+            variant: Some(requirement.variant).filter(|text| !text.is_empty()),
+            fallback: requirement.fallback,
+        },
+        parameters: &plan.parameters,
+        priority: plan.priority,
+        retries: plan.action.retries,
+        run_at: plan.run_at,
+        deadline_at: plan.deadline,
+        known,
+        workers: workers.collect(),
+    };
+    output.plan(&shown, || plan_text(output, &shown, plan.run_at > plan.created_at))?;
+    Ok(Exit::Success)
+}
+
+fn plan_text(output: &Output, plan: &ShownPlan<'_>, waits: bool) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{name:<NAME$}{value}");
+    };
+    line("action", &plan.action.to_string());
+    let ShownRequirement { runtime, constraint, variant, .. } = &plan.requirement;
+    let asked = [Some(constraint.unwrap_or("any version")), *variant].into_iter().flatten();
+    line("asks for", &format!("{runtime} {}", asked.collect::<Vec<_>>().join(" ")));
+    line("parameters", &printable(&plan.parameters.to_string()));
+    line("priority", &plan.priority.to_string());
+    if waits {
+        line("not before", &plan.run_at.to_rfc3339());
+    }
+    if let Some(deadline) = plan.deadline_at {
+        line("deadline", &deadline.to_rfc3339());
+    }
+    if let Some(id) = plan.known {
+        line("asked before", &format!("{id}, under the same key: nothing more would be queued"));
+    }
+    if plan.workers.is_empty() {
+        line("workers", "none is there: it would wait for one, `attune worker` starts it");
+    }
+    for PlannedWorker { worker, satisfied, reason } in &plan.workers {
+        let (tone, state) = match satisfied {
+            Some(true) => (Tone::Good, "can run it"),
+            Some(false) => (Tone::Bad, reason.as_str()),
+            None => (Tone::Strong, "finds out whether it can run it when it is queued"),
+        };
+        line("worker", &format!("{}: {}", printable(worker), output.data_tone(tone, &printable(state))));
+    }
+    text
 }
 
 /// Asks for the end of an execution, again and again while the database is out of reach. Whether it was asked for.

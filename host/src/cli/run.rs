@@ -13,7 +13,7 @@ use super::amount::limit;
 use super::ending::{Ending, RanBy, because_chosen};
 use super::failure::{Exit, Failed};
 use super::interruption;
-use super::options::Options;
+use super::options::{DryRun, Options};
 use super::output::Output;
 use super::preview::preview;
 use super::printer::Printer;
@@ -53,12 +53,10 @@ pub(super) struct Run {
     /// Read the secrets that the action declares from this file
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// Show what would be chosen, built and started, and do none of it
-    #[arg(long)]
-    #[expect(clippy::struct_field_names, reason = "the option is called that")]
-    dry_run: bool,
+    #[command(flatten)]
+    dry: DryRun,
     /// Have a worker run it (`attune worker`), and wait for it
-    #[arg(long, conflicts_with_all = ["dry_run", "secrets"])]
+    #[arg(long, conflicts_with = "secrets")]
     queue: bool,
     #[command(flatten)]
     place: Place,
@@ -89,10 +87,10 @@ impl Run {
         let terms = self.place.terms()?;
         let worker = open_worker(options, output).await?;
         let outcome = if self.queue {
-            Box::pin(queued::run(&worker, &request, &terms, output)).await
+            Box::pin(queued::run(&worker, &request, &terms, self.dry, output)).await
         } else if self.place.is_given() {
             Err(Failed::message(Exit::Input, "only what is queued has a place in the queue: add --queue"))
-        } else if self.dry_run {
+        } else if self.dry.dry_run {
             Box::pin(preview(&worker, &request, output)).await
         } else {
             run(&worker, &request, output).await

@@ -18,8 +18,8 @@ use super::shown::time;
 use crate::detection::{self, Detected, DetectionError, Freshness};
 use crate::installation::{Check, CheckOutcome, FailureClass};
 use crate::nearest::did_you_mean;
-use crate::pack::Grants;
 use crate::pack::problem::counted;
+use crate::pack::{Grants, Voucher};
 use crate::printable::printable;
 use crate::reference::RuntimeRef;
 use crate::shape::object;
@@ -254,6 +254,8 @@ struct Shown<'a> {
     /// What its component asked for and was denied.
     denials: Vec<DenialRow>,
     plugin: Option<&'a str>,
+    /// What says that its component is the one that is meant.
+    vouched: Option<Voucher>,
     #[serde(rename = "installations")]
     found: &'a [FoundInstallation],
 }
@@ -261,6 +263,14 @@ struct Shown<'a> {
 async fn show(worker: &Worker, runtime: RuntimeRow, output: &Output) -> Result<(), Failed> {
     let detected = detection::detect(worker, &runtime, Freshness::IfChanged).await;
     let (runtime, found) = current(worker, runtime, detected, output).await?;
+    let used = runtime.runtime.plugin.as_ref().zip(runtime.plugin.as_ref());
+    let vouched = match used {
+        Some((declared, used)) => {
+            let pack = runtime.runtime.reference.pack();
+            Some(worker.installed_component(pack, &declared.component, &used.sha256).await?.vouched)
+        }
+        None => None,
+    };
     let shown = Shown {
         listed: Listed::new(worker, &runtime, &found),
         description: runtime.runtime.description.as_deref(),
@@ -269,6 +279,7 @@ async fn show(worker: &Worker, runtime: RuntimeRow, output: &Output) -> Result<(
         withheld: withheld(worker, &runtime),
         denials: worker.store.denials(runtime.id).await?,
         plugin: runtime.plugin.as_ref().map(|plugin| plugin.sha256.as_str()),
+        vouched,
         found: &found,
     };
     output.data(&shown, || describe(output, &shown))?;
@@ -282,6 +293,12 @@ async fn show(worker: &Worker, runtime: RuntimeRow, output: &Output) -> Result<(
 pub(super) fn withheld(worker: &Worker, runtime: &RuntimeRow) -> Vec<String> {
     let approved = runtime.plugin.as_ref().and_then(|plugin| plugin.approved.as_ref());
     approved.zip(worker.grants(runtime)).map(|(approved, left)| approved.withheld(&left)).unwrap_or_default()
+}
+
+/// What was denied, how often, and when for the last time.
+pub(super) fn denial_text(DenialRow { what, count, last_at, .. }: &DenialRow) -> String {
+    let times = counted(usize::try_from(*count).unwrap_or(usize::MAX), "time");
+    format!("{}: {times}, last at {}", printable(what), time(*last_at))
 }
 
 fn describe(output: &Output, shown: &Shown<'_>) -> String {
@@ -311,6 +328,7 @@ fn describe(output: &Output, shown: &Shown<'_>) -> String {
     let aliases = shown.constraint_aliases.iter().map(|(name, constraint)| format!("{name} = {constraint}"));
     line("can be asked", &aliases.collect::<Vec<_>>().join(", "));
     line("component", shown.plugin.unwrap_or_default());
+    line("vouched for", &shown.vouched.as_ref().map(ToString::to_string).unwrap_or_default());
     if let Some(grants) = &shown.grants {
         line("may run", &grants.tools.join(", "));
         for root in &grants.search {
@@ -323,9 +341,8 @@ fn describe(output: &Output, shown: &Shown<'_>) -> String {
     for withheld in &shown.withheld {
         line("may not", &format!("{withheld} (`[grants]` of the settings)"));
     }
-    for DenialRow { what, count, last_at, .. } in &shown.denials {
-        let times = counted(usize::try_from(*count).unwrap_or(usize::MAX), "time");
-        line("was denied", &format!("{}: {times}, last at {}", printable(what), time(*last_at)));
+    for denial in &shown.denials {
+        line("was denied", &denial_text(denial));
     }
     text.push('\n');
     text.push_str(&installations(output, shown.found));

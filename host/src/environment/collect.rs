@@ -89,22 +89,22 @@ pub fn decide<'a>(
     candidates
 }
 
-/// Removes what [`decide`] decides on; says what is gone.
-pub fn prune(
-    layout: &Layout,
-    in_use: &BTreeSet<Key>,
-    policy: Policy,
-    now: SystemTime,
-) -> io::Result<Vec<Entry>> {
-    let entries = list(layout)?;
+/// Bytes on the disk of what is at a path.
+#[must_use]
+pub fn bytes(path: &Path) -> u64 {
+    size(path, &mut HashSet::new())
+}
+
+/// Removes what [`decide`] decided on; says what is gone.
+pub fn prune(layout: &Layout, decided: &[&Entry]) -> io::Result<Vec<Entry>> {
     let mut removed = Vec::new();
-    for entry in decide(&entries, in_use, policy, now) {
+    for entry in decided {
         let unused = |path: &Path| {
             let marker = ready::lock_unused(path)?;
             Ok(marker.filter(|_| ready::last_used(path).is_ok_and(|used| used == entry.last_used)))
         };
         if remove_if(layout, &entry.key, unused)? == Removal::Removed {
-            removed.push(entry.clone());
+            removed.push((*entry).clone());
         }
     }
     Ok(removed)

@@ -156,6 +156,13 @@ pub enum Repaired {
         /// Why it did not work.
         reason: Failure,
     },
+    /// It does not, and would be built again.
+    ToBeBuilt {
+        /// Why it does not work.
+        reason: Failure,
+        /// How.
+        plan: Plan,
+    },
     /// There is none yet: the first use builds it.
     NotBuilt,
 }
@@ -166,10 +173,11 @@ pub fn place(worker: &Worker, need: Need<'_>) -> Result<PathBuf, PrepareError> {
 }
 
 /// Looks thoroughly at the environment for `need`, at its stable path, and builds it again if it does
-/// not work. None if no environment is needed.
+/// not work, unless that is only to be planned. None if no environment is needed.
 pub async fn repair(
     worker: &Worker,
     need: Need<'_>,
+    only_plan: bool,
     progress: impl Fn(Progress<'_>) + Send + Sync,
 ) -> Result<Option<Repaired>, PrepareError> {
     let question = Question::new(worker, need)?;
@@ -184,8 +192,10 @@ pub async fn repair(
         State::Ready(marker) => {
             let folder = question.layout.built(&key);
             let Some(reason) = question.damage(&folder).await? else { return Ok(Some(Repaired::Healthy)) };
-            collect::repair(&question.layout, &marker)
-                .map_err(|source| PrepareError::Repair { path: folder, source })?;
+            if !only_plan {
+                collect::repair(&question.layout, &marker)
+                    .map_err(|source| PrepareError::Repair { path: folder, source })?;
+            }
             reason
         }
         State::Missing => broken("its folder is gone"),
@@ -195,6 +205,9 @@ pub async fn repair(
     let answer = question.plan().await?;
     if answer.value.steps.is_empty() {
         return Ok(None);
+    }
+    if only_plan {
+        return Ok(Some(Repaired::ToBeBuilt { reason, plan: answer.value }));
     }
     question.build(&answer, Retry::AtOnce, progress).await?;
     Ok(Some(Repaired::Rebuilt { reason }))

@@ -15,6 +15,7 @@ use super::grants::component_file;
 use super::problem::Problems;
 use super::{
     Component, DeclaredVersion, Grants, Known, KnownRuntime, Loaded, Pack, PluginDeclaration, Runtime,
+    Voucher,
 };
 use crate::plugin::{Cause, ComponentSource, Function, PluginError, RuntimePlugin, Wasm};
 use crate::reference::{PackRef, RuntimeRef};
@@ -70,10 +71,14 @@ pub enum InstallError {
 }
 
 /// What a component asks for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     pub runtime: RuntimeRef,
     pub grants: Grants,
+    /// What was approved before.
+    pub before: Option<Grants>,
+    /// Whether it may have what it asks for, now or from before.
+    pub approved: bool,
     /// What the operator's settings withhold of that, whoever approves it.
     pub withheld: Vec<String>,
 }
@@ -107,15 +112,18 @@ pub struct Replaced {
     pub versions: Vec<String>,
 }
 
+/// Where a pack comes from, and the name of the trusted key that it is signed with.
+pub type Origin<'o> = (&'o str, Option<&'o str>);
+
 /// Reads and checks a pack, knowing what is installed.
-pub async fn check(worker: &Worker, bundle: &Bundle) -> Result<Pack, InstallError> {
+pub async fn check(worker: &Worker, bundle: &Bundle, origin: Origin<'_>) -> Result<Pack, InstallError> {
     let installed = worker.store.runtimes().await?;
     let known = Known {
         runtimes: installed.iter().map(|row| KnownRuntime::from(&row.runtime)).collect(),
         components: worker.store.component_names().await?,
     };
     let mut loaded = super::load(bundle, &known);
-    check_components(worker, &mut loaded).await?;
+    check_components(worker, &mut loaded, origin).await?;
     check_aliases(worker, &mut loaded, &installed).await?;
     loaded.into_pack().map_err(InstallError::Problems)
 }
@@ -124,14 +132,20 @@ pub async fn check(worker: &Worker, bundle: &Bundle) -> Result<Pack, InstallErro
 const INTERFACES: [Function; 3] = [Function::Detect, Function::Verify, Function::Plan];
 
 /// Says which of the pack's components can't be used.
-async fn check_components(worker: &Worker, loaded: &mut Loaded<'_>) -> Result<(), PluginError> {
+async fn check_components(
+    worker: &Worker,
+    loaded: &mut Loaded<'_>,
+    (source, verified_by): Origin<'_>,
+) -> Result<(), PluginError> {
     let Some(pack) = &loaded.reference else { return Ok(()) };
+    let vouched = Voucher::of(source, verified_by, loaded.is_locked()).unwrap_or(Voucher::Nothing);
     for component in loaded.components.values() {
         let file = component_file(&component.name);
         if loaded.problems.iter().any(|problem| problem.path == file) {
             continue;
         }
-        match worker.plugins.load(&in_memory(worker, pack, component)).await {
+        let source = ComponentSource { vouched: vouched.clone(), ..in_memory(worker, pack, component) };
+        match worker.plugins.load(&source).await {
             Ok(plugin) if INTERFACES.iter().any(|function| plugin.exports(*function)) => {}
             Ok(_) => {
                 let interfaces = INTERFACES.iter().filter_map(|function| function.interface());
@@ -207,7 +221,7 @@ async fn own_aliases(
             in_memory(worker, pack, component)
         }
         None => match other_digest(worker, name).await? {
-            Some(digest) => worker.component(pack, name, &digest),
+            Some(digest) => worker.installed_component(pack, name, &digest).await?,
             None => return Ok(None),
         },
     };
@@ -215,59 +229,132 @@ async fn own_aliases(
     Ok(Some(asked.await))
 }
 
-/// Installs a pack in place of what was installed under its reference, all or nothing: where it comes from, and the trusted
-/// key that it is signed with.
-pub async fn install(
+/// What installing a pack would do. Nothing was done yet.
+#[derive(Debug)]
+pub struct Plan {
+    pub pack: Pack,
+    /// What each runtime with a component asks for.
+    pub asked: Vec<Asked>,
+    /// What is installed under the reference, if it is another.
+    pub replaces: Option<PackRow>,
+    /// Runtimes, actions and sensors of that which the pack no longer has.
+    pub gone: Vec<String>,
+    plugins: Vec<PluginRow>,
+    runtimes: BTreeMap<RuntimeRef, RuntimeInstall>,
+}
+
+/// Checks a pack, and finds out what installing it would do.
+pub async fn plan(
     worker: &Worker,
     bundle: &Bundle,
-    (source, verified_by): (&str, Option<&str>),
+    origin: Origin<'_>,
     approve: &Approve<'_>,
-) -> Result<Installed, InstallError> {
-    let pack = check(worker, bundle).await?;
-    let plugins = keep_components(worker, &pack).await?;
-    let mut runtimes = BTreeMap::new();
-    let mut refused = Vec::new();
+) -> Result<Plan, InstallError> {
+    let pack = check(worker, bundle, origin).await?;
+    let mut plugins = Vec::new();
+    for component in pack.components.values() {
+        plugins.push(inspect(worker, &pack, component).await?);
+    }
+    let (mut runtimes, mut asked) = (BTreeMap::new(), Vec::new());
     for runtime in &pack.runtimes {
         let Some(declaration) = &runtime.plugin else { continue };
         let digest = component_digest(worker, &pack, runtime, declaration).await?;
-        let approved = approval(worker, runtime, declaration, approve).await?;
+        let (before, approved) = approval(worker, runtime, declaration, approve).await?;
         let grants = worker.settings.ceilings.narrow(&pack.reference, &declaration.grants);
+        asked.push(Asked {
+            runtime: runtime.reference.clone(),
+            grants: declaration.grants.clone(),
+            before,
+            approved: approved.is_some(),
+            withheld: declaration.grants.withheld(&grants),
+        });
         if approved.is_none() {
-            refused.push(Asked {
-                runtime: runtime.reference.clone(),
-                grants: declaration.grants.clone(),
-                withheld: declaration.grants.withheld(&grants),
-            });
             continue;
         }
-        let source = worker.component(&pack.reference, &declaration.component, &digest);
+        let source = worker.installed_component(&pack.reference, &declaration.component, &digest).await?;
         let plugin = worker.bind(&source, runtime, grants).await?;
         let constraint_aliases = aliases(&plugin, runtime).await?;
-        runtimes.insert(
-            runtime.reference.clone(),
-            RuntimeInstall { plugin: Some(digest), constraint_aliases, approved },
-        );
+        let install = RuntimeInstall { plugin: Some(digest), constraint_aliases, approved };
+        runtimes.insert(runtime.reference.clone(), install);
     }
-    if !refused.is_empty() {
-        let is_update = worker.store.pack(&pack.reference).await?.is_some();
-        return Err(InstallError::NotApproved { asked: refused, is_update });
-    }
-    bundle.restore(&worker.pack_folder(&pack.reference, &pack.digest))?;
-    Bundles::open(&worker.settings.bundles)?.keep(&pack.digest, bundle).await?;
-    let before = worker.store.pack(&pack.reference).await?.filter(|before| before.digest != pack.digest);
-    let versions = versions(worker, &pack.reference).await?;
-    let install = PackInstall { pack: &pack, source, verified_by, plugins: &plugins, runtimes: &runtimes };
-    worker.store.install_pack(&install).await?;
-    tracing::info!(pack.r#ref = %pack.reference, pack.digest = %pack.digest, "installed a pack");
-    let replaced = match before {
-        Some(PackRow { version, digest, .. }) => {
-            let after = self::versions(worker, &pack.reference).await?;
-            let gone = versions.into_iter().filter(|version| !after.contains(version)).collect();
-            Some(Replaced { version, digest, versions: gone })
+    let replaces = worker.store.pack(&pack.reference).await?.filter(|before| before.digest != pack.digest);
+    let gone = gone(worker, &pack).await?;
+    Ok(Plan { pack, asked, replaces, gone, plugins, runtimes })
+}
+
+/// What is installed of a pack, was not added by somebody, and is not in it any more.
+async fn gone(worker: &Worker, pack: &Pack) -> Result<Vec<String>, StoreError> {
+    let mut gone = Vec::new();
+    for reference in worker.store.runtimes_of(&pack.reference).await? {
+        let is_in = pack.runtimes.iter().any(|runtime| runtime.reference == reference);
+        if !is_in && worker.store.runtime(&reference).await?.is_some_and(|row| !row.ad_hoc) {
+            gone.push(format!("runtime {reference}"));
         }
-        None => None,
-    };
-    Ok(Installed { pack, replaced })
+    }
+    for row in worker.store.actions(Some(&pack.reference)).await? {
+        let reference = row.action.reference;
+        if !row.ad_hoc && pack.actions.iter().all(|action| action.reference != reference) {
+            gone.push(format!("action {reference}"));
+        }
+    }
+    for row in worker.store.sensors(Some(&pack.reference)).await? {
+        let reference = row.sensor.reference;
+        if !row.ad_hoc && pack.sensors.iter().all(|sensor| sensor.reference != reference) {
+            gone.push(format!("sensor {reference}"));
+        }
+    }
+    Ok(gone)
+}
+
+/// Installs a pack in place of what was installed under its reference, all or nothing.
+pub async fn install(
+    worker: &Worker,
+    bundle: &Bundle,
+    origin: Origin<'_>,
+    approve: &Approve<'_>,
+) -> Result<Installed, InstallError> {
+    plan(worker, bundle, origin, approve).await?.carry_out(worker, bundle, origin).await
+}
+
+impl Plan {
+    /// That what is asked is not approved, if it is not.
+    pub async fn refusal(&self, worker: &Worker) -> Result<(), InstallError> {
+        let refused = self.asked.iter().filter(|asked| !asked.approved).cloned().collect::<Vec<_>>();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let is_update = worker.store.pack(&self.pack.reference).await?.is_some();
+        Err(InstallError::NotApproved { asked: refused, is_update })
+    }
+
+    /// Does it, with the bundle and the origin that it was made of.
+    pub async fn carry_out(
+        self,
+        worker: &Worker,
+        bundle: &Bundle,
+        (source, verified_by): Origin<'_>,
+    ) -> Result<Installed, InstallError> {
+        self.refusal(worker).await?;
+        let Self { pack, plugins, runtimes, .. } = self;
+        keep_components(worker, &pack)?;
+        bundle.restore(&worker.pack_folder(&pack.reference, &pack.digest))?;
+        Bundles::open(&worker.settings.bundles)?.keep(&pack.digest, bundle).await?;
+        let before = worker.store.pack(&pack.reference).await?.filter(|before| before.digest != pack.digest);
+        let versions = versions(worker, &pack.reference).await?;
+        let install =
+            PackInstall { pack: &pack, source, verified_by, plugins: &plugins, runtimes: &runtimes };
+        worker.store.install_pack(&install).await?;
+        tracing::info!(pack.r#ref = %pack.reference, pack.digest = %pack.digest, "installed a pack");
+        let replaced = match before {
+            Some(PackRow { version, digest, .. }) => {
+                let after = self::versions(worker, &pack.reference).await?;
+                let gone = versions.into_iter().filter(|version| !after.contains(version)).collect();
+                Some(Replaced { version, digest, versions: gone })
+            }
+            None => None,
+        };
+        Ok(Installed { pack, replaced })
+    }
 }
 
 /// The declared versions of a pack's runtimes as they are installed.
@@ -281,21 +368,17 @@ async fn versions(worker: &Worker, pack: &PackRef) -> Result<Vec<String>, Instal
     Ok(versions)
 }
 
-/// Keeps the pack's components by digest and looks into each.
-async fn keep_components(worker: &Worker, pack: &Pack) -> Result<Vec<PluginRow>, InstallError> {
+/// Keeps the pack's components by digest.
+fn keep_components(worker: &Worker, pack: &Pack) -> Result<(), InstallError> {
     let folder = worker.settings.components_dir();
     let failed = |source| InstallError::Write { path: folder.clone(), source };
-    let mut plugins = Vec::new();
-    for component in pack.components.values() {
-        keep_component(&folder, &component.sha256, &component.wasm).map_err(failed)?;
-        plugins.push(inspect(worker, pack, component).await?);
-    }
-    Ok(plugins)
+    pack.components.values().try_for_each(|component| {
+        keep_component(&folder, &component.sha256, &component.wasm).map(drop).map_err(failed)
+    })
 }
 
 async fn inspect(worker: &Worker, pack: &Pack, component: &Component) -> Result<PluginRow, InstallError> {
-    let plugin =
-        worker.plugins.load(&worker.component(&pack.reference, &component.name, &component.sha256)).await?;
+    let plugin = worker.plugins.load(&in_memory(worker, &pack.reference, component)).await?;
     Ok(PluginRow {
         sha256: component.sha256.clone(),
         name: component.name.clone(),
@@ -338,25 +421,22 @@ async fn other_digest(worker: &Worker, component: &str) -> Result<Option<String>
     worker.store.plugin_digest(&pack, name).await
 }
 
-/// The operator's consent to what a runtime asks for: given now, or before and to no less.
+/// What the operator approved before for a runtime, and his consent to what it asks for: given now, or before and to no less.
 async fn approval(
     worker: &Worker,
     runtime: &Runtime,
     declaration: &PluginDeclaration,
     approve: &Approve<'_>,
-) -> Result<Option<Approval>, InstallError> {
-    match approve {
-        Approve::All { by } => {
-            Ok(Some(Approval { grants: declaration.grants.clone(), by: (*by).to_owned() }))
-        }
+) -> Result<(Option<Grants>, Option<Approval>), InstallError> {
+    let before = worker.store.runtime(&runtime.reference).await?.and_then(|row| row.plugin?.approved);
+    let by = match approve {
+        Approve::All { by } => Some(*by),
         Approve::Known => {
-            let before = worker.store.runtime(&runtime.reference).await?.and_then(|row| row.plugin?.approved);
-            let asks_no_more = before.as_ref().is_some_and(|before| before.covers(&declaration.grants));
-            Ok(before
-                .filter(|_| asks_no_more)
-                .map(|_| Approval { grants: declaration.grants.clone(), by: "approved before".to_owned() }))
+            before.as_ref().filter(|before| before.covers(&declaration.grants)).map(|_| "approved before")
         }
-    }
+    };
+    let approval = by.map(|by| Approval { grants: declaration.grants.clone(), by: by.to_owned() });
+    Ok((before, approval))
 }
 
 impl Grants {

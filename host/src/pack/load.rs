@@ -44,6 +44,12 @@ pub struct Loaded<'b> {
 }
 
 impl Loaded<'_> {
+    /// Whether its lock names the digests of its components, and they have them.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.bundle.get(lock::LOCK).is_some()
+            && self.problems.iter().all(|problem| problem.path != lock::LOCK)
+    }
+
     /// The pack, or everything that is wrong with it.
     pub fn into_pack(self) -> Result<Pack, Problems> {
         let Self { problems, reference, runtimes, components, bundle, manifest, actions, sensors, .. } = self;
@@ -62,6 +68,7 @@ impl Loaded<'_> {
                 actions: actions.into_iter().collect::<Option<_>>()?,
                 sensors: sensors.into_iter().collect::<Option<_>>()?,
                 components,
+                locked: bundle.get(lock::LOCK).is_some(),
                 digest: bundle.digest(),
             })
         };

@@ -15,6 +15,7 @@ use super::engine::Sandbox;
 use super::error::{Cause, Function, PluginError};
 use super::limits::Limits;
 use super::{ComponentSource, Shared, Wasm, contract};
+use crate::pack::Voucher;
 use crate::reference::{PackRef, RuntimeRef};
 
 /// Bytes of a page of WebAssembly's memory.
@@ -25,6 +26,7 @@ pub struct Plugin {
     pack: PackRef,
     name: String,
     sha256: String,
+    vouched: Voucher,
     compiled: bool,
     loading: Duration,
     pub(super) linked: InstancePre<Call>,
@@ -121,6 +123,7 @@ impl Plugin {
             pack: source.pack.clone(),
             name: source.name.clone(),
             sha256: source.sha256.clone(),
+            vouched: source.vouched.clone(),
             compiled,
             loading: started.elapsed(),
             detection: Export::find(&linked, "detection", detection::GuestIndices::new),
@@ -147,6 +150,12 @@ impl Plugin {
     #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// What said, when it was loaded, that it is the one that is meant.
+    #[must_use]
+    pub fn vouched(&self) -> &Voucher {
+        &self.vouched
     }
 
     /// Whether it had to be compiled, rather than found compiled.

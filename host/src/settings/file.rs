@@ -20,6 +20,8 @@ pub struct ConfigFile {
     pub variables: BTreeMap<String, Entry>,
     /// The table `[trusted_keys]`.
     pub trusted_keys: BTreeMap<String, PublicKey>,
+    /// The same as text.
+    pub keys: BTreeMap<String, Entry>,
     /// The table `[grants]`.
     pub ceilings: Ceilings,
     /// The same as text, by name.
@@ -60,10 +62,19 @@ impl ConfigFile {
         self.variables.iter().map(shown).collect()
     }
 
+    /// The table `[trusted_keys]` as text, and where each is set.
+    pub(super) fn shown_keys(&self) -> Vec<(String, String, Origin)> {
+        self.shown(&self.keys)
+    }
+
     /// The table `[grants]` as text, and where each is set.
     pub(super) fn shown_grants(&self) -> Vec<(String, String, Origin)> {
-        let grants = self.grants.iter();
-        grants.map(|(name, entry)| (name.clone(), entry.text.clone(), self.origin(entry))).collect()
+        self.shown(&self.grants)
+    }
+
+    fn shown(&self, table: &BTreeMap<String, Entry>) -> Vec<(String, String, Origin)> {
+        let entries = table.iter();
+        entries.map(|(name, entry)| (name.clone(), entry.text.clone(), self.origin(entry))).collect()
     }
 
     /// Reads `text` as if it were the file at `path`.
@@ -99,11 +110,14 @@ impl ConfigFile {
                 }
                 ("trusted_keys", DeValue::Table(table)) => {
                     for (name, value) in table {
-                        let offset = value.span().start;
+                        let (at, offset) = (name.span().start, value.span().start);
                         let key = scalar(value.into_inner()).unwrap_or_default().parse::<PublicKey>();
                         let key =
                             key.map_err(|error| syntax(offset, format!("it is no public key: {error}")))?;
-                        file.trusted_keys.insert(name.into_inner().into_owned(), key);
+                        let entry = self::entry(key.to_string(), position(at), position(offset).1);
+                        let name = name.into_inner().into_owned();
+                        file.keys.insert(name.clone(), entry);
+                        file.trusted_keys.insert(name, key);
                     }
                 }
                 ("grants", DeValue::Table(table)) => {

@@ -14,7 +14,7 @@ use super::{Location, Result, StoreError};
 type Source = (i64, &'static str, &'static str);
 
 /// Every migration, oldest first.
-const SQLITE: [Source; 11] = [
+const SQLITE: [Source; 12] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/sqlite/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/sqlite/0003_packs_in_turn.sql")),
@@ -30,8 +30,9 @@ const SQLITE: [Source; 11] = [
     (9, "fallback", include_str!("../../../migrations/sqlite/0009_fallback.sql")),
     (10, "denials", include_str!("../../../migrations/sqlite/0010_denials.sql")),
     (11, "signatures", include_str!("../../../migrations/sqlite/0011_signatures.sql")),
+    (12, "locks", include_str!("../../../migrations/sqlite/0012_locks.sql")),
 ];
-const POSTGRES: [Source; 11] = [
+const POSTGRES: [Source; 12] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/postgres/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/postgres/0003_packs_in_turn.sql")),
@@ -47,6 +48,7 @@ const POSTGRES: [Source; 11] = [
     (9, "fallback", include_str!("../../../migrations/postgres/0009_fallback.sql")),
     (10, "denials", include_str!("../../../migrations/postgres/0010_denials.sql")),
     (11, "signatures", include_str!("../../../migrations/postgres/0011_signatures.sql")),
+    (12, "locks", include_str!("../../../migrations/postgres/0012_locks.sql")),
 ];
 
 /// Applies what is missing; refuses a database that has more than this binary knows.

@@ -15,7 +15,7 @@ use super::runtime::{put_runtime, serve};
 use super::runtime_version::replace_versions;
 use super::sensor::put_sensor;
 use super::{Durability, Result, Store, now};
-use crate::pack::{Grants, Pack};
+use crate::pack::{Grants, Pack, Voucher};
 use crate::reference::{PackRef, RuntimeRef};
 
 /// An installed pack.
@@ -38,6 +38,8 @@ pub struct PackRow {
     pub installed_at: DateTime<Utc>,
     /// The name of the trusted key that it was signed with; none if nobody who is trusted vouches for it.
     pub verified_by: Option<String>,
+    /// Whether its lock names the digests of its components.
+    pub locked: bool,
     #[serde(skip)]
     pub revision: Revision,
 }
@@ -176,9 +178,10 @@ impl Store {
         lock_versions(&mut transaction, self.engine()).await?;
         let pack = put_pack(&mut transaction, &NewPack::from(install)).await?;
         transaction
-            .query("update pack set verified_by = $2 where id = $1")
+            .query("update pack set verified_by = $2, locked = $3 where id = $1")
             .bind(pack)
             .bind(install.verified_by)
+            .bind(install.pack.locked)
             .execute()
             .await?;
         replace_plugins(&mut transaction, pack, install.plugins).await?;
@@ -251,10 +254,7 @@ impl Store {
             .bind(locked.id)
             .execute()
             .await?;
-        let mut users = served_by(&mut transaction, locked.id).await?;
-        let prefix = format!("{reference}.");
-        let programs = users_of(&mut transaction, |meant| meant.pack() == reference).await?;
-        users.extend(programs.into_iter().filter(|user| !user.starts_with(&prefix)));
+        let users = pack_users(&mut transaction, locked.id, reference).await?;
         if !users.is_empty() {
             let name = reference.to_string();
             return Err(ChangeError::InUse { kind: Kind::Pack, name, users });
@@ -262,6 +262,15 @@ impl Store {
         transaction.query("delete from pack where id = $1").bind(locked.id).execute().await?;
         self.commit_runnable(transaction).await?;
         Ok(())
+    }
+
+    /// What of other packs needs a pack's components or runtimes, so that it can't be removed.
+    pub async fn users_of_pack(&self, reference: &PackRef) -> Result<Vec<String>, ChangeError> {
+        let mut transaction = self.begin(Durability::Process).await?;
+        lock_versions(&mut transaction, self.engine()).await?;
+        let locked = Kind::Pack.lock_for_change(&mut transaction, reference.as_str(), None).await?;
+        // What was locked is given back, unchanged.
+        Ok(pack_users(&mut transaction, locked.id, reference).await?)
     }
 
     /// The digest of the component `name` of an installed pack.
@@ -277,6 +286,24 @@ impl Store {
             .fetch_optional()
             .await?;
         row.map(|row| row.try_get("sha256")).transpose()
+    }
+
+    /// What vouches for the component `name` of an installed pack, if it has this digest.
+    pub async fn voucher(&self, pack: &PackRef, name: &str, sha256: &str) -> Result<Voucher> {
+        let row = self
+            .database
+            .query(
+                "select pack.* from plugin join pack on pack.id = plugin.pack
+             where pack.ref = $1 and plugin.name = $2 and plugin.sha256 = $3",
+            )
+            .bind(pack.as_str())
+            .bind(name)
+            .bind(sha256)
+            .fetch_optional()
+            .await?;
+        let Some(row) = row else { return Ok(Voucher::Nothing) };
+        let PackRow { source, verified_by, locked, .. } = pack_row(&row)?;
+        Ok(Voucher::of(&source, verified_by.as_deref(), locked).unwrap_or(Voucher::Digest))
     }
 
     /// Installed packs that ship the component with a digest, and their digests.
@@ -346,6 +373,7 @@ fn pack_row(row: &Row) -> Result<PackRow> {
         source: row.try_get("source")?,
         installed_at: row.try_get("installed_at")?,
         verified_by: row.try_get("verified_by")?,
+        locked: row.try_get("locked")?,
         revision: Revision::of(row)?,
     })
 }
@@ -378,6 +406,15 @@ async fn put_pack(transaction: &mut Transaction, pack: &NewPack<'_>) -> Result<i
          returning id"
     ));
     bind_pack(upsert, pack, Revision::new()).fetch_one().await?.try_get("id")
+}
+
+/// What of other packs needs a pack's components or runtimes.
+async fn pack_users(transaction: &mut Transaction, pack: i64, reference: &PackRef) -> Result<Vec<String>> {
+    let mut users = served_by(transaction, pack).await?;
+    let prefix = format!("{reference}.");
+    let programs = users_of(transaction, |meant| meant.pack() == reference).await?;
+    users.extend(programs.into_iter().filter(|user| !user.starts_with(&prefix)));
+    Ok(users)
 }
 
 /// References of other packs' runtimes that only a component of this pack can serve.

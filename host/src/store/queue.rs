@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
 
 use super::action::require_as_now;
+use super::database::Row;
 use super::execution::Attempt;
 use super::requirement::{NewRequirement, keep_requirement};
 use super::row::{parsed, to_json};
@@ -96,6 +97,17 @@ fn milliseconds(duration: Option<Duration>) -> Option<i64> {
     duration.map(|duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// What was asked under an idempotency key.
+const BY_KEY: &str = "select id, request_digest from execution where idempotency_key = $1";
+
+/// Whether what was asked before is what is asked now.
+fn asked_before(row: &Row, request_digest: &str) -> Result<Enqueued> {
+    let id = ExecutionId(row.try_get("id")?);
+    let digest: Option<String> = row.try_get("request_digest")?;
+    let is_same = digest.as_deref() == Some(request_digest);
+    Ok(if is_same { Enqueued::Known(id) } else { Enqueued::Conflict(id) })
+}
+
 impl Store {
     /// Puts an execution into the queue.
     pub async fn enqueue(&self, new: &NewQueued<'_>) -> Result<Enqueued> {
@@ -135,15 +147,14 @@ impl Store {
             transaction.commit().await?;
             return Ok(Enqueued::New);
         }
-        let row = transaction
-            .query("select id, request_digest from execution where idempotency_key = $1")
-            .bind(new.idempotency_key)
-            .fetch_one()
-            .await?;
-        let id = ExecutionId(row.try_get("id")?);
-        let digest: Option<String> = row.try_get("request_digest")?;
-        let is_same = digest.as_deref() == Some(new.request_digest);
-        Ok(if is_same { Enqueued::Known(id) } else { Enqueued::Conflict(id) })
+        let row = transaction.query(BY_KEY).bind(new.idempotency_key).fetch_one().await?;
+        asked_before(&row, new.request_digest)
+    }
+
+    /// What was asked under an idempotency key, if anything was.
+    pub async fn asked_before(&self, key: &str, request_digest: &str) -> Result<Option<Enqueued>> {
+        let row = self.database.query(BY_KEY).bind(key).fetch_optional().await?;
+        row.map(|row| asked_before(&row, request_digest)).transpose()
     }
 
     /// Has the next attempts of an execution belong to the same trace as this one, unless it belongs to one already.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::database::{Engine, Transaction};
+use super::database::{Engine, Row, Transaction};
 use super::row::{optional_json, parsed, to_json};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store, now};
@@ -114,6 +114,20 @@ impl Limit {
     pub fn is_reached(&self) -> bool {
         self.running >= self.allowed
     }
+}
+
+/// The statement for what live workers judged; what follows says of which requirement.
+macro_rules! select_judgements {
+    ($which:literal) => {
+        concat!(
+            "select worker.name as name, worker_requirement.satisfied as satisfied,
+                 worker_requirement.reason as reason, worker_requirement.selection as selection
+             from worker_requirement
+             join worker on worker.id = worker_requirement.worker ",
+            $which,
+            " and worker.status = 'active' and worker.heartbeat_at >= $1 order by worker.name"
+        )
+    };
 }
 
 impl Store {
@@ -253,30 +267,48 @@ impl Store {
     ) -> Result<Vec<JudgedRequirement>> {
         let rows = self
             .database
-            .query(
-                "select worker.name as name, worker_requirement.satisfied as satisfied,
-                     worker_requirement.reason as reason, worker_requirement.selection as selection
-                 from execution
-                 join worker_requirement on worker_requirement.requirement = execution.requirement
-                 join worker on worker.id = worker_requirement.worker
-                 where execution.id = $1 and worker.status = 'active' and worker.heartbeat_at >= $2
-                 order by worker.name",
-            )
-            .bind(id.0)
+            .query(select_judgements!(
+                "join execution on execution.requirement = worker_requirement.requirement where execution.id = $2"
+            ))
             .bind(live_since)
+            .bind(id.0)
             .fetch_all()
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(JudgedRequirement {
-                    worker: row.try_get("name")?,
-                    satisfied: row.try_get("satisfied")?,
-                    reason: row.try_get("reason")?,
-                    selection: optional_json(row, "selection")?,
-                })
-            })
-            .collect()
+        rows.iter().map(judged_row).collect()
     }
+
+    /// The same for what an execution would need; nothing if none needed it before.
+    pub async fn judgements_of(
+        &self,
+        requirement: NewRequirement<'_>,
+        live_since: DateTime<Utc>,
+    ) -> Result<Vec<JudgedRequirement>> {
+        let rows = self
+            .database
+            .query(select_judgements!(
+                "join requirement on requirement.id = worker_requirement.requirement
+             where requirement.runtime = $2 and requirement.constraint_text = $3 and requirement.variant = $4
+                and requirement.fallback = $5 and requirement.scope = $6"
+            ))
+            .bind(live_since)
+            .bind(requirement.runtime.to_string())
+            .bind(requirement.constraint)
+            .bind(requirement.variant)
+            .bind(requirement.fallback)
+            .bind(requirement.scope())
+            .fetch_all()
+            .await?;
+        rows.iter().map(judged_row).collect()
+    }
+}
+
+fn judged_row(row: &Row) -> Result<JudgedRequirement> {
+    Ok(JudgedRequirement {
+        worker: row.try_get("name")?,
+        satisfied: row.try_get("satisfied")?,
+        reason: row.try_get("reason")?,
+        selection: optional_json(row, "selection")?,
+    })
 }
 
 /// The row of a requirement, made if it is new.

@@ -88,6 +88,8 @@ fn what_was_denied_is_on_record() {
     assert!(denials()[0]["count"].as_i64() > Some(count), "it is counted");
     assert_eq!(denials().as_array().map(Vec::len), Some(1));
     machine.runs(0, &["runtime", "show", "curious"]).prints(&["was denied", what, " times, last at "]);
+    assert_eq!(machine.json(&["plugin", "inspect", "curious"])["runtimes"][0]["denials"], denials());
+    machine.runs(0, &["plugin", "inspect", "curious"]).prints(&["bad.curious was denied", what]);
 }
 
 #[test]

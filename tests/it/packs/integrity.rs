@@ -13,6 +13,8 @@ fn a_component_that_was_not_locked_is_refused() {
     assert_eq!(written["path"], json!(folder.join("attune.lock")));
     machine.runs(0, &["pack", "install", &path]);
     let digest = machine.json(&["pack", "show", "mine"])["components"][0]["sha256"].clone();
+    let vouched = || machine.json(&["plugin", "inspect", "mine.own"])["vouched"].clone();
+    assert_eq!(vouched(), json!({"by": "lock"}));
     let lock = fs::read_to_string(folder.join("attune.lock")).expect("a lock");
     assert!(lock.contains(digest.as_str().expect("text")), "{lock}");
 
@@ -96,4 +98,54 @@ fn who_vouches_for_a_pack_is_said_and_can_be_required() {
     machine.write("home/.config/attune/attune.toml", "");
     machine.runs(2, &["pack", "list", "--set", "signatures=yes"]).says(&["write `require`, `warn` or `off`"]);
     machine.runs(2, &["pack", "sign", &path, "--key", "open.key"]).says(&["chmod 600"]);
+}
+
+#[test]
+fn each_load_says_what_vouches_for_the_component() {
+    let machine = Machine::bare();
+    tool(&machine, "3.12.1");
+    let public = machine.runs(0, &["key", "new", "release.key"]).stdout;
+    let keys = format!("[trusted_keys]\nrelease = \"{}\"\n", public.trim());
+    machine.write("home/.config/attune/attune.toml", keys);
+    let shown = machine.json(&["config", "show"]);
+    let is_key = |setting: &&Json| setting["name"] == "trusted_keys.release";
+    let key = shown.as_array().expect("a list").iter().find(is_key).expect("the key").clone();
+    assert_eq!(key["value"], public.trim());
+
+    let Wasm::Bytes(component) = guests::source("detector").wasm else { panic!("it is in memory") };
+    let runtime = "ref: mine.own\nplugin:\n  component: own\n  grants: { tools: [tool] }\n\
+                   versions: [{ version: \"1\", execution_config: {} }]\n";
+    let pack = Pack::new("mine").file("runtimes/own.yaml", runtime).file("components/own.wasm", &*component);
+    let path = pack.write(&machine.make("packs")).display().to_string();
+    let install = || machine.runs(0, &["pack", "install", "--approve", &path, "-v"]);
+    let sha256 =
+        machine.json(&["plugin", "inspect", &format!("{path}/components/own.wasm")])["sha256"].clone();
+    let sha256 = sha256.as_str().expect("text");
+    let loads = |output: &Output, what: &str| {
+        let is_it = |line: &&str| {
+            ["loaded a component", "plugin.component=\"own\"", sha256].iter().all(|word| line.contains(word))
+        };
+        let line = output.stderr.lines().find(is_it).unwrap_or_else(|| panic!("it is loaded: {output}"));
+        assert!(line.contains(&format!("plugin.vouched={what} ")), "{line}");
+    };
+    let check = |what: &str, vouched: &Json| {
+        let called = machine.runs(0, &["plugin", "call", "own", "detect", "-v"]);
+        loads(&called, what);
+        called.prints(&[&format!("vouched for: {what}")]);
+        assert_eq!(&machine.json(&["plugin", "call", "own", "detect"])["vouched"], vouched);
+        machine.runs(0, &["runtime", "show", "own"]).prints(&[&format!("vouched for   {what}")]);
+        assert_eq!(&machine.json(&["runtime", "show", "own"])["vouched"], vouched);
+        machine.runs(0, &["plugin", "inspect", "own"]).prints(&[&format!("vouched for   {what}")]);
+    };
+    loads(&install(), "nothing");
+    check("only the digest that was installed", &json!({"by": "digest"}));
+    machine.runs(0, &["pack", "lock", &path]);
+    loads(&install(), "pinned by attune.lock");
+    check("pinned by attune.lock", &json!({"by": "lock"}));
+    machine.runs(0, &["pack", "sign", &path, "--key", "release.key"]);
+    loads(&install(), "signed by `release`");
+    check("signed by `release`", &json!({"by": "signature", "key": "release"}));
+    machine.runs(0, &["plugin", "inspect", "core.declarative"]).prints(&["it comes with Attune"]);
+    let file = format!("{path}/components/own.wasm");
+    machine.runs(0, &["plugin", "inspect", &file]).prints(&["vouched for   nothing"]);
 }

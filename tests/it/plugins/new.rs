@@ -84,13 +84,17 @@ fn a_new_component_builds_installs_and_finds() {
 #[test]
 fn in_other_languages_the_logic_is_tested_without_the_host_too() {
     let machine = Machine::bare();
-    for (language, program, arguments) in
-        [("python", "python3", ["-m", "unittest"].as_slice()), ("js", "node", ["--test"].as_slice())]
-    {
+    let packs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("packs");
+    for (language, shipped, program, arguments) in [
+        ("python", "tcl", "python3", ["-m", "unittest"].as_slice()),
+        ("js", "awk", "node", ["--test"].as_slice()),
+    ] {
         let folder = scaffold(&machine, language);
-        match Command::new(program).arg("--version").output() {
-            Ok(_) => succeeds(Command::new(program).args(arguments).current_dir(folder.join("plugin"))),
-            Err(_) => skip(&format!("{program} is not there")),
+        for folder in [&folder, &packs.join(shipped)] {
+            match Command::new(program).arg("--version").output() {
+                Ok(_) => succeeds(Command::new(program).args(arguments).current_dir(folder.join("plugin"))),
+                Err(_) => skip(&format!("{program} is not there")),
+            }
         }
         fs::remove_dir_all(folder).expect("removed");
     }

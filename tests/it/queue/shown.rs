@@ -46,7 +46,15 @@ fn machine() -> Machine {
 #[test]
 fn what_a_worker_ran_ends_like_what_is_run_at_once() {
     let machine = machine();
+    for command in [&["execution", "enqueue"][..], &["run", "--queue"]] {
+        let planned = [command, &["tools.say", "--dry-run"]].concat();
+        machine.runs(0, &planned).prints(&["nothing was done; this is the plan\n\naction", "none is there"]);
+    }
+    assert_eq!(machine.json(&["execution", "list"]), json!([]), "nothing was queued");
     let service = Service::start(&machine);
+    let plan = || machine.json(&["execution", "enqueue", "tools.say", "--dry-run"]);
+    assert_eq!(plan()["requirement"]["runtime"], "tools.tool");
+    assert_eq!(plan()["workers"][0]["satisfied"], Json::Null, "it has not been asked yet");
     for (action, because) in [
         ("tools.say", "`>=3.11` was asked for: it is the highest of the 2 that match, of 2 installed"),
         ("tools.any", "no version was asked for: it is the default, of 2 installed"),
@@ -75,6 +83,8 @@ fn what_a_worker_ran_ends_like_what_is_run_at_once() {
         }
         assert!(queued.stderr.starts_with(&format!("-- {action} queued ({id})\n")), "{queued}");
     }
+    assert_eq!(plan()["workers"], json!([{"worker": "one", "satisfied": true, "reason": ""}]));
+    machine.runs(0, &["execution", "enqueue", "tools.say", "--dry-run"]).prints(&["one: can run it"]);
     assert_eq!(machine.runs(0, &["run", "--queue", "tools.say", "--quiet"]).stderr, "");
     assert_eq!(service.stop(), 0);
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
+use attune::pack::Voucher;
 use attune::plugin::{ComponentSource, Wasm};
 use sha2::{Digest, Sha256};
 
@@ -22,7 +23,8 @@ pub(crate) fn source_of(name: &str, wasm: Arc<[u8]>) -> ComponentSource {
         write!(sha256, "{byte:02x}").expect("a string takes everything");
     }
     let pack = "tests".parse().expect("a name");
-    ComponentSource { pack, name: name.to_owned(), sha256, wasm: Wasm::Bytes(wasm) }
+    let vouched = Voucher::Nothing;
+    ComponentSource { pack, name: name.to_owned(), sha256, vouched, wasm: Wasm::Bytes(wasm) }
 }
 
 /// The bytes of a guest; all guests are built when the first is asked for.

@@ -131,6 +131,7 @@ pub(crate) fn pack(reference: &str) -> Pack {
         actions: Vec::new(),
         sensors: Vec::new(),
         components: BTreeMap::new(),
+        locked: false,
         digest: "0".repeat(64),
     }
 }

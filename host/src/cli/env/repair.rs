@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cli::failure::{Exit, Failed};
+use crate::cli::options::DryRun;
 use crate::cli::output::{Output, Tone, table};
+use crate::cli::preview::step_lines;
 use crate::cli::progress::Progress;
 use crate::cli::run::environment_failed;
 use crate::cli::runtime::detection_failed;
 use crate::environment::prepare::{self, Need, Repaired};
 use crate::execution::choice::{Asked, ChoiceError, choose};
+use crate::printable::one_line;
 use crate::store::action::ActionRow;
 use crate::worker::{RuntimeError, Worker};
 
@@ -19,6 +22,7 @@ use crate::worker::{RuntimeError, Worker};
 enum Outcome {
     Healthy,
     Repaired,
+    ToBeRepaired,
     Failed,
 }
 
@@ -27,6 +31,7 @@ impl Outcome {
         match self {
             Self::Healthy => (Tone::Good, "healthy"),
             Self::Repaired => (Tone::Good, "repaired"),
+            Self::ToBeRepaired => (Tone::Warning, "to be repaired"),
             Self::Failed => (Tone::Bad, "failed"),
         }
     }
@@ -42,6 +47,9 @@ struct Looked {
     action: String,
     outcome: Outcome,
     reason: Option<String>,
+    /// How it would be built again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<String>,
 }
 
 impl Looked {
@@ -55,33 +63,26 @@ impl Looked {
 }
 
 /// Looks at one after the other. One that can't be repaired does not keep the others from it.
-pub(super) async fn repair(worker: &Worker, output: &Output) -> Result<(), Failed> {
+pub(super) async fn repair(worker: &Worker, dry: DryRun, output: &Output) -> Result<(), Failed> {
     let progress = Progress::begin(output);
     let mut looked: Vec<Looked> = Vec::new();
     for row in worker.store.actions(None).await? {
         progress.say(format!("checking the environment of {}", row.action.reference));
-        let (place, outcome, reason) = match look(worker, &row, &looked).await {
+        let (place, outcome, reason, steps) = match look(worker, &row, dry, &looked).await {
             Ok(None) => continue,
-            Ok(Some((place, outcome, reason))) => (Some(place), outcome, reason),
-            Err((place, failed)) => (place, Outcome::Failed, Some(failed.text())),
+            Ok(Some(((place, outcome, reason), steps))) => (Some(place), outcome, reason, steps),
+            Err((place, failed)) => (place, Outcome::Failed, Some(failed.text()), Vec::new()),
         };
         let (path, installation) = place.unzip();
-        looked.push(Looked { path, installation, action: row.action.reference.to_string(), outcome, reason });
+        let action = row.action.reference.to_string();
+        looked.push(Looked { path, installation, action, outcome, reason, steps });
     }
     progress.end();
-    output.data(&looked, || {
-        if looked.is_empty() {
-            return "no environments yet".to_owned();
-        }
-        table(
-            ["ENVIRONMENT", "OUTCOME", "WHY"],
-            looked.iter().map(|looked| {
-                let (tone, outcome) = looked.outcome.shown();
-                let reason = looked.reason.clone().unwrap_or_default();
-                [looked.name(), output.data_tone(tone, outcome), reason]
-            }),
-        )
-    })?;
+    if dry.dry_run {
+        output.plan(&Plan { environments: &looked }, || text(&looked, output))?;
+    } else {
+        output.data(&looked, || text(&looked, output))?;
+    }
     let failed = looked.iter().filter(|looked| looked.outcome == Outcome::Failed);
     let failed = failed.map(|looked| format!("`{}`", looked.name())).collect::<Vec<_>>();
     if failed.is_empty() {
@@ -89,6 +90,30 @@ pub(super) async fn repair(worker: &Worker, output: &Output) -> Result<(), Faile
     }
     Err(Failed::message(Exit::Environment, format!("can't repair {}", failed.join(", ")))
         .hint("`attune env show ENVIRONMENT` shows what its steps printed"))
+}
+
+#[derive(Serialize)]
+struct Plan<'a> {
+    environments: &'a [Looked],
+}
+
+fn text(looked: &[Looked], output: &Output) -> String {
+    if looked.is_empty() {
+        return "no environments yet".to_owned();
+    }
+    let mut text = table(
+        ["ENVIRONMENT", "OUTCOME", "WHY"],
+        looked.iter().map(|looked| {
+            let (tone, outcome) = looked.outcome.shown();
+            let reason = looked.reason.clone().unwrap_or_default();
+            [looked.name(), output.data_tone(tone, outcome), reason]
+        }),
+    );
+    for looked in looked.iter().filter(|looked| !looked.steps.is_empty()) {
+        text.extend(["\n", &looked.name(), "\n"]);
+        text.extend(looked.steps.iter().map(|step| format!("  {}\n", one_line(step))));
+    }
+    text
 }
 
 /// The stable path and the interpreter.
@@ -100,8 +125,9 @@ type Found = (Place, Outcome, Option<String>);
 async fn look(
     worker: &Worker,
     row: &ActionRow,
+    dry: DryRun,
     looked: &[Looked],
-) -> Result<Option<Found>, (Option<Place>, Failed)> {
+) -> Result<Option<(Found, Vec<String>)>, (Option<Place>, Failed)> {
     let unknown = |failed: Failed| (None, failed);
     let program = &row.action.program;
     let pack = row.action.reference.pack();
@@ -138,11 +164,15 @@ async fn look(
     if looked.iter().any(is_its) {
         return Ok(None);
     }
-    match prepare::repair(worker, need, |_| {}).await {
+    match prepare::repair(worker, need, dry.dry_run, |_| {}).await {
         Ok(None | Some(Repaired::NotBuilt)) => Ok(None),
-        Ok(Some(Repaired::Healthy)) => Ok(Some((place, Outcome::Healthy, None))),
+        Ok(Some(Repaired::Healthy)) => Ok(Some(((place, Outcome::Healthy, None), Vec::new()))),
         Ok(Some(Repaired::Rebuilt { reason })) => {
-            Ok(Some((place, Outcome::Repaired, Some(reason.to_string()))))
+            Ok(Some(((place, Outcome::Repaired, Some(reason.to_string())), Vec::new())))
+        }
+        Ok(Some(Repaired::ToBeBuilt { reason, plan })) => {
+            let steps = step_lines(&plan).collect();
+            Ok(Some(((place, Outcome::ToBeRepaired, Some(reason.to_string())), steps)))
         }
         Err(error) => Err((Some(place), environment_failed(worker, error))),
     }

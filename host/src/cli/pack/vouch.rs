@@ -49,6 +49,11 @@ pub(super) fn sign(path: &Path, key: &Path, output: &Output) -> Result<Exit, Fai
     write(&signature::path_of(path), &secret.sign(&bundle.digest()), output)
 }
 
+/// The name of the trusted key that a pack is signed with.
+pub(in crate::cli) fn signer(worker: &Worker, path: &Path, bundle: &Bundle) -> Result<String, Unverified> {
+    signature::verify(&signature::path_of(path), &bundle.digest(), &worker.settings.trusted_keys)
+}
+
 /// The name of the trusted key that a pack is signed with. Refused, or warned of, if there is none and the settings say so.
 pub(super) fn verified(
     worker: &Worker,
@@ -56,9 +61,8 @@ pub(super) fn verified(
     bundle: &Bundle,
     output: &Output,
 ) -> Result<Result<String, Unverified>, Failed> {
-    let settings = &worker.settings;
-    let verified = signature::verify(&signature::path_of(path), &bundle.digest(), &settings.trusted_keys);
-    match (&verified, settings.signatures) {
+    let verified = signer(worker, path, bundle);
+    match (&verified, worker.settings.signatures) {
         (Ok(_), _) | (Err(_), Policy::Off) => {}
         (Err(error), Policy::Warn) => output.warn(&format!("the pack is not verified: {error}")),
         (Err(error), Policy::Require) => {

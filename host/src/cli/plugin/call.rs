@@ -111,7 +111,7 @@ impl Call {
         let called = self.function.call(&scene).await;
         progress.end();
         let (function, answer) = called?;
-        show(&scene.runtime.runtime.reference, function, answer, output)
+        show((&scene.runtime.runtime.reference, scene.plugin.plugin()), function, answer, output)
     }
 }
 

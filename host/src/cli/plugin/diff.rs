@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::grants::{Item, items, without};
 use super::inspect::{needs, size};
 use super::subject::{Subject, Use};
 use crate::cli::failure::Failed;
+use crate::cli::grants::{Item, items, without};
 use crate::cli::output::{Output, Tone};
 use crate::plugin::Required;
 use crate::worker::Worker;

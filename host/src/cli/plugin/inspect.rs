@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::grants::items;
 use super::subject::{Subject, Use};
 use crate::cli::failure::Failed;
+use crate::cli::grants::items;
 use crate::cli::output::{Output, Tone, table};
+use crate::cli::runtime::denial_text;
 use crate::pack::problem::counted;
 use crate::plugin::Required;
 use crate::worker::Worker;
@@ -24,6 +25,7 @@ fn describe(subject: &Subject, output: &Output) -> String {
     };
     line("component", &subject.component);
     line("sha256", &subject.sha256);
+    line("vouched for", &subject.vouched.to_string());
     line("size", &size(subject.size));
     line("contract", subject.contract.as_deref().unwrap_or("none"));
     line("needs", &subject.needs.map(needs).unwrap_or_default());
@@ -45,6 +47,11 @@ fn describe(subject: &Subject, output: &Output) -> String {
     if !subject.runtimes.is_empty() {
         text.push('\n');
         text.push_str(&grants(&subject.runtimes, output));
+        for used in &subject.runtimes {
+            for denial in &used.denials {
+                let _ = writeln!(text, "{} was denied {}", used.runtime, denial_text(denial));
+            }
+        }
     }
     text
 }

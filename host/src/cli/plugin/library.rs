@@ -6,14 +6,14 @@ use super::super::failure::Failed;
 use super::super::pack::{problems_failed, read};
 use crate::pack::bundle::Bundle;
 use crate::pack::problem::Problems;
-use crate::pack::{self, Known, KnownRuntime, Pack, Runtime, embedded};
+use crate::pack::{self, Known, KnownRuntime, Pack, Runtime, Voucher, embedded};
 use crate::plugin::{ComponentSource, Wasm};
 use crate::reference::PackRef;
 
 /// Packs, the later building on the earlier.
 #[derive(Debug, Default)]
 pub(super) struct Library {
-    packs: Vec<Pack>,
+    packs: Vec<(Pack, Voucher)>,
 }
 
 impl Library {
@@ -22,7 +22,7 @@ impl Library {
         let mut library = Self::default();
         for embedded in embedded::embedded() {
             if let Ok(bundle) = embedded.bundle() {
-                library.add(&bundle)?;
+                library.add(&bundle, Some(Voucher::Program))?;
             }
         }
         Ok(library)
@@ -31,15 +31,16 @@ impl Library {
     /// Adds the pack in a folder, in place of one of the same name.
     pub(super) fn open(&mut self, folder: &Path, colour: bool) -> Result<&Pack, Failed> {
         let bundle = read(folder)?;
-        self.add(&bundle).map_err(|problems| problems_failed(&problems, colour))
+        self.add(&bundle, None).map_err(|problems| problems_failed(&problems, colour))
     }
 
-    fn add(&mut self, bundle: &Bundle) -> Result<&Pack, Problems> {
+    fn add(&mut self, bundle: &Bundle, vouched: Option<Voucher>) -> Result<&Pack, Problems> {
         let pack = pack::load(bundle, &self.known()).into_pack()?;
-        self.packs.retain(|known| known.reference != pack.reference);
-        self.packs.push(pack);
+        self.packs.retain(|(known, _)| known.reference != pack.reference);
+        let vouched = vouched.or_else(|| Voucher::of("", None, pack.locked)).unwrap_or(Voucher::Nothing);
+        self.packs.push((pack, vouched));
         // It was pushed just now.
-        Ok(&self.packs[self.packs.len() - 1])
+        Ok(&self.packs[self.packs.len() - 1].0)
     }
 
     /// What a further pack may refer to.
@@ -47,13 +48,17 @@ impl Library {
         let components = self
             .packs
             .iter()
-            .flat_map(|pack| pack.components.keys().map(|name| format!("{}.{name}", pack.reference)));
-        let runtimes = self.packs.iter().flat_map(|pack| &pack.runtimes);
+            .flat_map(|(pack, _)| pack.components.keys().map(|name| format!("{}.{name}", pack.reference)));
+        let runtimes = self.packs.iter().flat_map(|(pack, _)| &pack.runtimes);
         Known { components: components.collect(), runtimes: runtimes.map(KnownRuntime::from).collect() }
     }
 
     pub(super) fn pack(&self, reference: &PackRef) -> Option<&Pack> {
-        self.packs.iter().find(|pack| pack.reference == *reference)
+        self.find(reference).map(|(pack, _)| pack)
+    }
+
+    fn find(&self, reference: &PackRef) -> Option<&(Pack, Voucher)> {
+        self.packs.iter().find(|(pack, _)| pack.reference == *reference)
     }
 
     /// The component that serves a runtime.
@@ -63,11 +68,13 @@ impl Library {
             Some((pack, name)) => (pack.parse().ok()?, name),
             None => (runtime.reference.pack().clone(), declared.as_str()),
         };
-        let component = self.pack(&pack)?.components.get(name)?;
+        let (shipped, vouched) = self.find(&pack)?;
+        let component = shipped.components.get(name)?;
         Some(ComponentSource {
             pack,
             name: name.to_owned(),
             sha256: component.sha256.clone(),
+            vouched: vouched.clone(),
             wasm: Wasm::Bytes(component.wasm.as_slice().into()),
         })
     }

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::grants::{items, without};
 use super::milliseconds;
 use crate::cli::failure::{Exit, Failed};
+use crate::cli::grants::{items, without};
 use crate::cli::output::Output;
-use crate::cli::pack::{install_failed, read};
+use crate::cli::pack::{install_failed, read, signer};
 use crate::cli::progress::Progress;
 use crate::cli::resolve::unknown_runtime;
 use crate::digest::hexadecimal;
 use crate::nearest::{did_you_mean, nearest_name};
-use crate::pack::{Component, Grants, install};
+use crate::pack::{Component, Grants, Voucher, install};
 use crate::plugin::{ComponentSource, Plugin, Required, Wasm};
 use crate::reference::PackRef;
+use crate::store::denial::DenialRow;
 use crate::store::runtime::RuntimeRow;
 use crate::worker::{RuntimeError, Worker};
 
@@ -30,6 +31,8 @@ pub(super) struct Subject {
     /// As it was asked for, if that is a file; otherwise `pack.component`.
     pub component: String,
     pub sha256: String,
+    /// What says that it is the one that is meant.
+    pub vouched: Voucher,
     /// Bytes.
     pub size: u64,
     /// Which version of the contract it was built for; none if it has no part in it.
@@ -79,6 +82,8 @@ pub(super) struct Use {
     pub approved: Option<Grants>,
     /// What is asked and was not approved.
     pub missing: Vec<String>,
+    /// What it asked for and was denied.
+    pub denials: Vec<DenialRow>,
     #[serde(skip)]
     pub installed: bool,
 }
@@ -87,7 +92,7 @@ impl Use {
     fn new(runtime: String, asked: Grants, approved: Option<Grants>, installed: bool) -> Self {
         let missing = without(&items(&asked), &approved.as_ref().map(items).unwrap_or_default());
         let missing = missing.iter().filter(|_| installed).map(ToString::to_string).collect();
-        Self { runtime, asked, approved, missing, installed }
+        Self { runtime, asked, approved, missing, denials: Vec::new(), installed }
     }
 }
 
@@ -129,6 +134,7 @@ impl Subject {
         Self {
             component: place.component,
             sha256: plugin.sha256().to_owned(),
+            vouched: place.source.vouched,
             size: place.size,
             contract: plugin.contract_version(),
             exports: plugin.exported(),
@@ -161,7 +167,13 @@ fn file(path: &Path) -> Result<Place, Failed> {
     Ok(Place {
         component: path.display().to_string(),
         size: wasm.len() as u64,
-        source: ComponentSource { pack, name, sha256, wasm: Wasm::Bytes(wasm.into()) },
+        source: ComponentSource {
+            pack,
+            name,
+            sha256,
+            vouched: Voucher::Nothing,
+            wasm: Wasm::Bytes(wasm.into()),
+        },
         runtimes: Vec::new(),
     })
 }
@@ -169,7 +181,8 @@ fn file(path: &Path) -> Result<Place, Failed> {
 /// The only component of a pack that need not be installed.
 async fn packed(worker: &Worker, path: &Path) -> Result<Place, Failed> {
     let bundle = read(path)?;
-    let pack = install::check(worker, &bundle).await.map_err(install_failed)?;
+    let (origin, signer) = (path.to_string_lossy(), signer(worker, path, &bundle).ok());
+    let pack = install::check(worker, &bundle, (&origin, signer.as_deref())).await.map_err(install_failed)?;
     let [component] = &pack.components.values().collect::<Vec<_>>()[..] else {
         let files = pack.components.keys().map(|name| format!("{}/components/{name}.wasm", path.display()));
         let files = files.collect::<Vec<_>>().join(", ");
@@ -188,6 +201,7 @@ async fn packed(worker: &Worker, path: &Path) -> Result<Place, Failed> {
         runtimes: used.collect(),
         source: ComponentSource {
             wasm: Wasm::Bytes(wasm.as_slice().into()),
+            vouched: Voucher::of(&origin, signer.as_deref(), pack.locked).unwrap_or(Voucher::Nothing),
             ..worker.component(&pack.reference, name, sha256)
         },
     })
@@ -204,14 +218,17 @@ async fn installed(worker: &Worker, text: &str) -> Result<Place, Failed> {
     let row = row.ok_or_else(|| {
         Failed::message(Exit::NotFound, format!("there is no component `{reference}`: its pack was removed"))
     })?;
-    let source = worker.component(&pack, &name, &row.sha256);
+    let source = worker.installed_component(&pack, &name, &row.sha256).await?;
     worker.component_files(&source).await.map_err(anyhow::Error::from)?;
     let mut runtimes = Vec::new();
     for runtime in worker.store.runtimes().await? {
         let (Some(declaration), Some(used)) = (&runtime.runtime.plugin, &runtime.plugin) else { continue };
         if component_name(&runtime) == Some((pack.clone(), name.clone())) {
             let (asked, approved) = (declaration.grants.clone(), used.approved.clone());
-            runtimes.push(Use::new(runtime.runtime.reference.to_string(), asked, approved, true));
+            let used = Use::new(runtime.runtime.reference.to_string(), asked, approved, true);
+            let mut denials = worker.store.denials(runtime.id).await?;
+            denials.retain(|denial| denial.component == reference);
+            runtimes.push(Use { denials, ..used });
         }
     }
     Ok(Place { component: reference, source, size: row.size.unsigned_abs(), runtimes })

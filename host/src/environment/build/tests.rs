@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use chrono::DateTime;
 
 use super::*;
-use crate::environment::collect::{Policy, Removal, list, prune, repair};
+use crate::environment::collect::{self, Entry, Policy, Removal, list, repair};
 use crate::environment::key::Ingredients;
 use crate::environment::ready::lease;
 use crate::environment::rubbish::remove_rubbish;
@@ -173,6 +173,16 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
 fn is_alive(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z')))
+}
+
+fn prune(
+    layout: &Layout,
+    in_use: &BTreeSet<Key>,
+    policy: Policy,
+    now: SystemTime,
+) -> std::io::Result<Vec<Entry>> {
+    let entries = list(layout)?;
+    collect::prune(layout, &collect::decide(&entries, in_use, policy, now))
 }
 
 #[tokio::test]

@@ -12,9 +12,9 @@ use crate::cli::plugin::milliseconds;
 use crate::cli::preview::{program_text, step_lines, written};
 use crate::environment::{LaunchCommand, Plan};
 use crate::installation::{Candidate, CheckOutcome, Failure, Installation, Verdict};
-use crate::pack::VariableChange;
 use crate::pack::problem::counted;
-use crate::plugin::{Alias, Answer, CallReport, Ending, Function, Health, How, Message, PluginError};
+use crate::pack::{VariableChange, Voucher};
+use crate::plugin::{Alias, Answer, CallReport, Ending, Function, Health, How, Message, Plugin, PluginError};
 use crate::printable::one_line;
 use crate::reference::RuntimeRef;
 use crate::shape::answer;
@@ -103,6 +103,11 @@ impl Told {
 #[derive(Serialize)]
 struct Shown<'a> {
     runtime: String,
+    /// `pack.component`.
+    component: &'a str,
+    sha256: &'a str,
+    /// What says that it is the one that is meant.
+    vouched: &'a Voucher,
     function: &'static str,
     answer: Option<&'a Json>,
     error: Option<String>,
@@ -171,7 +176,7 @@ impl<'a> Report<'a> {
 
 /// Shows the answer, or what the component did before it failed.
 pub(super) fn show(
-    runtime: &RuntimeRef,
+    (runtime, component): (&RuntimeRef, &Plugin),
     function: Function,
     answer: Result<Answer<Told>, PluginError>,
     output: &Output,
@@ -180,8 +185,12 @@ pub(super) fn show(
         Ok(answer) => Some(&answer.report),
         Err(error) => error.report.as_deref(),
     };
+    let name = format!("{}.{}", component.pack(), component.name());
     let shown = Shown {
         runtime: runtime.to_string(),
+        component: &name,
+        sha256: component.sha256(),
+        vouched: component.vouched(),
         function: function.name(),
         answer: answer.as_ref().ok().map(|answer| &answer.value.json),
         error: answer.as_ref().err().map(ToString::to_string),
@@ -190,7 +199,9 @@ pub(super) fn show(
     output.data(&shown, || {
         let lines = answer.as_ref().map(|answer| answer.value.lines.as_slice()).unwrap_or_default();
         let lines = lines.iter().flat_map(|line| [one_line(line), "\n".into()]).collect::<String>();
-        let report = report.map(|report| describe(report, output)).unwrap_or_default();
+        let mut report = report.map(|report| describe(report, output)).unwrap_or_default();
+        // Writing to a string can't fail.
+        let _ = writeln!(report, "vouched for: {}", component.vouched());
         format!("{lines}{}{report}", if lines.is_empty() || report.is_empty() { "" } else { "\n" })
     })?;
     answer.map(drop).map_err(|error| Failed::new(Exit::Failure, error))

@@ -1,6 +1,9 @@
-//! Grants as items that can be compared.
+//! Grants as items that can be compared, and what runtimes ask for as people read it.
+
+use std::fmt::Write as _;
 
 use crate::pack::Grants;
+use crate::pack::install::Asked;
 
 /// One thing that a component asks to be allowed: what to do, and with what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,49 @@ pub(super) fn items(grants: &Grants) -> Vec<Item> {
 /// Those of `items` that are not among the others.
 pub(super) fn without(items: &[Item], others: &[Item]) -> Vec<Item> {
     items.iter().filter(|item| !others.contains(item)).cloned().collect()
+}
+
+/// What a runtime's component asks for: first what it was not allowed before.
+pub(super) fn asked_text(asked: &Asked) -> String {
+    let Asked { runtime, grants, before, withheld, .. } = asked;
+    let mut text = format!("{runtime} asks to\n");
+    let items = items(grants);
+    match before.as_ref().map(self::items) {
+        None => list(&mut text, &items),
+        Some(before) => {
+            list(&mut text, &without(&items, &before));
+            let sections = [
+                (
+                    "and, as approved before, to",
+                    items.iter().filter(|item| before.contains(item)).cloned().collect(),
+                ),
+                ("and no longer to", without(&before, &items)),
+            ];
+            for (heading, items) in sections {
+                if !items.is_empty() {
+                    text.extend([heading, "\n"]);
+                    list(&mut text, &items);
+                }
+            }
+        }
+    }
+    for withheld in withheld {
+        line(&mut text, "but not", &format!("{withheld} (`[grants]` of the settings)"));
+    }
+    text
+}
+
+/// A line for each thing to do.
+fn list(text: &mut String, items: &[Item]) {
+    for items in items.chunk_by(|one, other| one.verb == other.verb) {
+        let objects = items.iter().map(|item| item.object.as_str()).collect::<Vec<_>>();
+        line(text, items[0].verb, &objects.join(", "));
+    }
+}
+
+fn line(text: &mut String, what: &str, objects: &str) {
+    // Writing to a string can't fail.
+    let _ = writeln!(text, "  {what:<14}{objects}");
 }
 
 #[cfg(test)]
