@@ -48,6 +48,11 @@ test-cargo-component:
     CARGO_TARGET_WASM32_WASIP1_RUNNER="$PWD/target/release/attune plugin test-runner" \
         cargo component test --profile plugin --target-dir target/guests {{components}}
 
+# Whatever the API's document allows, and what it does not, asked of a server: schemathesis is in `tools`
+conformance tools="target/api-tools/bin" examples="15":
+    cargo build --release
+    tests/api/conformance.sh target/release/attune {{tools}} {{examples}}
+
 # A worker that is killed again and again, for longer than the tests have time for
 crash crashes="100":
     ATTUNE_TEST_CRASHES={{crashes}} cargo test --release --workspace --test it killed_again_and_again

@@ -27,8 +27,10 @@ mod remedy;
 mod resolve;
 mod run;
 mod runtime;
+mod serve;
 mod shown;
 mod talk;
+mod token;
 mod watch;
 mod worker;
 
@@ -91,6 +93,11 @@ enum Command {
     Execution(execution::Execution),
     /// Run what is queued, until told to stop; see the workers
     Worker(worker::WorkerCommand),
+    /// Serve the API over HTTP, until told to stop
+    Serve(serve::Serve),
+    /// Make, list and revoke tokens for the API
+    #[command(subcommand)]
+    Token(token::Token),
     /// Check this machine: what is found, what is missing, how to mend it
     Doctor(doctor::Doctor),
     /// See the settings
@@ -178,15 +185,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 impl Command {
     /// Whether it runs until it is told to stop.
     fn is_service(&self) -> bool {
-        matches!(self, Self::Worker(command) if command.is_service())
+        match self {
+            Self::Worker(command) => command.is_service(),
+            Self::Serve(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether it has a part in executions.
     fn is_traced(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Execution(execution::Execution::Enqueue { .. }) => true,
+            Self::Run(_) | Self::Serve(_) | Self::Execution(execution::Execution::Enqueue { .. }) => true,
             Self::Worker(command) => command.is_service(),
-            Self::Resolve(_)
+            Self::Token(_)
+            | Self::Resolve(_)
             | Self::Pack(_)
             | Self::Plugin(_)
             | Self::Runtime(_)
@@ -210,6 +222,8 @@ impl Command {
             Self::Env(command) => Box::pin(command.execute(options, output)).await,
             Self::Execution(command) => Box::pin(command.execute(options, output)).await,
             Self::Worker(command) => Box::pin(command.execute(options, output)).await,
+            Self::Serve(command) => Box::pin(command.execute(options, output)).await,
+            Self::Token(command) => command.execute(options, output).await,
             Self::Doctor(command) => command.execute(options, output).await,
             Self::Config(command) => command.execute(options, output),
             Self::Key(command) => command.execute(output),

@@ -5,7 +5,7 @@
 //! [`execution`] asks for a [`version`], gets one by [`selection`], has its [`environment`] built, its
 //! [`parameters`] and [`secret`]s delivered to a [`process`], and its output turned into a [`result`].
 //! [`store`] keeps all of it. An execution that somebody asks for later waits in the [`queue`] until a [`service`] runs
-//! it.
+//! it. [`api`] is all of this over HTTP, and [`cli`] on a command line.
 
 pub mod reference;
 mod digest;
@@ -29,6 +29,7 @@ pub mod selection;
 pub mod environment;
 pub mod parameters;
 pub mod secret;
+pub mod token;
 pub mod process;
 pub mod result;
 pub mod execution;
@@ -38,4 +39,5 @@ pub mod store;
 pub mod settings;
 pub mod worker;
 pub mod service;
+pub mod api;
 pub mod cli;

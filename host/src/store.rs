@@ -22,6 +22,7 @@ pub mod requirement;
 pub mod runtime;
 pub mod runtime_version;
 pub mod sensor;
+pub mod token;
 pub mod worker;
 
 mod cache;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod api;
 mod constraints;
 mod detection;
 mod doctor;

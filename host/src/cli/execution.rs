@@ -21,7 +21,7 @@ use crate::printable::coloured;
 use crate::reference::ActionRef;
 use crate::store::Store;
 use crate::store::bell::Bell;
-use crate::store::execution::{Attempt, ExecutionRow, LogStream};
+use crate::store::execution::{Attempt, ExecutionRow, ExecutionsFilter, LogStream};
 use crate::store::fleet::silence_max;
 use crate::store::queue::CancelOutcome;
 use crate::worker;
@@ -148,7 +148,8 @@ impl Execution {
         match self {
             Self::Enqueue { .. } => {}
             Self::List { action, status, limit } => {
-                let executions = store.executions(action.as_ref(), status, limit).await?;
+                let filter = ExecutionsFilter { action: action.as_ref(), status, before: None, limit };
+                let executions = store.executions_where(&filter).await?;
                 let none = match action {
                     Some(action) if executions.is_empty() => none_of(&store, &action).await?,
                     None if status.is_none() => {
@@ -243,7 +244,9 @@ struct Changed {
 
 async fn find(store: &Store, which: Which) -> Result<ExecutionRow, Failed> {
     let found = match which {
-        Which::Last => store.executions(None, None, 1).await?.pop(),
+        Which::Last => {
+            store.executions_where(&ExecutionsFilter { limit: 1, ..ExecutionsFilter::default() }).await?.pop()
+        }
         Which::Id(id) => store.execution(id).await?,
         Which::Begins(first, digits) => {
             let mut found = store.executions_between(first, first.last_with(digits), LISTED_MAX + 1).await?;

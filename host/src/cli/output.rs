@@ -103,6 +103,13 @@ impl Output {
         }
     }
 
+    /// Prints an event, as a line of JSON.
+    pub(super) fn line<T: Serialize>(&self, event: &T) -> io::Result<()> {
+        let mut line = serde_json::to_string(event).map_err(io::Error::other)?;
+        line.push('\n');
+        self.bytes(line.as_bytes())
+    }
+
     /// Prints bytes to standard output. A reader that went away, such as `head`, is no failure.
     #[expect(clippy::unused_self, reason = "printing goes through `Output` everywhere")]
     pub(super) fn bytes(&self, bytes: &[u8]) -> io::Result<()> {

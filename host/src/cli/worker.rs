@@ -119,22 +119,31 @@ impl WorkerCommand {
                  a name"
             ));
         }
-        let shown = output.clone();
-        let observe = Rc::new(move |event: Event| {
-            tell_supervisor(&event);
-            show(&shown, &name, event);
-        });
+        let observe = Rc::new(observer(output, name));
         let (interruptions, stop) = interruption::listen_quietly();
         let served = service::serve(worker, stop, observe).await;
         interruptions.abort();
-        match served {
-            Ok(()) => Ok(Exit::Success),
-            Err(error @ ServiceError::Taken { .. }) => {
-                Err(Failed::new(Exit::Failure, error)
-                    .hint("give this one a folder of its own: --data-dir DIR"))
-            }
-            Err(error) => Err(Failed::new(Exit::Failure, error)),
+        self::served(served)
+    }
+}
+
+/// How a command ends whose service has.
+pub(super) fn served(outcome: Result<(), ServiceError>) -> Result<Exit, Failed> {
+    match outcome {
+        Ok(()) => Ok(Exit::Success),
+        Err(error @ ServiceError::Taken { .. }) => {
+            Err(Failed::new(Exit::Failure, error).hint("give this one a folder of its own: --data-dir DIR"))
         }
+        Err(error) => Err(Failed::new(Exit::Failure, error)),
+    }
+}
+
+/// Tells people, and the service manager, what the service of the worker that is called `name` does.
+pub(super) fn observer(output: &Output, name: String) -> impl Fn(Event) + use<> {
+    let output = output.clone();
+    move |event| {
+        tell_supervisor(&event);
+        show(&output, &name, event);
     }
 }
 
@@ -159,11 +168,8 @@ fn tell_supervisor(event: &Event) {
 fn show(output: &Output, name: &str, event: Event) {
     if output.json {
         // A reader that went away is no reason to stop.
-        if let Some(shown) = Shown::new(event)
-            && let Ok(mut line) = serde_json::to_string(&shown)
-        {
-            line.push('\n');
-            let _ = output.bytes(line.as_bytes());
+        if let Some(shown) = Shown::new(event) {
+            let _ = output.line(&shown);
         }
         return;
     }

@@ -54,6 +54,8 @@ pub enum Kind {
     Version,
     Action,
     Sensor,
+    /// Of the API.
+    Token,
 }
 
 impl fmt::Display for Kind {
@@ -65,6 +67,7 @@ impl fmt::Display for Kind {
             Self::Version => "version",
             Self::Action => "action",
             Self::Sensor => "sensor",
+            Self::Token => "token",
         })
     }
 }
@@ -169,7 +172,7 @@ impl Kind {
                 "update sensor set label = label where ref = $1 returning id, pack, revision, ad_hoc"
             }
             // They are locked with what they belong to, and have no reference.
-            Self::Component | Self::Version => return Ok(None),
+            Self::Component | Self::Version | Self::Token => return Ok(None),
         };
         lock(transaction, statement, reference).await
     }

@@ -194,6 +194,18 @@ impl ExecutionRow {
     }
 }
 
+/// Which executions are listed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExecutionsFilter<'a> {
+    /// Those of this action.
+    pub action: Option<&'a ActionRef>,
+    pub status: Option<Status>,
+    /// Those that were asked for before this one.
+    pub before: Option<ExecutionId>,
+    /// So many at most.
+    pub limit: u32,
+}
+
 /// The statement for executions with the constraint that each asked for, and with the names of what ran it; what follows
 /// says which.
 macro_rules! select_execution {
@@ -357,22 +369,19 @@ impl Store {
         Ok(answers)
     }
 
-    /// The newest executions, newest first.
-    pub async fn executions(
-        &self,
-        action: Option<&ActionRef>,
-        status: Option<Status>,
-        limit: u32,
-    ) -> Result<Vec<ExecutionRow>> {
+    /// Some executions, newest first.
+    pub async fn executions_where(&self, filter: &ExecutionsFilter<'_>) -> Result<Vec<ExecutionRow>> {
         let rows = self
             .database
             .query(select_execution!(
                 "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
+                 and ($4 is null or execution.id < $4)
              order by execution.id desc limit $3"
             ))
-            .bind(action.map(ToString::to_string))
-            .bind(status.map(Status::name))
-            .bind(i64::from(limit))
+            .bind(filter.action.map(ToString::to_string))
+            .bind(filter.status.map(Status::name))
+            .bind(i64::from(filter.limit))
+            .bind(filter.before.map(|id| id.0))
             .fetch_all()
             .await?;
         rows.iter().map(execution_row).collect()

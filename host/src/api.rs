@@ -1,0 +1,245 @@
+//! What the command line does, over HTTP: `/api/v1`.
+//!
+//! A layer over the same functions that the commands call: handlers check who asks, read the request, call one of them, and
+//! turn what comes back into a document or a [`problem`]. The routes are where the document that describes them is made, so
+//! that neither can have what the other has not.
+
+mod access;
+mod body;
+mod executions;
+mod fleet;
+mod page;
+mod packs;
+mod problem;
+mod programs;
+mod runtimes;
+mod tokens;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::TimeoutLayer;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::process::Cancel;
+use crate::worker::Worker;
+
+pub use access::ADMIN_TOKEN_FILE;
+pub use problem::Problem;
+
+/// Where all of it is.
+pub const PREFIX: &str = "/api/v1";
+
+/// More bytes of a request than this are not read. Parameters may have as many as the queue takes.
+const BODY_MAX: usize = 2 << 20;
+
+/// No answer takes longer than this.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// For how long requests that are being answered are waited for at the end.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// What handlers share.
+#[derive(Debug)]
+struct Api {
+    worker: Worker,
+    /// Where it listens: whoever asks has to call it by a name that is meant for there.
+    bound: SocketAddr,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Attune",
+        description = "Runs automation actions under the language runtime version that each asks for.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    security(("token" = [])),
+    components(schemas(Problem)),
+    modifiers(&Token),
+    tags(
+        (name = "packs", description = "What is installed"),
+        (name = "runtimes", description = "Languages, and the versions of each"),
+        (name = "actions", description = "What can be run"),
+        (name = "sensors", description = "What watches for events"),
+        (name = "executions", description = "What was asked to run, and what came of it"),
+        (name = "workers", description = "Who runs it"),
+        (name = "access", description = "Tokens, and what was done with them"),
+    )
+)]
+struct Description;
+
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(
+            Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("attune_…").build(),
+        );
+        description.components.get_or_insert_default().add_security_scheme("token", scheme);
+    }
+}
+
+/// Every route, with its description.
+fn routes() -> OpenApiRouter<Arc<Api>> {
+    let routes = OpenApiRouter::new()
+        .routes(routes!(packs::list))
+        .routes(routes!(packs::show))
+        .routes(routes!(runtimes::list))
+        .routes(routes!(runtimes::show))
+        .routes(routes!(runtimes::versions, runtimes::register))
+        .routes(routes!(runtimes::version, runtimes::delete))
+        .routes(routes!(runtimes::set_default))
+        .routes(routes!(programs::actions))
+        .routes(routes!(programs::action, programs::change_action))
+        .routes(routes!(programs::sensors))
+        .routes(routes!(programs::sensor))
+        .routes(routes!(executions::list, executions::enqueue))
+        .routes(routes!(executions::show))
+        .routes(routes!(executions::cancel))
+        .routes(routes!(executions::retry))
+        .routes(routes!(executions::log))
+        .routes(routes!(fleet::workers))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::audit));
+    OpenApiRouter::with_openapi(Description::openapi()).nest(PREFIX, routes)
+}
+
+/// The document that describes the API, as OpenAPI 3.1.
+#[must_use]
+pub fn description() -> String {
+    let mut description = routes().into_openapi();
+    // It has to say what an answer means also where that is what its status does.
+    let operations = description.paths.paths.values_mut().flat_map(|path| {
+        [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete]
+            .into_iter()
+            .flatten()
+    });
+    for (status, response) in operations.flat_map(|operation| &mut operation.responses.responses) {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+            && let Ok(status) = status.parse::<StatusCode>()
+            && let Some(words) = status.canonical_reason()
+        {
+            words.clone_into(&mut response.description);
+        }
+    }
+    let mut text = description.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Why the API can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The address can't be used.
+    #[error("can't listen on `{address}`: {source}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    /// Everybody who is on the way could read the tokens.
+    #[error("`{address}` can be reached from other machines, and what goes over it can be read on the way")]
+    Exposed { address: SocketAddr },
+    /// The token of whoever starts it can't be written.
+    #[error("can't write the token of the administrator into `{}`: {source}", path.display())]
+    Token {
+        path: std::path::PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Change(#[from] crate::store::change::ChangeError),
+}
+
+/// An API that listens and does not answer yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    api: Arc<Api>,
+}
+
+impl Bound {
+    /// Listens on an address; on one that others can reach only if `exposed`.
+    pub async fn new(worker: Worker, address: SocketAddr, exposed: bool) -> Result<Self, ApiError> {
+        if !address.ip().is_loopback() && !exposed {
+            return Err(ApiError::Exposed { address });
+        }
+        let failed = |source| ApiError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        access::ensure_admin(&worker).await?;
+        Ok(Self { listener, api: Arc::new(Api { worker, bound }) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.api.bound
+    }
+
+    /// Answers until `stop` is asked for and what is being answered then has been.
+    pub async fn serve(self, mut stop: Cancel) {
+        let Self { listener, api } = self;
+        let (router, _) = routes().split_for_parts();
+        let router = router
+            .fallback(nothing_there)
+            .method_not_allowed_fallback(not_done)
+            .layer(DefaultBodyLimit::max(BODY_MAX))
+            .layer(from_fn_with_state(Arc::clone(&api), access::admit))
+            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_MAX))
+            .layer(CompressionLayer::new())
+            // Whoever may not look at anything may still read what there would be.
+            .route(&format!("{PREFIX}/openapi.json"), get(|| async { document() }))
+            .route("/health/live", get(|| async { "ok\n" }))
+            .route("/health/ready", get(ready))
+            .with_state(Arc::clone(&api));
+        let mut asked = stop.clone();
+        let served = axum::serve(listener, router).with_graceful_shutdown(async move { asked.asked().await });
+        let ended = async {
+            stop.asked().await;
+            tokio::time::sleep(DRAIN_MAX).await;
+        };
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::error!("the API is not served any more: {error}");
+            },
+            () = ended => tracing::warn!("what was still being answered is cut off"),
+        }
+    }
+}
+
+fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], description()).into_response()
+}
+
+async fn nothing_there() -> Problem {
+    Problem::not_found("there is nothing under this path")
+        .hint(format!("{PREFIX}/openapi.json describes what there is"))
+}
+
+async fn not_done() -> Problem {
+    Problem::not_allowed().hint(format!("{PREFIX}/openapi.json describes what can be done"))
+}
+
+async fn ready(State(api): State<Arc<Api>>) -> Response {
+    match api.worker.store.time().await {
+        Ok(_) => "ok\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}

@@ -1,0 +1,196 @@
+//! Who may ask for what.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+
+use super::problem::Problem;
+use super::{Api, ApiError};
+use crate::reference::PackRef;
+use crate::store::token::{NewAudit, NewToken, TokenRow};
+use crate::token::{Role, Token};
+use crate::worker::Worker;
+
+/// The token of whoever starts the API, in the data folder, for its owner alone.
+pub const ADMIN_TOKEN_FILE: &str = "admin.token";
+
+/// What that token is called.
+const ADMIN: &str = "admin";
+
+/// What every answer is known by, and what is on record of the request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Whoever asks.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) token: Arc<TokenRow>,
+}
+
+impl Caller {
+    /// Refuses who may less than `role`.
+    pub(super) fn needs(&self, role: Role) -> Result<(), Problem> {
+        if self.token.role >= role {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!(
+            "this needs the role `{role}`; the token `{}` has `{}`",
+            self.token.name, self.token.role
+        )))
+    }
+
+    /// The same, for something of a pack.
+    pub(super) fn needs_in(&self, role: Role, pack: &PackRef) -> Result<(), Problem> {
+        self.needs(role)?;
+        match &self.token.pack {
+            Some(own) if own != pack => Err(Problem::forbidden(format!(
+                "the token `{}` is for the pack `{own}`, and this is of `{pack}`",
+                self.token.name
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::unauthorized("nobody knows who asks"))
+    }
+}
+
+/// Lets in who may, and keeps what was changed on record.
+pub(super) async fn admit(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    let id = Uuid::now_v7().simple().to_string();
+    let mut response = match recognise(&api, request.headers()).await {
+        Err(problem) => problem.into_response(),
+        Ok(caller) => {
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            let token = Arc::clone(&caller.token);
+            request.extensions_mut().insert(caller);
+            let response = next.run(request).await;
+            if method != Method::GET && method != Method::HEAD {
+                let done = NewAudit {
+                    token: &token.name,
+                    role: token.role,
+                    method: method.as_str(),
+                    path: &path,
+                    status: response.status().as_u16(),
+                    request_id: &id,
+                };
+                if let Err(error) = api.worker.store.keep_audit(&done).await {
+                    tracing::error!("{method} {path} by {} is not on record: {error}", token.name);
+                }
+            }
+            response
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+async fn recognise(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let host = text(headers, header::HOST).unwrap_or_default();
+    // A page of somebody else's, whose name leads here, would send that name.
+    if api.bound.ip().is_loopback() && !is_loopback_host(host) {
+        return Err(Problem::forbidden(format!("`{host}` is no name of this machine for itself"))
+            .hint("call it `localhost` or `127.0.0.1`"));
+    }
+    if let Some(origin) = text(headers, header::ORIGIN)
+        && origin.split_once("://").is_none_or(|(_, from)| from != host)
+    {
+        return Err(Problem::forbidden(format!("pages of `{origin}` may not ask here")));
+    }
+    let Some(bearer) = text(headers, header::AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer "))
+    else {
+        return Err(Problem::unauthorized("there is no token: send `Authorization: Bearer attune_…`")
+            .hint("`attune token create` makes one"));
+    };
+    let unknown = || Problem::unauthorized("the token is not known, has expired or was revoked");
+    let token = bearer.parse::<Token>().map_err(|_| unknown())?;
+    let row = api.worker.store.token_used(&token).await?.ok_or_else(unknown)?;
+    Ok(Caller { token: Arc::new(row) })
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Whether a name with or without a port is one of this machine for itself.
+fn is_loopback_host(host: &str) -> bool {
+    let is_loopback = |name: &str| {
+        let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+        || is_loopback(host)
+        || host.rsplit_once(':').is_some_and(|(name, port)| port.parse::<u16>().is_ok() && is_loopback(name))
+}
+
+/// Makes a token for whoever starts the API on this machine, if there is none.
+pub(super) async fn ensure_admin(worker: &Worker) -> Result<(), ApiError> {
+    let path = worker.settings.data_dir.join(ADMIN_TOKEN_FILE);
+    let failed = |source| ApiError::Token { path: path.clone(), source };
+    let store = &worker.store;
+    if let Ok(text) = std::fs::read_to_string(&path)
+        && let Ok(token) = text.trim_end().parse::<Token>()
+        && store.token_used(&token).await.map_err(crate::store::change::ChangeError::from)?.is_some()
+    {
+        return Ok(());
+    }
+    let token = Token::random().map_err(failed)?;
+    // A name of its own for each data folder: many may share a database.
+    let name = format!("{ADMIN}-{}", worker.home.simple());
+    store.forget_token(&name).await.map_err(crate::store::change::ChangeError::from)?;
+    store
+        .create_token(&token, &NewToken { name: &name, role: Role::Admin, pack: None, expires_at: None })
+        .await?;
+    write_secret(&path, token.reveal()).map_err(failed)
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .tempfile_in(folder)?;
+    writeln!(file, "{text}")?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_for_itself_are_loopback() {
+        for host in
+            ["localhost", "localhost:8080", "127.0.0.1", "127.0.0.1:80", "127.9.9.9:1", "[::1]", "[::1]:8080"]
+        {
+            assert!(is_loopback_host(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.org",
+            "example.org:80",
+            "localhost.example.org",
+            "10.0.0.1:80",
+            "localhost:x",
+            "[::2]:80",
+        ] {
+            assert!(!is_loopback_host(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Executions.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::access::Caller;
+use super::body::Body;
+use super::page::{Page, Query, Wanted};
+use super::problem::{self, Problem};
+use crate::execution::{ExecutionId, Given, Request, Status};
+use crate::queue::{Terms, enqueue as put};
+use crate::reference::ActionRef;
+use crate::store::bell::Bell;
+use crate::store::execution::{Attempt, ExecutionRow, ExecutionsFilter, LogStream};
+use crate::store::queue::CancelOutcome;
+use crate::token::Role;
+use crate::version::constraint::Constraint;
+
+/// More seconds than this are no time anybody means.
+const SECONDS_MAX: f64 = 1e9;
+
+/// Which executions are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Only those of this action.
+    action: Option<String>,
+    /// Only those with this status: `queued`, `running`, `succeeded`, `failed`, `timed_out`, `cancelled` or `abandoned`.
+    status: Option<String>,
+}
+
+/// An execution in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ExecutionSummary {
+    #[schema(value_type = String, format = Uuid)]
+    id: String,
+    action: String,
+    #[schema(value_type = String, example = "succeeded")]
+    status: Status,
+    runtime: Option<String>,
+    /// Exact version of the installation.
+    selected_version: Option<String>,
+    worker: Option<String>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+/// What was asked to run, and what came of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Execution {
+    #[serde(flatten)]
+    summary: ExecutionSummary,
+    pack_digest: String,
+    /// Why it is where it is.
+    reason: Option<String>,
+    /// How often it was started.
+    attempt: i64,
+    /// How often it is tried again if it fails.
+    retries: i64,
+    priority: i64,
+    /// Not before.
+    run_at: DateTime<Utc>,
+    /// Not to be started any more after this.
+    deadline_at: Option<DateTime<Utc>>,
+    cancel_requested: bool,
+    parameters: Value,
+    /// The constraint that was asked for; empty for none.
+    runtime_version_constraint: Option<String>,
+    installation_path: Option<String>,
+    environment_path: Option<String>,
+    /// Every candidate, and the reason why it was chosen or was not.
+    selection: Option<Value>,
+    warnings: Vec<String>,
+    result: Option<Value>,
+    exit_code: Option<i64>,
+    /// What went wrong; while it waits or runs, in the attempt before.
+    error: Option<Failure>,
+}
+
+/// What went wrong with an execution.
+#[derive(Debug, Serialize, ToSchema)]
+struct Failure {
+    class: String,
+    message: String,
+}
+
+impl From<ExecutionRow> for ExecutionSummary {
+    fn from(row: ExecutionRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            action: row.action.to_string(),
+            status: row.status,
+            runtime: row.runtime,
+            selected_version: row.selected_version,
+            worker: row.worker,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        }
+    }
+}
+
+impl From<ExecutionRow> for Execution {
+    fn from(row: ExecutionRow) -> Self {
+        let error = row
+            .error()
+            .map(|(class, message)| Failure { class: class.to_owned(), message: message.to_owned() });
+        Self {
+            pack_digest: row.pack_digest.clone(),
+            reason: row.reason.clone(),
+            attempt: row.attempt,
+            retries: row.retries,
+            priority: row.priority,
+            run_at: row.run_at,
+            deadline_at: row.deadline_at,
+            cancel_requested: row.cancel_requested,
+            parameters: row.parameters.clone(),
+            runtime_version_constraint: row.constraint.clone(),
+            installation_path: row.installation_path.clone(),
+            environment_path: row.environment_path.clone(),
+            selection: row.selection.clone(),
+            warnings: row.warnings.clone(),
+            result: row.result.clone(),
+            exit_code: row.exit_code,
+            error,
+            summary: row.into(),
+        }
+    }
+}
+
+/// What is to be run.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewExecution {
+    #[schema(example = "core.echo")]
+    action: String,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    parameters: Map<String, Value>,
+    /// Instead of the action's own.
+    #[schema(example = ">=3.12")]
+    runtime_version_constraint: Option<String>,
+    /// Seconds, instead of the action's own.
+    #[schema(minimum = 0)]
+    timeout: Option<f64>,
+    /// Of two executions of a pack, the one with the higher priority comes first; a minute of waiting counts like one.
+    #[serde(default)]
+    priority: i64,
+    /// Seconds from now, not before.
+    #[serde(default)]
+    #[schema(minimum = 0)]
+    delay: f64,
+    /// Seconds from now, not later.
+    #[schema(minimum = 0)]
+    deadline: Option<f64>,
+}
+
+/// An execution that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Queued {
+    #[schema(value_type = String, format = Uuid)]
+    id: String,
+    /// Whether it had been asked for before, under the same `Idempotency-Key`.
+    known: bool,
+}
+
+/// What became of an execution that somebody changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Changed {
+    #[schema(value_type = String, format = Uuid)]
+    id: String,
+    #[schema(value_type = String, example = "cancelled")]
+    status: Status,
+}
+
+/// A piece of a log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Piece {
+    sequence: i64,
+    #[schema(value_type = String, example = "stdout")]
+    stream: LogStream,
+    /// Bytes that are no UTF-8 are replaced.
+    text: String,
+}
+
+fn seconds(field: &str, seconds: f64) -> Result<Duration, Problem> {
+    if (0.0..=SECONDS_MAX).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(Problem::invalid(field, format!("these are seconds, from 0 to {SECONDS_MAX}")))
+    }
+}
+
+async fn find(api: &Api, text: &str) -> Result<ExecutionRow, Problem> {
+    let none = || Problem::not_found(format!("there is no execution `{text}`"));
+    let id = text.parse::<ExecutionId>().map_err(|_| none())?;
+    api.worker.store.execution(id).await?.ok_or_else(none)
+}
+
+/// List executions, the newest first
+#[utoipa::path(get, path = "/executions", tag = "executions", operation_id = "list_executions", params(Filter, Wanted),
+    responses((status = 200, body = Page<ExecutionSummary>), problem::Every))]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Query(filter): Query<Filter>,
+    Query(page): Query<Wanted>,
+) -> Result<Json<Page<ExecutionSummary>>, Problem> {
+    let action = filter.action.as_deref().map(str::parse::<ActionRef>).transpose();
+    let action = action.map_err(|error| Problem::invalid("query/action", error.to_string()))?;
+    let status = filter.status.as_deref().map(str::parse::<Status>).transpose();
+    let status = status.map_err(|error| Problem::invalid("query/status", error.to_string()))?;
+    let limit = page.limit()?;
+    let wanted =
+        ExecutionsFilter { action: action.as_ref(), status, before: page.after()?, limit: limit + 1 };
+    let rows = api.worker.store.executions_where(&wanted).await?;
+    let items = rows.into_iter().map(ExecutionSummary::from).collect();
+    Ok(Json(Page::new(items, limit, |last: &ExecutionSummary| last.id.clone())))
+}
+
+/// Show an execution
+#[utoipa::path(get, path = "/executions/{id}", tag = "executions", operation_id = "show_execution",
+    params(("id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = Execution), problem::Every, problem::NotFound))]
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Execution>, Problem> {
+    Ok(Json(find(&api, &id).await?.into()))
+}
+
+/// Have a worker run an action
+#[utoipa::path(post, path = "/executions", tag = "executions", operation_id = "enqueue",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Asking twice under one key is asking once")),
+    request_body = NewExecution,
+    responses((status = 201, body = Queued), (status = 200, body = Queued, description = "It was asked for before"),
+        problem::Every, problem::Changes))]
+pub(super) async fn enqueue(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Body(new): Body<NewExecution>,
+) -> Result<(StatusCode, Json<Queued>), Problem> {
+    let action = new.action.parse::<ActionRef>();
+    let action = action.map_err(|error| Problem::invalid("/action", error.to_string()))?;
+    caller.needs_in(Role::Operator, action.pack())?;
+    let constraint = new.runtime_version_constraint.as_deref().map(Constraint::parse).transpose();
+    let constraint =
+        constraint.map_err(|error| Problem::constraint("/runtime_version_constraint", &error))?;
+    let request = Request {
+        action,
+        parameters: Given { values: new.parameters, ..Given::default() },
+        constraint,
+        timeout: new.timeout.map(|timeout| seconds("/timeout", timeout)).transpose()?,
+        secrets_file: None,
+        since: Instant::now(),
+    };
+    let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned)).transpose();
+    let terms = Terms {
+        priority: new.priority,
+        delay: seconds("/delay", new.delay)?,
+        deadline: new.deadline.map(|deadline| seconds("/deadline", deadline)).transpose()?,
+        idempotency_key: key.map_err(|_| {
+            Problem::invalid("header/Idempotency-Key", "it is to be of visible ASCII characters")
+        })?,
+    };
+    let queued = put(&api.worker, &request, &terms).await?;
+    let status = if queued.known { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(Queued { id: queued.id.to_string(), known: queued.known })))
+}
+
+/// End an execution: at once if it waits, in good order if a worker runs it
+#[utoipa::path(post, path = "/executions/{id}/cancel", tag = "executions", operation_id = "cancel",
+    params(("id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = Changed), problem::Every, problem::Changes, problem::NotFound))]
+pub(super) async fn cancel(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Changed>, Problem> {
+    let row = find(&api, &id).await?;
+    caller.needs_in(Role::Operator, row.action.pack())?;
+    let status = match api.worker.store.cancel_execution(row.id).await? {
+        CancelOutcome::Cancelled => Status::Cancelled,
+        CancelOutcome::Requested => {
+            api.worker.store.ring(Bell::Queue).await;
+            Status::Running
+        }
+        CancelOutcome::Ended(status) => status,
+        CancelOutcome::Unknown => return Err(Problem::not_found(format!("there is no execution `{id}`"))),
+        CancelOutcome::Direct => {
+            return Err(Problem::conflict(
+                "not-queued",
+                "it was started by `attune run`, and ends with that command",
+            ));
+        }
+    };
+    Ok(Json(Changed { id: row.id.to_string(), status }))
+}
+
+/// Put an execution that has ended back into the queue, with the same parameters
+#[utoipa::path(post, path = "/executions/{id}/retry", tag = "executions", operation_id = "retry",
+    params(("id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = Changed), problem::Every, problem::Changes, problem::NotFound))]
+pub(super) async fn retry(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Changed>, Problem> {
+    let row = find(&api, &id).await?;
+    caller.needs_in(Role::Operator, row.action.pack())?;
+    if !api.worker.store.retry_execution(row.id).await? {
+        let why = if row.queued {
+            "it has not ended yet"
+        } else {
+            "it was not queued, but started by `attune run`"
+        };
+        return Err(Problem::conflict("not-ended", why));
+    }
+    api.worker.store.ring(Bell::Queue).await;
+    Ok(Json(Changed { id: row.id.to_string(), status: Status::Queued }))
+}
+
+/// Which part of a log is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LogFilter {
+    /// Of the last one unless given.
+    attempt: Option<i64>,
+    /// From this sequence number on.
+    from: Option<i64>,
+}
+
+/// Show what an execution printed
+#[utoipa::path(get, path = "/executions/{id}/log", tag = "executions", operation_id = "log",
+    params(("id" = String, Path, description = "Its identifier"), LogFilter),
+    responses((status = 200, body = Page<Piece>), problem::Every, problem::NotFound))]
+pub(super) async fn log(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Path(id): Path<String>,
+    Query(filter): Query<LogFilter>,
+) -> Result<Json<Page<Piece>>, Problem> {
+    let row = find(&api, &id).await?;
+    let attempt = Attempt { id: row.id, number: filter.attempt.unwrap_or(row.attempt) };
+    let pieces = api.worker.store.execution_log(attempt, filter.from.unwrap_or_default()).await?;
+    let pieces = pieces.into_iter().map(|(sequence, chunk)| Piece {
+        sequence,
+        stream: chunk.stream,
+        text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
+    });
+    Ok(Json(Page::whole(pieces.collect())))
+}

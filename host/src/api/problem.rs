@@ -1,0 +1,261 @@
+//! Errors as documents: RFC 9457, `application/problem+json`. The only place that knows which error is which status.
+
+use std::collections::BTreeMap;
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::execution::AskError;
+use crate::queue::QueueError;
+use crate::store::StoreError;
+use crate::store::change::ChangeError;
+use crate::version::constraint::ConstraintError;
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Which kind of problem it is: stays the same whatever the words are.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "urn:attune:problem:not-found")]
+    kind: Box<str>,
+    /// The status, in words.
+    title: &'static str,
+    /// Of the answer.
+    status: u16,
+    /// What is wrong, in a sentence.
+    detail: String,
+    /// What of the request is wrong, as a JSON pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// Where in the text of that field, in characters from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<u32>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:attune:problem:{kind}").into(),
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            field: None,
+            position: None,
+            hint: None,
+        }
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// What the request says can't be.
+    pub(super) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail) }
+    }
+
+    pub(super) fn constraint(field: &str, error: &ConstraintError) -> Self {
+        Self {
+            field: Some(field.to_owned()),
+            position: u32::try_from(error.column()).ok(),
+            hint: error.hint.clone(),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-constraint", error.message.clone())
+        }
+    }
+
+    pub(super) fn conflict(kind: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, kind, detail)
+    }
+
+    pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    pub(super) fn not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "not-allowed",
+            "that can't be done with what is under this path",
+        )
+    }
+
+    /// Something that is nobody's fault who asks; the log says what.
+    pub(super) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something went wrong here; the log of the server says what",
+        )
+    }
+
+    pub(super) fn precondition(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "changed-since", detail)
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub(super) fn field(self, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..self }
+    }
+}
+
+/// What may come of every request.
+pub(super) enum Every {}
+
+/// What may come of a request besides, if it is for one thing.
+pub(super) enum NotFound {}
+
+/// What may come of a request besides, if it changes something.
+pub(super) enum Changes {}
+
+impl IntoResponses for Every {
+    fn responses() -> Described {
+        described([
+            (400, "The request can't be read"),
+            (401, "Nobody knows who asks"),
+            (403, "Whoever asks may not"),
+            (422, "Something of the request is wrong"),
+            (500, "Something went wrong here"),
+            (503, "The database is out of reach, or there was no answer in time"),
+        ])
+    }
+}
+
+impl IntoResponses for NotFound {
+    fn responses() -> Described {
+        described([(404, "There is no such thing")])
+    }
+}
+
+impl IntoResponses for Changes {
+    fn responses() -> Described {
+        described([
+            (409, "It can't be, in the state in which it is"),
+            (412, "It was changed since"),
+            (413, "The body is too large"),
+            (415, "The body is no JSON"),
+        ])
+    }
+}
+
+type Described = BTreeMap<String, RefOr<utoipa::openapi::Response>>;
+
+fn described<const N: usize>(statuses: [(u16, &str); N]) -> Described {
+    let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = |text: &str| {
+        ResponseBuilder::new().description(text).content("application/problem+json", content()).build()
+    };
+    statuses.map(|(status, text)| (status.to_string(), RefOr::T(response(text)))).into()
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response =
+            (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_outage() {
+            tracing::warn!("the API can't reach the database: {error}");
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "database-unreachable", error.to_string())
+                .hint("ask again in a moment");
+        }
+        // What it says may show how the data is kept: that is for the log.
+        tracing::error!("the API can't use the database: {}", crate::printable::with_causes(&error));
+        Self::internal()
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChangeError::Duplicate { .. } => Self::conflict("duplicate", detail),
+            ChangeError::NotFound { .. } => Self::not_found(detail),
+            ChangeError::Unknown { .. } | ChangeError::Ambiguous { .. } => Self::invalid("", detail),
+            ChangeError::Changed { .. } => {
+                Self::precondition(detail).hint("read it again, and send its `ETag` as `If-Match`")
+            }
+            ChangeError::InUse { .. } => Self::conflict("in-use", detail),
+            ChangeError::InvalidVersion { .. } => Self::invalid("/version", detail),
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        let detail = error.to_string();
+        match error {
+            QueueError::Ask(error) => error.into(),
+            QueueError::TooLarge { .. } => Self::invalid("/parameters", detail),
+            QueueError::Conflict { .. } => Self::conflict("idempotency-key-used", detail),
+            QueueError::TooFar => Self::invalid("", detail),
+            QueueError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AskError::Store(error) => error.into(),
+            AskError::NoAction { .. } | AskError::Disabled { .. } => Self::invalid("/action", detail),
+            AskError::Constraint(error) => Self::constraint("/runtime_version_constraint", &error),
+            AskError::Alias(_) | AskError::NoVersions { .. } => {
+                Self::invalid("/runtime_version_constraint", detail)
+            }
+            AskError::Parameters(_)
+            | AskError::Encode(_)
+            | AskError::Document { .. }
+            | AskError::Assignments { .. } => Self::invalid("/parameters", detail),
+            _ => Self::conflict("not-runnable", detail),
+        }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        let kind = match rejection.status() {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "not-json",
+            StatusCode::PAYLOAD_TOO_LARGE => "too-large",
+            StatusCode::UNPROCESSABLE_ENTITY => "invalid",
+            _ => "unreadable",
+        };
+        Self::new(rejection.status(), kind, rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", rejection.body_text()).field("query")
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", rejection.body_text()).field("path")
+    }
+}

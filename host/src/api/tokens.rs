@@ -1,0 +1,156 @@
+//! Tokens, and what was done with them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::access::Caller;
+use super::body::Body;
+use super::page::{Page, Query, Wanted};
+use super::problem::{self, Problem};
+use crate::reference::PackRef;
+use crate::store::token::{AuditRow, NewToken as New, TokenRow};
+use crate::token::{Role, Token as Secret};
+
+/// A token, without what is sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Token {
+    name: String,
+    role: Role,
+    /// Only what is of this pack may be changed with it.
+    pack: Option<String>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    /// To the minute.
+    last_used_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A token to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewToken {
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    role: Role,
+    /// Only what is of this pack may be changed with it.
+    pack: Option<String>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// A token that was made. It is shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Created {
+    /// What is sent as `Authorization: Bearer …`.
+    token: String,
+    #[serde(flatten)]
+    kept: Token,
+}
+
+/// Something that was changed by the API.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Done {
+    id: i64,
+    at: DateTime<Utc>,
+    /// The name of the token.
+    token: String,
+    role: Role,
+    method: String,
+    path: String,
+    /// Of the answer.
+    status: i64,
+    /// The `X-Request-Id` of the answer.
+    request_id: String,
+}
+
+impl From<TokenRow> for Token {
+    fn from(row: TokenRow) -> Self {
+        Self {
+            name: row.name,
+            role: row.role,
+            pack: row.pack.map(|pack| pack.to_string()),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            revoked_at: row.revoked_at,
+        }
+    }
+}
+
+impl From<AuditRow> for Done {
+    fn from(row: AuditRow) -> Self {
+        let AuditRow { id, at, token, role, method, path, status, request_id } = row;
+        Self { id, at, token, role, method, path, status, request_id }
+    }
+}
+
+/// List the tokens, by name
+#[utoipa::path(get, path = "/tokens", tag = "access", operation_id = "list_tokens",
+    responses((status = 200, body = Page<Token>), problem::Every))]
+pub(super) async fn list(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Page<Token>>, Problem> {
+    caller.needs(Role::Admin)?;
+    let tokens = api.worker.store.tokens().await?;
+    Ok(Json(Page::whole(tokens.into_iter().map(Token::from).collect())))
+}
+
+/// Make a token
+#[utoipa::path(post, path = "/tokens", tag = "access", operation_id = "create_token", request_body = NewToken,
+    responses((status = 201, body = Created), problem::Every, problem::Changes))]
+pub(super) async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Body(new): Body<NewToken>,
+) -> Result<(StatusCode, Json<Created>), Problem> {
+    caller.needs(Role::Admin)?;
+    let name = new.name.trim();
+    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(Problem::invalid(
+            "/name",
+            "a name has 1 to 100 characters, none of which steer a terminal",
+        ));
+    }
+    let pack = new.pack.as_deref().map(str::parse::<PackRef>).transpose();
+    let pack = pack.map_err(|error| Problem::invalid("/pack", error.to_string()))?;
+    let secret = Secret::random().map_err(|error| {
+        tracing::error!("can't make a token: {error}");
+        Problem::internal()
+    })?;
+    let new = New { name, role: new.role, pack: pack.as_ref(), expires_at: new.expires_at };
+    let kept = api.worker.store.create_token(&secret, &new).await?;
+    Ok((StatusCode::CREATED, Json(Created { token: secret.reveal().to_owned(), kept: kept.into() })))
+}
+
+/// Revoke a token: from now on nobody gets in with it
+#[utoipa::path(delete, path = "/tokens/{name}", tag = "access", operation_id = "revoke_token",
+    params(("name" = String, Path)),
+    responses((status = 200, body = Token), problem::Every, problem::Changes, problem::NotFound))]
+pub(super) async fn revoke(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Token>, Problem> {
+    caller.needs(Role::Admin)?;
+    let none = || Problem::not_found(format!("there is no token `{name}`"));
+    Ok(Json(api.worker.store.revoke_token(&name).await?.ok_or_else(none)?.into()))
+}
+
+/// List what was changed by the API, the last first
+#[utoipa::path(get, path = "/audit", tag = "access", operation_id = "list_audit", params(Wanted),
+    responses((status = 200, body = Page<Done>), problem::Every))]
+pub(super) async fn audit(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Page<Done>>, Problem> {
+    caller.needs(Role::Admin)?;
+    let limit = wanted.limit()?;
+    let rows = api.worker.store.audit(wanted.after()?, limit + 1).await?;
+    let items = rows.into_iter().map(Done::from).collect();
+    Ok(Json(Page::new(items, limit, |last: &Done| last.id.to_string())))
+}

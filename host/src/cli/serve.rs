@@ -1,0 +1,79 @@
+//! `attune serve`: the API.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::failure::{Exit, Failed};
+use super::interruption;
+use super::options::Options;
+use super::output::Output;
+use super::runtime::open_worker;
+use super::worker::{self, served};
+use crate::api::{ADMIN_TOKEN_FILE, ApiError, Bound, PREFIX};
+use crate::service;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Whoever asks sends a token: `Authorization: Bearer attune_…`. One for this machine's user is in `admin.token` of the data
+folder; `attune token create` makes others. It runs until it is told to stop, by INT or TERM.")]
+pub(super) struct Serve {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7370")]
+    listen: SocketAddr,
+    /// Listen also where other machines can reach it, without encryption: for behind a proxy that has it
+    #[arg(long)]
+    plain_http: bool,
+    /// Run what is queued as well, as `attune worker` does
+    #[arg(long)]
+    worker: bool,
+}
+
+#[derive(Serialize)]
+struct Listening {
+    event: &'static str,
+    address: SocketAddr,
+    url: String,
+}
+
+impl Serve {
+    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let worker = open_worker(options, output).await?;
+        let data_dir = worker.settings.data_dir.clone();
+        let bound = Bound::new(worker.clone(), self.listen, self.plain_http).await.map_err(failed)?;
+        let address = bound.address();
+        let listening = Listening { event: "listening", address, url: format!("http://{address}{PREFIX}") };
+        if output.json {
+            output.line(&listening)?;
+        } else {
+            output.say(&format!(
+                "the API is at {}; a token for it is in {}",
+                listening.url,
+                data_dir.join(ADMIN_TOKEN_FILE).display()
+            ));
+        }
+        let (interruptions, stop) = interruption::listen_quietly();
+        let outcome = if self.worker {
+            let observe = Rc::new(worker::observer(output, worker.settings.worker_name.clone()));
+            let (served, ()) = tokio::join!(service::serve(worker, stop.clone(), observe), bound.serve(stop));
+            self::served(served)
+        } else {
+            bound.serve(stop).await;
+            worker.close().await;
+            Ok(Exit::Success)
+        };
+        interruptions.abort();
+        outcome
+    }
+}
+
+fn failed(error: ApiError) -> Failed {
+    match error {
+        ApiError::Exposed { .. } => Failed::new(Exit::Input, error).hint(
+            "listen on 127.0.0.1 behind a proxy that encrypts, or allow it with --plain-http on a network that you trust",
+        ),
+        error => Failed::new(Exit::Failure, error),
+    }
+}

@@ -1,0 +1,137 @@
+//! `attune token`: who may use the API.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::amount::time as amount;
+use super::failure::{Exit, Failed};
+use super::options::Options;
+use super::output::{Output, table};
+use super::runtime::worker_failed;
+use super::shown::time;
+use crate::reference::PackRef;
+use crate::store::change::ChangeError;
+use crate::store::token::{NewToken, TokenRow};
+use crate::token::{Role, Token as Secret};
+use crate::worker;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Token {
+    /// Make a token, and print it: it is shown this once
+    Create {
+        /// What it is called
+        name: String,
+        /// What may be done with it: each role may do what those before it may
+        #[arg(long, value_enum, default_value = "viewer")]
+        role: Role,
+        /// Only what is of this pack may be changed with it
+        #[arg(long, value_name = "PACK")]
+        pack: Option<PackRef>,
+        /// It is good for this long; until it is revoked unless given
+        #[arg(long, value_name = "TIME", value_parser = amount)]
+        expires: Option<Duration>,
+    },
+    /// List the tokens
+    List,
+    /// Revoke a token: from now on nobody gets in with it
+    Revoke {
+        /// What it is called
+        name: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    role: Role,
+    pack: Option<&'a str>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(row: &'a TokenRow, token: Option<&'a Secret>) -> Self {
+        Self {
+            name: &row.name,
+            role: row.role,
+            pack: row.pack.as_ref().map(PackRef::as_str),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            revoked_at: row.revoked_at,
+            token: token.map(Secret::reveal),
+        }
+    }
+}
+
+impl Token {
+    pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        let settings = options.settings(output)?;
+        let store = worker::open_store(&settings).await.map_err(worker_failed)?;
+        match self {
+            Self::Create { name, role, pack, expires } => {
+                let secret = Secret::random().map_err(|error| {
+                    Failed::new(Exit::Failure, anyhow::Error::new(error).context("can't make a token"))
+                })?;
+                let expires_at = expires
+                    .and_then(|expires| TimeDelta::from_std(expires).ok())
+                    .map(|expires| Utc::now() + expires);
+                let new = NewToken { name: &name, role, pack: pack.as_ref(), expires_at };
+                let row = store.create_token(&secret, &new).await.map_err(change_failed)?;
+                output.data(&Shown::new(&row, Some(&secret)), || secret.reveal().to_owned())?;
+                output.say("keep it: it is not shown again");
+            }
+            Self::List => {
+                let rows = store.tokens().await?;
+                let shown = rows.iter().map(|row| Shown::new(row, None)).collect::<Vec<_>>();
+                output.data(&shown, || list(&rows))?;
+            }
+            Self::Revoke { name } => {
+                let Some(row) = store.revoke_token(&name).await? else {
+                    return Err(Failed::message(Exit::NotFound, format!("there is no token `{name}`"))
+                        .hint("`attune token list` shows what there is"));
+                };
+                output.data(&Shown::new(&row, None), || format!("revoked {name}"))?;
+            }
+        }
+        store.close().await;
+        Ok(Exit::Success)
+    }
+}
+
+fn change_failed(error: ChangeError) -> Failed {
+    match error {
+        ChangeError::Store(error) => error.into(),
+        error => Failed::new(Exit::Input, error),
+    }
+}
+
+fn list(rows: &[TokenRow]) -> String {
+    table(
+        ["TOKEN", "ROLE", "PACK", "CREATED (UTC)", "LAST USED", "GOOD UNTIL"],
+        rows.iter().map(|row| {
+            let absent = || "-".to_owned();
+            let until = match (row.revoked_at, row.expires_at) {
+                (Some(_), _) => "revoked".to_owned(),
+                (None, Some(at)) if at <= Utc::now() => format!("expired {}", time(at)),
+                (None, Some(at)) => time(at),
+                (None, None) => absent(),
+            };
+            [
+                row.name.clone(),
+                row.role.to_string(),
+                row.pack.as_ref().map_or_else(absent, ToString::to_string),
+                time(row.created_at),
+                row.last_used_at.map_or_else(absent, time),
+                until,
+            ]
+        }),
+    )
+}
