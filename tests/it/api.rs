@@ -83,7 +83,8 @@ impl Api {
     fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(ANSWERED_IN)).expect("a limit");
-        let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>();
+        let headers =
+            headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect::<String>();
         let length = body.len();
         write!(
             stream,

@@ -142,6 +142,8 @@ fn what_was_recorded_can_be_played_anywhere() {
     machine
         .runs(0, &["plugin", "record", "tools.tool", "--output", &file.to_string_lossy()])
         .says(&["wrote"]);
+    let again = machine.runs(1, &["plugin", "record", "tools.tool", "--output", &file.to_string_lossy()]);
+    again.says(&["can't write", "what is there is kept"]);
     let text = fs::read_to_string(file).expect("written");
     assert!(text.contains("from Zürich") && text.contains("nowhere"), "{text}");
 

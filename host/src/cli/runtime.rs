@@ -72,6 +72,13 @@ pub(super) async fn open_worker(options: &Options, output: &Output) -> Result<Wo
             Err(RuntimeError::Store(error)) => return Err(error.into()),
         }
     }
+    for pack in worker.settings.ceilings.packs.keys() {
+        if worker.store.pack(pack).await?.is_none() {
+            output.warn(&format!(
+                "`[grants.{pack}]` of the settings narrows nothing: no such pack is installed"
+            ));
+        }
+    }
     Ok(worker)
 }
 

@@ -54,6 +54,11 @@ impl Granted {
             && !self.deny_tools.matches(name)
     }
 
+    /// Whether a program of this file name was approved, and the operator's settings withhold it.
+    pub(crate) fn withholds_tool(&self, name: &str) -> bool {
+        self.tools.matches(name) && !self.allows_tool(name)
+    }
+
     /// Whether this variable may be seen, and set for a program.
     pub(crate) fn allows_variable(&self, name: &str) -> bool {
         self.variables.contains(name)
@@ -151,6 +156,7 @@ mod tests {
             [("tool3.12", true), ("box", true), ("tool2", false), ("tool3-config", false), ("sh", false)]
         {
             assert_eq!(granted.allows_tool(name), allowed, "{name}");
+            assert_eq!(granted.withholds_tool(name), !allowed && name != "sh", "{name}");
         }
     }
 

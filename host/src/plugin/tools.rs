@@ -41,19 +41,27 @@ struct Found {
 }
 
 /// Looks through the folders for entries that both the grants and the patterns cover. Blocks.
-fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Found>, Looks) {
+fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Found>, Vec<Failure>, Looks) {
     let mut found: Vec<Found> = Vec::new();
+    let mut withheld = Vec::new();
     let machine = &scope.surroundings.machine;
     let mut looks = Looks::on(machine);
     let mut first_of: HashMap<FileKey, usize> = HashMap::new();
     for folder in folders {
-        for path in entries(machine, folder, |name| patterns.matches(name) && scope.granted.allows_tool(name))
-        {
+        let is_asked = |name: &str| {
+            patterns.matches(name) && (scope.granted.allows_tool(name) || scope.granted.withholds_tool(name))
+        };
+        for path in entries(machine, folder, is_asked) {
+            if !scope.granted.allows_tool(&path.file_name().unwrap_or_default().to_string_lossy()) {
+                let message = format!("{} is withheld by `[grants]` of the settings", path.display());
+                withheld.push(Failure::new(FailureClass::Denied, message));
+                continue;
+            }
             if found.len() == FOUND_MAX {
                 tracing::warn!(
                     "more than {FOUND_MAX} programs match in the search folders; the rest is ignored"
                 );
-                return (found, looks);
+                return (found, withheld, looks);
             }
             let outcome = Executable::at(&path, &mut looks)
                 .map(|program| Executable { source: folder.source.clone(), ..program });
@@ -69,7 +77,7 @@ fn search(scope: &Scope, folders: &[Folder], patterns: &NamePatterns) -> (Vec<Fo
             found.push(Found { path, source: folder.source.clone(), outcome });
         }
     }
-    (found, looks)
+    (found, withheld, looks)
 }
 
 /// What makes two entries the same program. Hard links in different folders are different ones: what such
@@ -313,9 +321,12 @@ impl wit::Host for Call {
             .filter(|pattern| NamePatterns::compile(std::slice::from_ref(pattern)).is_ok())
             .collect();
         let Ok(patterns) = NamePatterns::compile(&patterns) else { return Ok(Vec::new()) };
-        let (found, looks) =
+        let (found, withheld, looks) =
             tokio::task::spawn_blocking(move || search(&scope, &roots.search, &patterns)).await?;
         self.looks.extend(looks);
+        for failure in withheld {
+            self.noting(failure);
+        }
         let mut answer = Vec::with_capacity(found.len());
         for entry in found {
             // Only UTF-8 names match, but the folder may be anything.

@@ -37,7 +37,12 @@ fn the_settings_narrow_what_was_approved_at_every_load() {
         let shown = machine.json(&["runtime", "show", "tool"]);
         assert_eq!(shown["withheld"].as_array().map(Vec::len), Some(1), "{shown}");
         let withheld = shown["withheld"][0].as_str().expect("text");
-        machine.runs(0, &["runtime", "show", "tool"]).prints(&["may not", withheld, "`[grants]`"]);
+        let shown = machine.runs(0, &["runtime", "show", "tool"]);
+        shown.prints(&["may not", withheld, "`[grants]`"]);
+        if text == denied {
+            shown.prints(&["was denied", "is withheld by `[grants]` of the settings"]);
+            shown.says(&["`[grants.others]` of the settings narrows nothing"]);
+        }
         machine.runs(0, &["pack", "show", "tools"]).prints(&["may not", withheld]);
         let folder = machine.at("packs/tools").display().to_string();
         machine.runs(0, &["pack", "install", &folder]).prints(&["may not", withheld]);

@@ -1,5 +1,6 @@
 //! `attune plugin record`: a scenario from this machine.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -38,9 +39,16 @@ impl Record {
         match &self.output {
             None => output.text(&written)?,
             Some(path) => {
-                std::fs::write(path, &written).map_err(|error| {
+                let file = std::fs::File::create_new(path);
+                file.and_then(|mut file| file.write_all(written.as_bytes())).map_err(|error| {
+                    let is_there = error.kind() == std::io::ErrorKind::AlreadyExists;
                     let context = format!("can't write {}", path.display());
-                    Failed::new(Exit::Failure, anyhow::Error::new(error).context(context))
+                    let failed = Failed::new(Exit::Failure, anyhow::Error::new(error).context(context));
+                    if is_there {
+                        failed.hint("what is there is kept: write another file, or remove that one")
+                    } else {
+                        failed
+                    }
                 })?;
                 output.say(&format!(
                     "wrote {}; it has the paths and the output of programs of this machine: look through it before you share it",
