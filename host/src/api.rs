@@ -1,7 +1,7 @@
 //! What the command line does, over HTTP: `/api/v1`.
 //!
 //! A layer over the same functions that the commands call: handlers check who asks, read the request, call one of them, and
-//! turn what comes back into a document or a [`problem`]. The routes are where the document that describes them is made, so
+//! turn what comes back into a document or a [`Problem`]. The routes are where the document that describes them is made, so
 //! that neither can have what the other has not.
 
 mod access;
