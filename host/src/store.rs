@@ -12,6 +12,7 @@ pub mod denial;
 pub mod environment;
 pub mod execution;
 pub mod fleet;
+pub mod follow;
 pub mod installation;
 pub mod lease;
 pub mod pack;

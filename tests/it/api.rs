@@ -4,6 +4,7 @@ mod access;
 mod changes;
 mod description;
 mod executions;
+mod streams;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
