@@ -60,6 +60,8 @@ pub(super) struct Action {
     version_policy: VersionPolicy,
     /// Relative to the pack.
     entry_point: String,
+    /// What parameters it takes, as a JSON Schema.
+    parameters: Option<serde_json::Value>,
     /// Seconds; none for no limit but the operator's.
     timeout: Option<f64>,
     retries: u32,
@@ -133,6 +135,7 @@ impl From<ActionRow> for Action {
             variant: action.program.variant,
             version_policy: action.program.version_policy,
             entry_point: action.program.entry_point,
+            parameters: action.parameters.schema,
             timeout: action.timeout.map(|timeout| timeout.as_secs_f64()),
             retries: action.retries,
             concurrency: action.concurrency,

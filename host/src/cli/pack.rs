@@ -2,7 +2,7 @@
 
 mod install;
 mod remove;
-mod show;
+pub(super) mod show;
 mod vouch;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +20,9 @@ use crate::pack::bundle::{Bundle, BundleError};
 use crate::pack::install::{self as installing, InstallError};
 use crate::pack::problem::{Problems, counted};
 use crate::pack::{embedded, scaffold};
+use crate::printable::printable;
 use crate::reference::PackRef;
+use crate::store::pack::PackRow;
 use crate::worker::Worker;
 use vouch::Written;
 pub(super) use vouch::signer;
@@ -177,22 +179,25 @@ fn short(digest: &str) -> &str {
 }
 
 async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
-    let packs = worker.store.packs().await?;
+    Ok(print_list(&worker.store.packs().await?, output)?)
+}
+
+/// Shows packs, wherever they are installed.
+pub(super) fn print_list(packs: &[PackRow], output: &Output) -> std::io::Result<()> {
     output.data(&packs, || {
         table(
             ["PACK", "VERSION", "LABEL", "DIGEST", "FROM"],
             packs.iter().map(|pack| {
                 [
                     pack.reference.to_string(),
-                    pack.version.clone(),
-                    pack.label.clone(),
-                    short(&pack.digest).to_owned(),
-                    pack.source.clone(),
+                    printable(&pack.version).into_owned(),
+                    printable(&pack.label).into_owned(),
+                    printable(short(&pack.digest)).into_owned(),
+                    printable(&pack.source).into_owned(),
                 ]
             }),
         )
-    })?;
-    Ok(())
+    })
 }
 
 fn no_pack(pack: &PackRef) -> Failed {

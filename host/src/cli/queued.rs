@@ -29,7 +29,7 @@ use crate::store::requirement::{JudgedRequirement, Limit, Limited};
 use crate::worker::Worker;
 
 /// Time between two tries to ask for the end of something.
-const AGAIN: Duration = Duration::from_millis(250);
+pub(super) const AGAIN: Duration = Duration::from_millis(250);
 
 /// For how long the database is waited for to ask for the end of something.
 const END_PATIENCE: Duration = Duration::from_secs(5);
@@ -130,13 +130,24 @@ pub(super) async fn run(
         Err(error) => return Err(queue_failed(worker, error).await),
     };
     headline(output, &request.action, Status::Queued, queued.id);
-    let (interruptions, mut cancel) = interruption::listen(output);
     let watching = watch(&worker.store, queued.id, silence_max(worker.settings.lease), output);
+    let ask = ask_for_end(&worker.store, queued.id, output);
+    attend(queued.id, watching, ("database", ask), output).await
+}
+
+/// Waits for the end of an execution. An interruption asks `what` knows of it for that end; asking says whether that worked.
+pub(super) async fn attend(
+    id: ExecutionId,
+    watching: impl Future<Output = Result<Exit, Failed>>,
+    (what, ask): (&str, impl Future<Output = bool>),
+    output: &Output,
+) -> Result<Exit, Failed> {
+    let (interruptions, mut cancel) = interruption::listen(output);
     let asked = async {
         cancel.asked().await;
-        // Whoever waits for the database can still be told to end at once.
+        // Whoever waits for the answer can still be told to end at once.
         let is_asked = tokio::select! {
-            asked = timeout(END_PATIENCE, ask_for_end(&worker.store, queued.id, output)) => asked.unwrap_or(false),
+            asked = timeout(END_PATIENCE, ask) => asked.unwrap_or(false),
             () = cancel.forced() => false,
         };
         if is_asked {
@@ -147,12 +158,12 @@ pub(super) async fn run(
     let outcome = tokio::select! {
         outcome = watching => outcome,
         is_asked = asked => {
-            let id = queued.id;
             output.say(&format!("{id} goes on without being watched"));
             if is_asked {
                 Ok(Exit::Cancelled)
             } else {
-                Err(Failed::message(Exit::Cancelled, "whether it was asked to end is not known: the database can't be asked")
+                let text = format!("whether it was asked to end is not known: the {what} can't be asked");
+                Err(Failed::message(Exit::Cancelled, text)
                     .hint(format!("when it is back: attune execution cancel {id}")))
             }
         }
