@@ -17,11 +17,13 @@ use super::body::Body;
 use super::page::{Page, Query, Wanted};
 use super::problem::{self, Problem};
 use crate::execution::{ExecutionId, Given, Request, Status};
+use crate::queue::waiting::{Waiting, waiting};
 use crate::queue::{Terms, enqueue as put};
 use crate::reference::ActionRef;
 use crate::shape::object;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, ExecutionsFilter, LogStream};
+use crate::store::fleet::silence_max;
 use crate::store::queue::CancelOutcome;
 use crate::token::Role;
 use crate::version::constraint::Constraint;
@@ -64,6 +66,8 @@ pub(super) struct Execution {
     pack_digest: String,
     /// Why it is where it is.
     reason: Option<String>,
+    /// Why it waits, while it does.
+    waiting: Option<Waiting>,
     /// How often it was started.
     attempt: i64,
     /// How often it is tried again if it fails.
@@ -139,6 +143,7 @@ impl From<ExecutionRow> for Execution {
         Self {
             pack_digest: row.pack_digest.clone(),
             reason: row.reason.clone(),
+            waiting: None,
             attempt: row.attempt,
             retries: row.retries,
             rescues: row.rescues,
@@ -268,7 +273,13 @@ pub(super) async fn show(
     _: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Execution>, Problem> {
-    Ok(Json(find(&api, &id).await?.into()))
+    let row = find(&api, &id).await?;
+    let store = &api.worker.store;
+    let waiting = match row.status {
+        Status::Queued => Some(waiting(store, &row, silence_max(api.worker.settings.lease)).await?),
+        _ => None,
+    };
+    Ok(Json(Execution { waiting, ..row.into() }))
 }
 
 /// Have a worker run an action

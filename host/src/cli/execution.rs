@@ -19,6 +19,7 @@ use crate::client::executions::{Piece, Summary};
 use crate::execution::{ExecutionId, Status};
 use crate::nearest::did_you_mean;
 use crate::printable::coloured;
+use crate::queue::waiting::waiting;
 use crate::reference::ActionRef;
 use crate::store::Store;
 use crate::store::bell::Bell;
@@ -175,16 +176,11 @@ impl Execution {
             Self::Show { id } => {
                 let execution = find(&store, id).await?;
                 let waiting = match execution.status {
-                    Status::Queued => {
-                        Some(queued::waiting(&store, &execution, silence_max(settings.lease)).await?)
-                    }
+                    Status::Queued => Some(waiting(&store, &execution, silence_max(settings.lease)).await?),
                     _ => None,
                 };
                 let shown = Shown::from(&execution).waiting(waiting.as_ref());
-                output.data(&shown, || {
-                    let waiting = waiting.as_ref().map(|waiting| queued::waiting_text(output, waiting));
-                    show(output, &execution) + &waiting.unwrap_or_default()
-                })?;
+                output.data(&shown, || show(output, &execution, waiting.as_ref()))?;
             }
             Self::Logs { id, stream, attempt } => {
                 let last = find(&store, id).await?.last_attempt();

@@ -8,11 +8,12 @@ use serde_json::Value as Json;
 
 use super::ending::{because, considered, timing_line};
 use super::output::{Output, Tone};
-use super::queued::Waiting;
+use super::queued::waiting_text;
 use super::watch::attempt;
 use crate::client::executions::Summary;
 use crate::execution::{ExecutionId, Status};
 use crate::printable::printable;
+use crate::queue::waiting::Waiting;
 use crate::reference::ActionRef;
 use crate::shape::{Problem, object};
 use crate::store::execution::ExecutionRow;
@@ -60,7 +61,8 @@ fn worker(execution: &ExecutionRow) -> Option<&str> {
     execution.worker.as_deref().filter(|_| execution.started_at.is_some())
 }
 
-pub(super) fn show(output: &Output, execution: &ExecutionRow) -> String {
+/// Everything that matters of it, and why it waits while it does.
+pub(super) fn show(output: &Output, execution: &ExecutionRow, waiting: Option<&Waiting>) -> String {
     let mut text = format!("{:<NAME$}{}\n", "execution", execution.id);
     // Writing to a string can't fail.
     let _ = writeln!(text, "{:<NAME$}{}", "action", execution.action);
@@ -116,6 +118,9 @@ pub(super) fn show(output: &Output, execution: &ExecutionRow) -> String {
     );
     if let Some(considered) = considered(execution).filter(|_| execution.status.has_ended()) {
         let _ = write!(text, "\n{considered}");
+    }
+    if let Some(waiting) = waiting {
+        text += &waiting_text(output, waiting);
     }
     text
 }

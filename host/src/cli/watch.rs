@@ -10,11 +10,12 @@ use super::failure::{Exit, Failed};
 use super::output::Output;
 use super::printer::Printer;
 use super::progress::Progress;
-use super::queued::{waiting, waiting_line};
+use super::queued::waiting_line;
 use super::shown::Shown;
 use crate::execution::{ExecutionId, Status};
 use crate::printable::printable;
 use crate::process::Stream;
+use crate::queue::waiting::waiting;
 use crate::store::Store;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
 

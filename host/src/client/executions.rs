@@ -13,6 +13,7 @@ use super::events::{Event, Events};
 use super::{Client, ClientError, Result};
 use crate::execution::{ExecutionId, Request, Status};
 use crate::queue::Terms;
+use crate::queue::waiting::Waiting;
 use crate::reference::ActionRef;
 use crate::store::execution::{ExecutionRow, LogStream};
 
@@ -65,6 +66,7 @@ struct Document {
     summary: Summary,
     pack_digest: String,
     reason: Option<String>,
+    waiting: Option<Waiting>,
     attempt: i64,
     retries: i64,
     #[serde(default)]
@@ -200,9 +202,11 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Client {
-    /// An execution with everything that is said of it.
-    pub(crate) async fn execution(&self, id: ExecutionId) -> Result<ExecutionRow> {
-        Ok(self.get::<Document>(&["executions", &id.to_string()], &[]).await?.into())
+    /// An execution with everything that is said of it, and why it waits while it does.
+    pub(crate) async fn execution(&self, id: ExecutionId) -> Result<(ExecutionRow, Option<Waiting>)> {
+        let mut document = self.get::<Document>(&["executions", &id.to_string()], &[]).await?;
+        let waiting = document.waiting.take();
+        Ok((document.into(), waiting))
     }
 
     /// Executions, the newest first.

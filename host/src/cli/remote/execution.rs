@@ -22,8 +22,9 @@ pub(super) async fn execute(client: &Client, command: Execution, output: &Output
             output.data(&executions, || list(output, &executions, "no execution matches"))?;
         }
         Execution::Show { id } => {
-            let execution = client.execution(find(client, id).await?).await?;
-            output.data(&Shown::from(&execution), || show(output, &execution))?;
+            let (execution, waiting) = client.execution(find(client, id).await?).await?;
+            let shown = Shown::from(&execution).waiting(waiting.as_ref());
+            output.data(&shown, || show(output, &execution, waiting.as_ref()))?;
         }
         Execution::Logs { id, stream, attempt } => {
             let pieces = client.log(find(client, id).await?, attempt).await?.into_iter();
@@ -47,7 +48,7 @@ pub(super) async fn execute(client: &Client, command: Execution, output: &Output
             }
         }
         Execution::Watch { id } => {
-            let execution = client.execution(find(client, id).await?).await?;
+            let (execution, _) = client.execution(find(client, id).await?).await?;
             if !execution.status.has_ended() {
                 headline(output, &execution.action, execution.status, execution.id);
             }

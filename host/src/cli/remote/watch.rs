@@ -12,7 +12,7 @@ use crate::cli::failure::{Exit, Failed};
 use crate::cli::options::DryRun;
 use crate::cli::output::Output;
 use crate::cli::printer::Printer;
-use crate::cli::queued::{AGAIN, attend};
+use crate::cli::queued::{AGAIN, attend, waiting_line};
 use crate::cli::run::Run;
 use crate::cli::watch::{PATIENCE, Told, finish, stream};
 use crate::client::executions::{Following, News};
@@ -109,13 +109,13 @@ async fn look(
             printer.push(stream(from), text.as_bytes());
         }
         News::Moved => {
-            let row = client.execution(following.id()).await?;
+            let (row, waiting) = client.execution(following.id()).await?;
             told.tell(&row);
-            if told.is_impatient() {
-                told.tell_waiting("for a worker that can run it".to_owned());
+            if let Some(waiting) = waiting.filter(|_| told.is_impatient()) {
+                told.tell_waiting(waiting_line(&waiting));
             }
         }
-        News::Ended => return Ok(Some(client.execution(following.id()).await?)),
+        News::Ended => return Ok(Some(client.execution(following.id()).await?.0)),
     }
     Ok(None)
 }
