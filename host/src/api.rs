@@ -5,15 +5,21 @@
 //! that neither can have what the other has not.
 
 mod access;
+mod actions;
 mod body;
+mod events;
 mod executions;
 mod fleet;
+mod installations;
 mod page;
 mod packs;
+mod plugins;
 mod problem;
 mod programs;
 mod runtimes;
+mod sensors;
 mod tokens;
+mod versions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +36,7 @@ use tower_http::timeout::TimeoutLayer;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::process::Cancel;
@@ -44,6 +50,9 @@ pub const PREFIX: &str = "/api/v1";
 
 /// More bytes of a request than this are not read. Parameters may have as many as the queue takes.
 const BODY_MAX: usize = 2 << 20;
+
+/// The same, where an archive of a pack is sent: components made from interpreters have tens of MiB.
+const ARCHIVE_MAX: usize = 128 << 20;
 
 /// No answer takes longer than this.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -75,7 +84,8 @@ struct Api {
         (name = "actions", description = "What can be run"),
         (name = "sensors", description = "What watches for events"),
         (name = "executions", description = "What was asked to run, and what came of it"),
-        (name = "workers", description = "Who runs it"),
+        (name = "workers", description = "Who runs it, and what they built"),
+        (name = "plugins", description = "Components, and what they may do"),
         (name = "access", description = "Tokens, and what was done with them"),
     )
 )]
@@ -95,23 +105,38 @@ impl Modify for Token {
 /// Every route, with its description.
 fn routes() -> OpenApiRouter<Arc<Api>> {
     let routes = OpenApiRouter::new()
-        .routes(routes!(packs::list))
-        .routes(routes!(packs::show))
-        .routes(routes!(runtimes::list))
-        .routes(routes!(runtimes::show))
-        .routes(routes!(runtimes::versions, runtimes::register))
-        .routes(routes!(runtimes::version, runtimes::delete))
-        .routes(routes!(runtimes::set_default))
-        .routes(routes!(programs::actions))
-        .routes(routes!(programs::action, programs::change_action))
-        .routes(routes!(programs::sensors))
-        .routes(routes!(programs::sensor))
+        .routes(routes!(packs::list, packs::install).layer(DefaultBodyLimit::max(ARCHIVE_MAX)))
+        .routes(routes!(packs::validate).layer(DefaultBodyLimit::max(ARCHIVE_MAX)))
+        .routes(routes!(packs::show, packs::remove))
+        .routes(routes!(runtimes::list, runtimes::create))
+        .routes(routes!(runtimes::show, runtimes::change, runtimes::delete))
+        .routes(routes!(runtimes::grants, runtimes::set_grants))
+        .routes(routes!(versions::list, versions::register))
+        .routes(routes!(versions::show, versions::change, versions::delete))
+        .routes(routes!(versions::set_default))
+        .routes(routes!(installations::list))
+        .routes(routes!(installations::verify))
+        .routes(routes!(installations::verify_version))
+        .routes(routes!(installations::resolve))
+        .routes(routes!(actions::list, actions::create))
+        .routes(routes!(actions::show, actions::change, actions::delete))
+        .routes(routes!(sensors::list, sensors::create))
+        .routes(routes!(sensors::show, sensors::change, sensors::delete))
+        .routes(routes!(events::list))
         .routes(routes!(executions::list, executions::enqueue))
         .routes(routes!(executions::show))
         .routes(routes!(executions::cancel))
         .routes(routes!(executions::retry))
         .routes(routes!(executions::log))
+        .routes(routes!(executions::result))
         .routes(routes!(fleet::workers))
+        .routes(routes!(fleet::worker))
+        .routes(routes!(fleet::cordon))
+        .routes(routes!(fleet::uncordon))
+        .routes(routes!(fleet::drain))
+        .routes(routes!(fleet::environments))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::show))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::audit));

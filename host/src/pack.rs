@@ -9,8 +9,10 @@ pub mod ceiling;
 pub mod embedded;
 pub mod install;
 pub mod lock;
+pub mod part;
 pub mod pattern;
 pub mod problem;
+pub mod remove;
 pub mod scaffold;
 pub mod signature;
 

@@ -10,7 +10,9 @@ mod monitor;
 mod outage;
 mod preparation;
 mod running;
+mod wishes;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -150,6 +152,12 @@ struct Service {
     unjudged: Notify,
     /// Another data folder has the name of this worker.
     superseded: Notify,
+    /// Somebody may have said what he wants of this worker.
+    wished: Notify,
+    /// Whether it is to take nothing more for now.
+    is_cordoned: Cell<bool>,
+    /// It is to end.
+    drained: Notify,
     /// Whether executions can be claimed.
     claims: Outage,
 }
@@ -178,7 +186,7 @@ async fn answered<T>(
     }
 }
 
-/// Runs executions until `stop` is asked for and what runs then has ended. What has not ended in `drain_timeout` is
+/// Runs executions until `stop` is asked for and what runs then has ended. The worker is closed by whoever opened it. What has not ended in `drain_timeout` is
 /// asked to, as it is if `stop` is asked for once more, and goes back into the queue if that does no harm.
 pub async fn serve(worker: Worker, stop: Cancel, observe: Observer) -> Result<(), ServiceError> {
     LocalSet::new().run_until(Box::pin(serve_here(worker, stop, observe))).await
@@ -196,6 +204,9 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
     while !worker.store.worker_status(worker.identity(), WorkerStatus::Active, slots).await? {
         worker.register_again().await?;
     }
+    // Whoever starts it again does not want it to have ended.
+    worker.store.forget_drain(worker.id).await?;
+    let is_cordoned = worker.store.wanted_of_worker(worker.id).await?.is_some();
     let lessee = Lessee::new(worker.id);
     let service = Rc::new(Service {
         lessee,
@@ -206,6 +217,9 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
         runnable: Notify::new(),
         unjudged: Notify::new(),
         superseded: Notify::new(),
+        wished: Notify::new(),
+        is_cordoned: Cell::new(is_cordoned),
+        drained: Notify::new(),
         claims: Outage::new("claim executions"),
         runner: Arc::new(Worker { store: worker.store.caching(), ..worker.clone() }),
         worker: Arc::new(worker),
@@ -214,6 +228,7 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
     let mut background = JoinSet::new();
     background.spawn_local(lease::keep(Rc::clone(&service)));
     background.spawn_local(lease::watch(Rc::clone(&service)));
+    background.spawn_local(wishes::follow(Rc::clone(&service)));
     let judging = [
         background.spawn_local(preparation::judge_new(Rc::clone(&service))),
         background.spawn_local(preparation::prepare(Rc::clone(&service))),
@@ -231,12 +246,14 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
         let is_look = tokio::select! {
             () = stop.asked() => break false,
             () = service.superseded.notified() => break true,
+            () = service.drained.notified() => break false,
             heard = listener.heard() => {
                 if heard.queue {
                     service.asked.notify_one();
                 }
                 if heard.runnable {
                     service.runnable.notify_one();
+                    service.wished.notify_one();
                 }
                 false
             }
@@ -272,7 +289,7 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
     // What runs has to end also while the database is out of reach.
     tokio::join!(say_so, drain(&service, &mut stop, &mut runs, &observe));
     background.shutdown().await;
-    // A database closes when nobody uses it any more.
+    // It is a connection of its own.
     drop(listener);
     let stopped = answered(LAST_WAIT, async {
         // What was given back can be had.
@@ -285,11 +302,6 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
         return Err(ServiceError::Superseded { name });
     }
     stopped?;
-    // All who shared it have ended.
-    if let Some(worker) = Rc::into_inner(service).and_then(|service| Arc::into_inner(service.worker)) {
-        // A connection that died is not told that it is closed.
-        let _ = timeout(LAST_WAIT, worker.close()).await;
-    }
     Ok(())
 }
 
@@ -315,7 +327,7 @@ async fn fill(
     loop {
         let free = slots.saturating_sub(service.running.len());
         // What nobody keeps the lease of would be taken away and run again.
-        if free == 0 || service.vitals.is_unsure() {
+        if free == 0 || service.is_cordoned.get() || service.vitals.is_unsure() {
             return;
         }
         let lease = service.worker.settings.lease;

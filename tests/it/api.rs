@@ -5,6 +5,8 @@ mod changes;
 mod client;
 mod description;
 mod executions;
+mod fleet;
+mod packs;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -86,6 +88,10 @@ impl Api {
 
     /// Asks with headers of its own alone.
     fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.send_bytes(method, path, headers, body.as_bytes())
+    }
+
+    fn send_bytes(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(ANSWERED_IN)).expect("a limit");
         let headers =
@@ -93,9 +99,11 @@ impl Api {
         let length = body.len();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
         )
         .expect("sent");
+        // What is refused by its length is not read to its end.
+        let _ = stream.write_all(body);
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
@@ -123,11 +131,20 @@ impl Api {
         self.ask(&self.token, "POST", path, &[], body)
     }
 
+    /// Sends an archive.
+    fn upload(&self, token: &str, path: &str, archive: &[u8]) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let headers = [("Host", self.address.as_str()), ("Authorization", bearer.as_str())];
+        self.send_bytes("POST", &format!("/api/v1{path}"), &headers, archive)
+    }
+
     /// Waits for an execution to come to a state.
     #[track_caller]
     fn becomes(&self, id: &str, status: &str) -> Json {
         wait_for(status, || {
             let shown = self.get(&format!("/executions/{id}")).json();
+            let ended = !shown["finished_at"].is_null();
+            assert!(!ended || shown["status"] == status, "{shown}");
             (shown["status"] == status).then_some(shown)
         })
     }

@@ -23,6 +23,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// A body of bytes; what is wrong with it is a [`Problem`].
+#[derive(Debug)]
+pub(super) struct Bytes(pub(super) axum::body::Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Bytes {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Ok(Self(axum::body::Bytes::from_request(request, state).await?))
+    }
+}
+
 /// Something in a state that is told apart from every other by its `ETag`.
 #[derive(Debug)]
 pub(super) struct Tagged<T>(pub(super) Revision, pub(super) T);

@@ -19,7 +19,7 @@ use super::problem::{self, Problem};
 use crate::execution::{ExecutionId, Given, Request, Status};
 use crate::queue::waiting::{Waiting, waiting};
 use crate::queue::{Terms, enqueue as put};
-use crate::reference::ActionRef;
+use crate::reference::{ActionRef, PackRef};
 use crate::shape::object;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, ExecutionsFilter, LogStream};
@@ -37,8 +37,24 @@ const SECONDS_MAX: f64 = 1e9;
 pub(super) struct Filter {
     /// Only those of this action.
     action: Option<String>,
+    /// Only those of actions of this pack.
+    pack: Option<String>,
     /// Only those with this status: `queued`, `running`, `succeeded`, `failed`, `timed_out`, `cancelled` or `abandoned`.
     status: Option<String>,
+    /// The newest first unless given.
+    #[serde(default)]
+    order: Order,
+}
+
+/// Which of two executions comes first in a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Order {
+    /// The one that was asked for later.
+    #[default]
+    Newest,
+    /// The one that was asked for earlier.
+    Oldest,
 }
 
 /// An execution in a list.
@@ -243,7 +259,7 @@ async fn find(api: &Api, text: &str) -> Result<ExecutionRow, Problem> {
     api.worker.store.execution(id).await?.ok_or_else(none)
 }
 
-/// List executions, the newest first
+/// List executions
 #[utoipa::path(get, path = "/executions", tag = "executions", operation_id = "list_executions", params(Filter, Wanted),
     responses((status = 200, body = Page<ExecutionSummary>), problem::Every))]
 pub(super) async fn list(
@@ -254,11 +270,19 @@ pub(super) async fn list(
 ) -> Result<Json<Page<ExecutionSummary>>, Problem> {
     let action = filter.action.as_deref().map(str::parse::<ActionRef>).transpose();
     let action = action.map_err(|error| Problem::invalid("query/action", error.to_string()))?;
+    let pack = filter.pack.as_deref().map(str::parse::<PackRef>).transpose();
+    let pack = pack.map_err(|error| Problem::invalid("query/pack", error.to_string()))?;
     let status = filter.status.as_deref().map(str::parse::<Status>).transpose();
     let status = status.map_err(|error| Problem::invalid("query/status", error.to_string()))?;
     let limit = page.limit()?;
-    let wanted =
-        ExecutionsFilter { action: action.as_ref(), status, before: page.after()?, limit: limit + 1 };
+    let wanted = ExecutionsFilter {
+        action: action.as_ref(),
+        pack: pack.as_ref(),
+        status,
+        oldest_first: filter.order == Order::Oldest,
+        after: page.after()?,
+        limit: limit + 1,
+    };
     let rows = api.worker.store.executions_where(&wanted).await?;
     let items = rows.into_iter().map(ExecutionSummary::from).collect();
     Ok(Json(Page::new(items, limit, |last: &ExecutionSummary| last.id.clone())))
@@ -280,6 +304,23 @@ pub(super) async fn show(
         _ => None,
     };
     Ok(Json(Execution { waiting, ..row.into() }))
+}
+
+/// Show what an execution returned, as it is
+#[utoipa::path(get, path = "/executions/{id}/result", tag = "executions", operation_id = "show_result",
+    params(("id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = Value), (status = 409, description = "It has not ended", body = Problem, content_type = "application/problem+json"),
+        problem::Every, problem::NotFound))]
+pub(super) async fn result(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Option<Value>>, Problem> {
+    let row = find(&api, &id).await?;
+    if row.finished_at.is_none() {
+        return Err(Problem::conflict("not-ended", format!("it is {}", row.status)));
+    }
+    Ok(Json(row.result))
 }
 
 /// Have a worker run an action

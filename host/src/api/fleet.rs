@@ -1,18 +1,21 @@
-//! Workers.
+//! Workers, and what they built.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::page::Page;
+use super::page::{Page, Query};
 use super::problem::{self, Problem};
+use crate::store::environment::EnvironmentRow;
 use crate::store::fleet::{WorkerRow, silence_max};
+use crate::store::worker::Wanted;
+use crate::token::Role;
 
 /// A process that takes executions, or did.
 #[derive(Debug, Serialize, ToSchema)]
@@ -21,6 +24,8 @@ pub(super) struct Worker {
     host: String,
     /// As it is on record.
     status: String,
+    /// What somebody wants of it: `cordoned` or `drained`.
+    wanted: Option<Wanted>,
     /// Whether it gave a sign of life of late.
     live: bool,
     /// How many executions it runs at a time.
@@ -49,6 +54,7 @@ impl From<WorkerRow> for Worker {
             name: row.name,
             host: row.host,
             status: row.status,
+            wanted: row.wanted,
             live: row.is_live,
             slots: row.slots,
             running: row.running,
@@ -67,4 +73,138 @@ impl From<WorkerRow> for Worker {
 pub(super) async fn workers(State(api): State<Arc<Api>>, _: Caller) -> Result<Json<Page<Worker>>, Problem> {
     let workers = api.worker.store.workers(silence_max(api.worker.settings.lease)).await?;
     Ok(Json(Page::whole(workers.into_iter().map(Worker::from).collect())))
+}
+
+/// Which environments are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Only those of this worker.
+    worker: Option<String>,
+    /// Only those of this pack.
+    pack: Option<String>,
+}
+
+/// What a worker built for the dependencies of a pack.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Environment {
+    worker: String,
+    pack: String,
+    runtime: String,
+    /// Of the version that it is for; empty for the base environment.
+    runtime_version: String,
+    /// The folder of the pack that the dependencies are for; empty for its root.
+    scope: String,
+    path: String,
+    /// What it is built with.
+    installation: String,
+    /// `building`, `ready`, `failed` or `broken`.
+    status: String,
+    /// Bytes on the disk when it was built.
+    size: Option<i64>,
+    /// Why it failed.
+    error: Option<String>,
+    created_at: DateTime<Utc>,
+    last_used_at: DateTime<Utc>,
+}
+
+impl Environment {
+    fn new(worker: String, row: EnvironmentRow) -> Self {
+        Self {
+            worker,
+            pack: row.pack,
+            runtime: row.runtime,
+            runtime_version: row.runtime_version,
+            scope: row.scope,
+            path: row.path,
+            installation: row.installation,
+            status: row.status,
+            size: row.size,
+            error: row.error,
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+        }
+    }
+}
+
+/// List the environments, by worker and path
+#[utoipa::path(get, path = "/environments", tag = "workers", operation_id = "list_environments", params(Filter),
+    responses((status = 200, body = Page<Environment>), problem::Every))]
+pub(super) async fn environments(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Page<Environment>>, Problem> {
+    let all = api.worker.store.environments_everywhere().await?.into_iter();
+    let wanted = all.filter(|(worker, row)| {
+        filter.worker.as_ref().is_none_or(|wanted| wanted == worker)
+            && filter.pack.as_ref().is_none_or(|wanted| *wanted == row.pack)
+    });
+    Ok(Json(Page::whole(wanted.map(|(worker, row)| Environment::new(worker, row)).collect())))
+}
+
+async fn find(api: &Api, name: &str) -> Result<WorkerRow, Problem> {
+    let workers = api.worker.store.workers(silence_max(api.worker.settings.lease)).await?;
+    let found = workers.into_iter().find(|worker| worker.name == name);
+    found.ok_or_else(|| Problem::not_found(format!("there is no worker `{name}`")))
+}
+
+/// Show a worker
+#[utoipa::path(get, path = "/workers/{name}", tag = "workers", operation_id = "show_worker",
+    params(("name" = String, Path)),
+    responses((status = 200, body = Worker), problem::Every, problem::NotFound))]
+pub(super) async fn worker(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Worker>, Problem> {
+    Ok(Json(find(&api, &name).await?.into()))
+}
+
+async fn want(
+    api: &Api,
+    caller: &Caller,
+    name: &str,
+    wanted: Option<Wanted>,
+) -> Result<Json<Worker>, Problem> {
+    caller.needs(Role::Admin)?;
+    find(api, name).await?;
+    api.worker.store.want_of_worker(name, wanted).await?;
+    Ok(Json(find(api, name).await?.into()))
+}
+
+/// Have a worker take nothing more, also after it was started again; what it runs goes on
+#[utoipa::path(post, path = "/workers/{name}/cordon", tag = "workers", operation_id = "cordon_worker",
+    params(("name" = String, Path)),
+    responses((status = 200, body = Worker), problem::Every, problem::Changes, problem::NotFound))]
+pub(super) async fn cordon(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Worker>, Problem> {
+    want(&api, &caller, &name, Some(Wanted::Cordoned)).await
+}
+
+/// Have a worker take executions again
+#[utoipa::path(post, path = "/workers/{name}/uncordon", tag = "workers", operation_id = "uncordon_worker",
+    params(("name" = String, Path)),
+    responses((status = 200, body = Worker), problem::Every, problem::Changes, problem::NotFound))]
+pub(super) async fn uncordon(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Worker>, Problem> {
+    want(&api, &caller, &name, None).await
+}
+
+/// Have a worker take nothing more, and end when what it runs has ended
+#[utoipa::path(post, path = "/workers/{name}/drain", tag = "workers", operation_id = "drain_worker",
+    params(("name" = String, Path)),
+    responses((status = 200, body = Worker), problem::Every, problem::Changes, problem::NotFound))]
+pub(super) async fn drain(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Worker>, Problem> {
+    want(&api, &caller, &name, Some(Wanted::Drained)).await
 }

@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
+use super::packs::{AskedGrants, mistakes};
+use crate::detection::DetectionError;
 use crate::execution::AskError;
+use crate::pack;
+use crate::pack::bundle::BundleError;
+use crate::pack::install::InstallError;
+use crate::pack::part::Fault;
+use crate::pack::remove::RemoveError;
+use crate::printable::with_causes;
 use crate::queue::QueueError;
 use crate::store::StoreError;
 use crate::store::change::ChangeError;
@@ -37,6 +45,45 @@ pub struct Problem {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// Everything that is wrong with what was sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Mistake>,
+    /// What components ask for and nobody approved.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    asked: Vec<AskedGrants>,
+}
+
+/// Something that is wrong with a file of a pack, or with a field of a declaration.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Mistake {
+    /// The file, relative to the pack; or the field, as a JSON pointer.
+    path: String,
+    /// From 1; none if it is the whole file that is wrong.
+    line: Option<usize>,
+    /// In characters, from 1.
+    column: Option<usize>,
+    message: String,
+    /// What would be right.
+    hint: String,
+}
+
+impl From<Fault> for Mistake {
+    fn from(fault: Fault) -> Self {
+        let Fault { pointer: path, position: column, message, help: hint } = fault;
+        Self { path, line: None, column, message, hint }
+    }
+}
+
+impl From<&pack::problem::Problem> for Mistake {
+    fn from(problem: &pack::problem::Problem) -> Self {
+        Self {
+            path: problem.path.clone(),
+            line: problem.position.map(|position| position.line),
+            column: problem.position.map(|position| position.column),
+            message: problem.message.clone(),
+            hint: problem.help.clone(),
+        }
+    }
 }
 
 impl Problem {
@@ -49,6 +96,8 @@ impl Problem {
             field: None,
             position: None,
             hint: None,
+            problems: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -97,6 +146,26 @@ impl Problem {
             "internal",
             "something went wrong here; the log of the server says what",
         )
+    }
+
+    /// What is wrong with the declaration of an action, a sensor or a runtime.
+    pub(super) fn declaration(faults: Vec<Fault>) -> Self {
+        let first = faults.first();
+        let detail = first.map(|fault| fault.message.clone()).unwrap_or_default();
+        let position = first.and_then(|fault| fault.position).and_then(|at| u32::try_from(at).ok());
+        let field = first.map(|fault| fault.pointer.clone()).unwrap_or_default();
+        let hint = first.map(|fault| fault.help.clone());
+        Self {
+            position,
+            hint,
+            problems: faults.into_iter().map(Mistake::from).collect(),
+            ..Self::invalid(field, detail)
+        }
+    }
+
+    /// What was sent is no archive of a pack.
+    pub(super) fn archive(error: &BundleError) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-archive", with_causes(error))
     }
 
     pub(super) fn precondition(detail: impl Into<String>) -> Self {
@@ -182,7 +251,7 @@ impl From<StoreError> for Problem {
                 .hint("ask again in a moment");
         }
         // What it says may show how the data is kept: that is for the log.
-        tracing::error!("the API can't use the database: {}", crate::printable::with_causes(&error));
+        tracing::error!("the API can't use the database: {}", with_causes(&error));
         Self::internal()
     }
 }
@@ -200,6 +269,59 @@ impl From<ChangeError> for Problem {
             ChangeError::InUse { .. } => Self::conflict("in-use", detail),
             ChangeError::InvalidVersion { .. } => Self::invalid("/version", detail),
             ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InstallError> for Problem {
+    fn from(error: InstallError) -> Self {
+        let detail = error.to_string();
+        match error {
+            InstallError::Problems(problems) => Self {
+                problems: mistakes(&problems),
+                ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-pack", detail)
+            },
+            InstallError::NotApproved { asked, .. } => Self {
+                asked: asked.iter().map(AskedGrants::from).collect(),
+                ..Self::new(StatusCode::FORBIDDEN, "not-approved", detail)
+                    .hint("an administrator allows it by sending it with `approve=true`")
+            },
+            InstallError::NoComponent { .. } => Self::invalid("", detail),
+            InstallError::Store(error) => error.into(),
+            InstallError::Bundle(_)
+            | InstallError::Plugin(_)
+            | InstallError::Bundles(_)
+            | InstallError::Write { .. } => {
+                tracing::error!("a pack can't be installed: {}", with_causes(&error));
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<RemoveError> for Problem {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::Change(error) => error.into(),
+            RemoveError::Embedded { .. } => Self::conflict("comes-with-attune", error.to_string())
+                .hint("install a pack of that name in its place, if it is to be another"),
+            RemoveError::Folder { .. } => {
+                tracing::error!("{}", with_causes(&error));
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<DetectionError> for Problem {
+    fn from(error: DetectionError) -> Self {
+        match error {
+            DetectionError::Store(error) => error.into(),
+            DetectionError::NotApproved { .. } => Self::conflict("not-approved", error.to_string())
+                .hint("an administrator allows it: PUT /runtimes/{ref}/grants"),
+            DetectionError::Plugin(_) | DetectionError::Files(_) => {
+                Self::conflict("component-failed", with_causes(&error))
+            }
         }
     }
 }
@@ -244,6 +366,14 @@ impl From<JsonRejection> for Problem {
             StatusCode::UNPROCESSABLE_ENTITY => "invalid",
             _ => "unreadable",
         };
+        Self::new(rejection.status(), kind, rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        let is_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let kind = if is_large { "too-large" } else { "unreadable" };
         Self::new(rejection.status(), kind, rejection.body_text())
     }
 }

@@ -1,4 +1,4 @@
-//! Runtimes and their versions.
+//! Runtimes, and what their components may do.
 
 use std::sync::Arc;
 
@@ -7,19 +7,72 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
 use super::body::{Body, Tagged, expected};
-use super::page::Page;
+use super::page::{Page, Query};
 use super::problem::{self, Problem};
-use crate::pack::{DeclaredVersion, Distributions, ExecutionConfig};
+use super::programs::{merged, surroundings, written};
+use super::versions::Version;
+use crate::pack::Grants;
+use crate::pack::install::{self, Approve};
 use crate::reference::RuntimeRef;
-use crate::store::bell::Bell;
+use crate::store::change::{ChangeError, Kind};
+use crate::store::denial::DenialRow;
 use crate::store::runtime::RuntimeRow;
-use crate::store::runtime_version::{RuntimeVersionRow, VersionFilter};
 use crate::token::Role;
+
+/// A language, as a file of a pack declares it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewRuntime {
+    /// Pack and name.
+    #[schema(example = "tools.own")]
+    r#ref: String,
+    label: Option<String>,
+    description: Option<String>,
+    /// Other names for it.
+    #[serde(default)]
+    aliases: Vec<String>,
+    /// The component that serves it: `component` as `pack.component`, `grants`, `settings`.
+    #[schema(value_type = Option<Object>)]
+    plugin: Option<Value>,
+    /// How installations are verified.
+    #[schema(value_type = Option<Object>)]
+    distributions: Option<Value>,
+    /// How things are run, and environments built.
+    #[schema(value_type = Option<Object>)]
+    execution_config: Option<Value>,
+    /// Each complete, with an `execution_config` of its own.
+    #[schema(value_type = Option<Vec<Object>>)]
+    versions: Option<Value>,
+}
+
+/// What of a runtime is to be another: what is null is taken out, what is left out stays.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes a document that is merged as it is")]
+pub(super) struct RuntimeChange {
+    label: Option<String>,
+    description: Option<String>,
+    aliases: Option<Vec<String>>,
+    #[schema(value_type = Option<Object>)]
+    distributions: Option<Value>,
+    #[schema(value_type = Option<Object>)]
+    execution_config: Option<Value>,
+}
+
+/// Whether what a component asks for is allowed with it.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Options {
+    /// Allow what the component asks for.
+    #[serde(default)]
+    #[param(default = false)]
+    approve: bool,
+}
 
 /// A language, and what of it can be used.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,40 +93,6 @@ pub(super) struct Runtime {
     versions: Vec<Version>,
 }
 
-/// A version of a runtime.
-#[derive(Debug, Serialize, ToSchema)]
-#[expect(clippy::struct_field_names, clippy::struct_excessive_bools, reason = "a document, not a state")]
-pub(super) struct Version {
-    runtime: String,
-    /// As declared, `3.12` for instance.
-    version: String,
-    is_default: bool,
-    /// Whether it is declared, or was only found.
-    declared: bool,
-    /// Whether a live worker has an installation of it that was verified.
-    available: bool,
-    verified_at: Option<DateTime<Utc>>,
-    /// Made by somebody, not by the pack.
-    ad_hoc: bool,
-    /// `eol`, `lts` and the like.
-    meta: std::collections::BTreeMap<String, String>,
-}
-
-impl From<RuntimeVersionRow> for Version {
-    fn from(row: RuntimeVersionRow) -> Self {
-        Self {
-            runtime: row.runtime.to_string(),
-            version: row.declared.version,
-            is_default: row.declared.is_default,
-            declared: row.is_declared,
-            available: row.available,
-            verified_at: row.verified_at,
-            ad_hoc: row.ad_hoc,
-            meta: row.declared.meta,
-        }
-    }
-}
-
 impl From<RuntimeRow> for Runtime {
     fn from(row: RuntimeRow) -> Self {
         Self {
@@ -90,22 +109,54 @@ impl From<RuntimeRow> for Runtime {
     }
 }
 
-/// A version to be registered.
+/// What the component of a runtime asks for, may do, and was denied.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct GrantsOf {
+    runtime: String,
+    /// As the runtime names it.
+    component: String,
+    sha256: String,
+    #[schema(value_type = Object)]
+    asked: Grants,
+    /// None if nobody approved it: then the component is not used.
+    #[schema(value_type = Option<Object>)]
+    approved: Option<Grants>,
+    approved_by: Option<String>,
+    approved_at: Option<DateTime<Utc>>,
+    /// What the settings of the server withhold of it.
+    withheld: Vec<String>,
+    /// What it asked for and was denied, the last first.
+    denials: Vec<Denial>,
+}
+
+/// Something that a component was denied.
+#[derive(Debug, Serialize, ToSchema)]
+struct Denial {
+    what: String,
+    /// How many times.
+    count: i64,
+    first_at: DateTime<Utc>,
+    last_at: DateTime<Utc>,
+}
+
+impl From<DenialRow> for Denial {
+    fn from(DenialRow { what, count, first_at, last_at, .. }: DenialRow) -> Self {
+        Self { what, count, first_at, last_at }
+    }
+}
+
+/// Whether a component may do what it asks for.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewVersion {
-    /// `3.12`, for instance.
-    version: String,
-    /// `eol`, `lts` and the like.
-    #[serde(default)]
-    meta: std::collections::BTreeMap<String, String>,
+pub(super) struct Consent {
+    approved: bool,
 }
 
 fn none(reference: &str) -> Problem {
     Problem::not_found(format!("there is no runtime `{reference}`"))
 }
 
-async fn find(api: &Api, text: &str) -> Result<RuntimeRow, Problem> {
+pub(super) async fn find(api: &Api, text: &str) -> Result<RuntimeRow, Problem> {
     let reference = text.parse::<RuntimeRef>().map_err(|_| none(text))?;
     api.worker.store.runtime(&reference).await?.ok_or_else(|| none(text))
 }
@@ -131,101 +182,158 @@ pub(super) async fn show(
     Ok(Tagged(row.revision, row.into()))
 }
 
-/// List the versions of a runtime, the newest first
-#[utoipa::path(get, path = "/runtimes/{ref}/versions", tag = "runtimes", operation_id = "list_versions",
-    params(("ref" = String, Path, description = "The runtime's reference")),
-    responses((status = 200, body = Page<Version>), problem::Every, problem::NotFound))]
-pub(super) async fn versions(
+/// Add a runtime to a pack that is installed
+///
+/// It stays when the pack is installed again, unless that has one of its name.
+#[utoipa::path(post, path = "/runtimes", tag = "runtimes", operation_id = "create_runtime", params(Options),
+    request_body = NewRuntime,
+    responses((status = 201, body = Runtime, headers(("ETag" = String))), problem::Every, problem::Changes))]
+pub(super) async fn create(
     State(api): State<Arc<Api>>,
-    _: Caller,
-    Path(reference): Path<String>,
-) -> Result<Json<Page<Version>>, Problem> {
-    let runtime = find(&api, &reference).await?;
-    let filter = VersionFilter { runtime: Some(runtime.id), ..VersionFilter::default() };
-    let versions = api.worker.store.runtime_versions(filter).await?;
-    Ok(Json(Page::whole(versions.into_iter().map(Version::from).collect())))
+    caller: Caller,
+    Query(options): Query<Options>,
+    Body(new): Body<NewRuntime>,
+) -> Result<(StatusCode, Tagged<Runtime>), Problem> {
+    let reference = new.r#ref.parse::<RuntimeRef>();
+    let reference = reference.map_err(|error| Problem::invalid("/ref", error.to_string()))?;
+    caller.needs_in(Role::Author, reference.pack())?;
+    if options.approve {
+        caller.needs(Role::Admin)?;
+    }
+    let surroundings = surroundings(&api, reference.pack()).await?;
+    let runtime = surroundings.runtime(&written(&new)).map_err(Problem::declaration)?;
+    if api.worker.store.runtime(&reference).await?.is_some() {
+        let name = reference.to_string();
+        return Err(ChangeError::Duplicate { kind: Kind::Runtime, name }.into());
+    }
+    let approve = if options.approve { Approve::All { by: &caller.token.name } } else { Approve::Known };
+    let served = install::serve(&api.worker, &runtime, &approve).await?;
+    api.worker.store.create_runtime(&runtime, &served).await?;
+    let row = find(&api, &new.r#ref).await?;
+    Ok((StatusCode::CREATED, Tagged(row.revision, row.into())))
 }
 
-/// Register a version of a runtime
-#[utoipa::path(post, path = "/runtimes/{ref}/versions", tag = "runtimes", operation_id = "register_version",
-    params(("ref" = String, Path, description = "The runtime's reference")),
-    request_body = NewVersion,
-    responses((status = 201, body = Version, headers(("ETag" = String))), problem::Every, problem::Changes, problem::NotFound))]
-pub(super) async fn register(
+/// Change a runtime
+///
+/// Its versions are changed by themselves. What the pack ships comes back when that is installed again.
+#[utoipa::path(patch, path = "/runtimes/{ref}", tag = "runtimes", operation_id = "change_runtime",
+    params(("ref" = String, Path, description = "Its reference"),
+        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    request_body = RuntimeChange,
+    responses((status = 200, body = Runtime, headers(("ETag" = String))), problem::Every, problem::Changes, problem::NotFound))]
+pub(super) async fn change(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
-    Body(new): Body<NewVersion>,
-) -> Result<(StatusCode, Tagged<Version>), Problem> {
-    let runtime = find(&api, &reference).await?.runtime.reference;
-    caller.needs_in(Role::Author, runtime.pack())?;
-    let declared = DeclaredVersion {
-        version: new.version.clone(),
-        is_default: false,
-        execution_config: ExecutionConfig::default(),
-        distributions: Distributions::default(),
-        meta: new.meta,
+    headers: HeaderMap,
+    Body(change): Body<Map<String, Value>>,
+) -> Result<Tagged<Runtime>, Problem> {
+    let RuntimeRow { runtime: before, revision, .. } = find(&api, &reference).await?;
+    caller.needs_in(Role::Author, before.reference.pack())?;
+    if let Some(field) = ["plugin", "versions"].into_iter().find(|field| change.contains_key(*field)) {
+        return Err(Problem::invalid(format!("/{field}"), format!("`{field}` is not changed like this"))
+            .hint("versions have an address of their own; what serves a runtime comes with its pack"));
+    }
+    let configured = ["distributions", "execution_config"].map(|field| change.contains_key(field));
+    let current = NewRuntime {
+        r#ref: before.reference.to_string(),
+        label: Some(before.label.clone()),
+        description: before.description.clone(),
+        aliases: before.aliases.clone(),
+        plugin: None,
+        distributions: None,
+        execution_config: None,
+        versions: None,
     };
-    api.worker.store.create_runtime_version(&runtime, &declared).await?;
-    api.worker.store.ring(Bell::Runnable).await;
-    Ok((StatusCode::CREATED, find_version(&api, &runtime, &new.version).await?))
-}
-
-async fn find_version(api: &Api, runtime: &RuntimeRef, version: &str) -> Result<Tagged<Version>, Problem> {
-    let row = api
-        .worker
-        .store
-        .runtime_version(runtime, version)
-        .await?
-        .ok_or_else(|| Problem::not_found(format!("there is no version `{version}` of `{runtime}`")))?;
+    let declared = merged(&current, change)?;
+    let surroundings = surroundings(&api, before.reference.pack()).await?;
+    let mut runtime = surroundings.runtime(&written(&declared)).map_err(Problem::declaration)?;
+    // What is left out stays.
+    let [distributions, execution_config] = configured;
+    if !distributions {
+        runtime.distributions = before.distributions;
+    }
+    if !execution_config {
+        runtime.execution_config = before.execution_config;
+    }
+    (runtime.plugin, runtime.versions) = (before.plugin, before.versions);
+    let expected = expected(&headers)?.unwrap_or(revision);
+    api.worker.store.update_runtime(&runtime, None, Some(expected)).await?;
+    let row = find(&api, &reference).await?;
     Ok(Tagged(row.revision, row.into()))
 }
 
-/// Show a version of a runtime
-#[utoipa::path(get, path = "/runtimes/{ref}/versions/{version}", tag = "runtimes", operation_id = "show_version",
-    params(("ref" = String, Path, description = "The runtime's reference"), ("version" = String, Path)),
-    responses((status = 200, body = Version, headers(("ETag" = String))), problem::Every, problem::NotFound))]
-pub(super) async fn version(
-    State(api): State<Arc<Api>>,
-    _: Caller,
-    Path((reference, version)): Path<(String, String)>,
-) -> Result<Tagged<Version>, Problem> {
-    let runtime = find(&api, &reference).await?.runtime.reference;
-    find_version(&api, &runtime, &version).await
-}
-
-/// Delete a version of a runtime
-#[utoipa::path(delete, path = "/runtimes/{ref}/versions/{version}", tag = "runtimes", operation_id = "delete_version",
-    params(("ref" = String, Path, description = "The runtime's reference"), ("version" = String, Path),
+/// Delete a runtime with its versions
+///
+/// Refused while actions or sensors are started with it.
+#[utoipa::path(delete, path = "/runtimes/{ref}", tag = "runtimes", operation_id = "delete_runtime",
+    params(("ref" = String, Path, description = "Its reference"),
         ("If-Match" = Option<String>, Header, description = "Only in this state")),
     responses((status = 204), problem::Every, problem::Changes, problem::NotFound))]
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path((reference, version)): Path<(String, String)>,
+    Path(reference): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let runtime = find(&api, &reference).await?.runtime.reference;
-    caller.needs_in(Role::Author, runtime.pack())?;
-    api.worker.store.delete_runtime_version(&runtime, &version, expected(&headers)?).await?;
-    api.worker.store.ring(Bell::Runnable).await;
+    let known = find(&api, &reference).await?.runtime.reference;
+    caller.needs_in(Role::Author, known.pack())?;
+    api.worker.store.delete_runtime(&known, expected(&headers)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Make a version the default of its runtime
-#[utoipa::path(post, path = "/runtimes/{ref}/versions/{version}/default", tag = "runtimes", operation_id = "set_default_version",
-    params(("ref" = String, Path, description = "The runtime's reference"), ("version" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
-    responses((status = 200, body = Version, headers(("ETag" = String))), problem::Every, problem::Changes, problem::NotFound))]
-pub(super) async fn set_default(
+/// Show what the component of a runtime may do
+#[utoipa::path(get, path = "/runtimes/{ref}/grants", tag = "plugins", operation_id = "show_grants",
+    params(("ref" = String, Path, description = "The runtime's reference")),
+    responses((status = 200, body = GrantsOf), problem::Every, problem::NotFound))]
+pub(super) async fn grants(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Path(reference): Path<String>,
+) -> Result<Json<GrantsOf>, Problem> {
+    Ok(Json(grants_of(&api, &reference).await?))
+}
+
+async fn grants_of(api: &Api, reference: &str) -> Result<GrantsOf, Problem> {
+    let row = find(api, reference).await?;
+    let Some((declared, used)) = row.runtime.plugin.as_ref().zip(row.plugin.as_ref()) else {
+        return Err(Problem::not_found(format!("`{reference}` needs no component")));
+    };
+    let consent = api.worker.store.consent(row.id).await?;
+    let allowed = api.worker.grants(&row);
+    Ok(GrantsOf {
+        runtime: row.runtime.reference.to_string(),
+        component: declared.component.clone(),
+        sha256: used.sha256.clone(),
+        asked: declared.grants.clone(),
+        withheld: used
+            .approved
+            .as_ref()
+            .zip(allowed)
+            .map(|(approved, allowed)| approved.withheld(&allowed))
+            .unwrap_or_default(),
+        approved: used.approved.clone(),
+        approved_by: consent.as_ref().map(|(by, _)| by.clone()),
+        approved_at: consent.map(|(_, at)| at),
+        denials: api.worker.store.denials(row.id).await?.into_iter().map(Denial::from).collect(),
+    })
+}
+
+/// Allow what the component of a runtime asks for, or take that back
+///
+/// What is taken back from is not used any more: nothing is run with its runtime.
+#[utoipa::path(put, path = "/runtimes/{ref}/grants", tag = "plugins", operation_id = "set_grants",
+    params(("ref" = String, Path, description = "The runtime's reference")), request_body = Consent,
+    responses((status = 200, body = GrantsOf), problem::Every, problem::Changes, problem::NotFound))]
+pub(super) async fn set_grants(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path((reference, version)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Tagged<Version>, Problem> {
-    let runtime = find(&api, &reference).await?.runtime.reference;
-    caller.needs_in(Role::Author, runtime.pack())?;
-    api.worker.store.set_default_version(&runtime, &version, expected(&headers)?).await?;
-    api.worker.store.ring(Bell::Runnable).await;
-    find_version(&api, &runtime, &version).await
+    Path(reference): Path<String>,
+    Body(consent): Body<Consent>,
+) -> Result<Json<GrantsOf>, Problem> {
+    caller.needs(Role::Admin)?;
+    let by = caller.token.name.as_str();
+    let row = find(&api, &reference).await?;
+    api.worker.store.set_consent(row.id, consent.approved.then_some(by)).await?;
+    Ok(Json(grants_of(&api, &reference).await?))
 }

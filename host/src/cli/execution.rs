@@ -159,7 +159,12 @@ impl Execution {
         match self {
             Self::Enqueue { .. } => {}
             Self::List { action, status, limit } => {
-                let filter = ExecutionsFilter { action: action.as_ref(), status, before: None, limit };
+                let filter = ExecutionsFilter {
+                    action: action.as_ref(),
+                    status,
+                    limit,
+                    ..ExecutionsFilter::default()
+                };
                 let executions = store.executions_where(&filter).await?;
                 let none = match action {
                     Some(action) if executions.is_empty() => none_of(&store, &action).await?,

@@ -1,6 +1,7 @@
 //! `attune serve`: the API.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 use clap::Args;
@@ -13,7 +14,7 @@ use super::output::Output;
 use super::runtime::open_worker;
 use super::worker::{self, served};
 use crate::api::{ADMIN_TOKEN_FILE, ApiError, Bound, PREFIX};
-use crate::service;
+use crate::service::{self, ServiceError};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -57,15 +58,31 @@ impl Serve {
         let (interruptions, stop) = interruption::listen_quietly();
         let outcome = if self.worker {
             let observe = Rc::new(worker::observer(output, worker.settings.worker_name.clone()));
-            let (served, ()) = tokio::join!(service::serve(worker, stop.clone(), observe), bound.serve(stop));
-            self::served(served)
+            let serving = service::serve(worker.clone(), stop.clone(), observe);
+            self::served(beside(serving, bound.serve(stop)).await)
         } else {
             bound.serve(stop).await;
-            worker.close().await;
             Ok(Exit::Success)
         };
+        worker::close(worker).await;
         interruptions.abort();
         outcome
+    }
+}
+
+/// Both until they end; the API does not go on without a service that failed, but does without one that was drained.
+async fn beside(
+    serving: impl Future<Output = Result<(), ServiceError>>,
+    answering: impl Future<Output = ()>,
+) -> Result<(), ServiceError> {
+    let (mut serving, mut answering) = (pin!(serving), pin!(answering));
+    tokio::select! {
+        served = &mut serving => {
+            served?;
+            answering.await;
+            Ok(())
+        }
+        () = &mut answering => serving.await,
     }
 }
 

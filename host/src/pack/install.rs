@@ -258,24 +258,10 @@ pub async fn plan(
     let (mut runtimes, mut asked) = (BTreeMap::new(), Vec::new());
     for runtime in &pack.runtimes {
         let Some(declaration) = &runtime.plugin else { continue };
-        let digest = component_digest(worker, &pack, runtime, declaration).await?;
-        let (before, approved) = approval(worker, runtime, declaration, approve).await?;
-        let grants = worker.settings.ceilings.narrow(&pack.reference, &declaration.grants);
-        asked.push(Asked {
-            runtime: runtime.reference.clone(),
-            grants: declaration.grants.clone(),
-            before,
-            approved: approved.is_some(),
-            withheld: declaration.grants.withheld(&grants),
-        });
-        if approved.is_none() {
-            continue;
-        }
-        let source = worker.installed_component(&pack.reference, &declaration.component, &digest).await?;
-        let plugin = worker.bind(&source, runtime, grants).await?;
-        let constraint_aliases = aliases(&plugin, runtime).await?;
-        let install = RuntimeInstall { plugin: Some(digest), constraint_aliases, approved };
-        runtimes.insert(runtime.reference.clone(), install);
+        let own = pack.components.get(&declaration.component).map(|component| component.sha256.as_str());
+        let (own_asked, install) = serving(worker, runtime, declaration, own, approve).await?;
+        asked.push(own_asked);
+        runtimes.extend(install.map(|install| (runtime.reference.clone(), install)));
     }
     let replaces = worker.store.pack(&pack.reference).await?.filter(|before| before.digest != pack.digest);
     let gone = gone(worker, &pack).await?;
@@ -398,20 +384,55 @@ async fn aliases(plugin: &RuntimePlugin, runtime: &Runtime) -> Result<Vec<(Strin
     Ok(answer.value.into_iter().map(|alias| (alias.name, alias.constraint)).collect())
 }
 
-/// The digest of the component that a runtime names: one of its own pack, or `pack.component`.
-async fn component_digest(
+/// What serves a runtime that is added to an installed pack by itself: a component of an installed pack, if that needs none
+/// or is approved.
+pub async fn serve(
     worker: &Worker,
-    pack: &Pack,
+    runtime: &Runtime,
+    approve: &Approve<'_>,
+) -> Result<RuntimeInstall, InstallError> {
+    let Some(declaration) = &runtime.plugin else { return Ok(RuntimeInstall::default()) };
+    match serving(worker, runtime, declaration, None, approve).await? {
+        (_, Some(install)) => Ok(install),
+        (asked, None) => Err(InstallError::NotApproved { asked: vec![asked], is_update: false }),
+    }
+}
+
+/// What the component of a runtime asks for, and how it serves that if it is approved. `own` is the digest of the
+/// component, if the pack that is being installed has it; else it is `pack.component` of another.
+async fn serving(
+    worker: &Worker,
     runtime: &Runtime,
     declaration: &PluginDeclaration,
-) -> Result<String, InstallError> {
-    if let Some(component) = pack.components.get(&declaration.component) {
-        return Ok(component.sha256.clone());
+    own: Option<&str>,
+    approve: &Approve<'_>,
+) -> Result<(Asked, Option<RuntimeInstall>), InstallError> {
+    let pack = runtime.reference.pack();
+    let digest = match own {
+        Some(digest) => digest.to_owned(),
+        None => {
+            other_digest(worker, &declaration.component).await?.ok_or_else(|| InstallError::NoComponent {
+                runtime: runtime.reference.to_string(),
+                component: declaration.component.clone(),
+            })?
+        }
+    };
+    let (before, approved) = approval(worker, runtime, declaration, approve).await?;
+    let grants = worker.settings.ceilings.narrow(pack, &declaration.grants);
+    let asked = Asked {
+        runtime: runtime.reference.clone(),
+        grants: declaration.grants.clone(),
+        before,
+        approved: approved.is_some(),
+        withheld: declaration.grants.withheld(&grants),
+    };
+    if approved.is_none() {
+        return Ok((asked, None));
     }
-    other_digest(worker, &declaration.component).await?.ok_or_else(|| InstallError::NoComponent {
-        runtime: runtime.reference.to_string(),
-        component: declaration.component.clone(),
-    })
+    let source = worker.installed_component(pack, &declaration.component, &digest).await?;
+    let plugin = worker.bind(&source, runtime, grants).await?;
+    let constraint_aliases = aliases(&plugin, runtime).await?;
+    Ok((asked, Some(RuntimeInstall { plugin: Some(digest), constraint_aliases, approved })))
 }
 
 /// The digest of the component `pack.component` of an installed pack.

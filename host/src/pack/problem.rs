@@ -280,6 +280,11 @@ impl<'a> Report<'a> {
         self.source
     }
 
+    /// Where they go, for what knows its file by itself.
+    pub(crate) fn problems(&mut self) -> &mut Problems {
+        self.problems
+    }
+
     /// Adds a problem at a place.
     pub(crate) fn add(&mut self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
         self.problems.add(self.source, span, message, help);

@@ -135,20 +135,30 @@ pub fn path_of(pack: &Path) -> PathBuf {
     pack.with_file_name(name)
 }
 
-/// Who of those that are trusted vouches for a bundle with this digest.
+/// Who of those that are trusted vouches for a bundle with this digest, by the signature in a file.
 pub fn verify(
     path: &Path,
     digest: &str,
     trusted: &BTreeMap<String, PublicKey>,
 ) -> Result<String, Unverified> {
-    let unreadable = || Unverified::Unreadable { path: path.to_owned() };
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Unverified::Missing { path: path.to_owned() });
         }
-        Err(_) => return Err(unreadable()),
+        Err(_) => return Err(Unverified::Unreadable { path: path.to_owned() }),
     };
+    verify_text(&text, path, digest, trusted)
+}
+
+/// The same, by a signature that is at hand; `path` says in errors where it came from.
+pub fn verify_text(
+    text: &str,
+    path: &Path,
+    digest: &str,
+    trusted: &BTreeMap<String, PublicKey>,
+) -> Result<String, Unverified> {
+    let unreadable = || Unverified::Unreadable { path: path.to_owned() };
     let (key, signature) = text.trim_end().split_once(' ').ok_or_else(unreadable)?;
     let key = key.parse::<PublicKey>().map_err(|_| unreadable())?;
     let signature = Signature::from_bytes(&bytes::<64>(signature).ok_or_else(unreadable)?);

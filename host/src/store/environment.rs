@@ -61,6 +61,20 @@ impl Store {
         rows.iter().map(environment_row).collect()
     }
 
+    /// The environments of every worker, by worker, path and interpreter.
+    pub async fn environments_everywhere(&self) -> Result<Vec<(String, EnvironmentRow)>> {
+        let rows = self
+            .database
+            .query(
+                "select environment.*, worker.name as worker_name from environment
+             join worker on worker.id = environment.worker
+             order by worker.name, environment.path, environment.installation",
+            )
+            .fetch_all()
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get("worker_name")?, environment_row(row)?))).collect()
+    }
+
     /// The environment at a stable path that is built with an interpreter.
     pub async fn environment(
         &self,

@@ -17,7 +17,7 @@ use super::worker::WorkerId;
 use super::{Durability, Result, Store};
 use crate::execution::{ExecutionId, Status};
 use crate::installation::Identity;
-use crate::reference::ActionRef;
+use crate::reference::{ActionRef, PackRef};
 use crate::trace::TraceContext;
 
 /// An execution as it is accepted.
@@ -199,9 +199,13 @@ impl ExecutionRow {
 pub struct ExecutionsFilter<'a> {
     /// Those of this action.
     pub action: Option<&'a ActionRef>,
+    /// Those of actions of this pack.
+    pub pack: Option<&'a PackRef>,
     pub status: Option<Status>,
-    /// Those that were asked for before this one.
-    pub before: Option<ExecutionId>,
+    /// Whether the oldest comes first, not the newest.
+    pub oldest_first: bool,
+    /// Those that come after this one.
+    pub after: Option<ExecutionId>,
     /// So many at most.
     pub limit: u32,
 }
@@ -369,19 +373,29 @@ impl Store {
         Ok(answers)
     }
 
-    /// Some executions, newest first.
+    /// Some executions, in the order of their asking.
     pub async fn executions_where(&self, filter: &ExecutionsFilter<'_>) -> Result<Vec<ExecutionRow>> {
+        let statement = if filter.oldest_first {
+            select_execution!(
+                "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
+                 and ($5 is null or execution.pack = $5) and ($4 is null or execution.id > $4)
+             order by execution.id limit $3"
+            )
+        } else {
+            select_execution!(
+                "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
+                 and ($5 is null or execution.pack = $5) and ($4 is null or execution.id < $4)
+             order by execution.id desc limit $3"
+            )
+        };
         let rows = self
             .database
-            .query(select_execution!(
-                "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
-                 and ($4 is null or execution.id < $4)
-             order by execution.id desc limit $3"
-            ))
+            .query(statement)
             .bind(filter.action.map(ToString::to_string))
             .bind(filter.status.map(Status::name))
             .bind(i64::from(filter.limit))
-            .bind(filter.before.map(|id| id.0))
+            .bind(filter.after.map(|id| id.0))
+            .bind(filter.pack.map(PackRef::as_str))
             .fetch_all()
             .await?;
         rows.iter().map(execution_row).collect()

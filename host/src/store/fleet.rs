@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::row::parsed;
+use super::worker::Wanted;
 use super::{Result, Store};
 use crate::reference::RuntimeRef;
 
@@ -24,6 +25,8 @@ pub struct WorkerRow {
     pub host: String,
     /// As it is on record: nobody may have noticed yet that it is gone.
     pub status: String,
+    /// What somebody wants of it.
+    pub wanted: Option<Wanted>,
     /// How many executions it runs at a time.
     pub slots: i64,
     /// How many it runs now.
@@ -41,7 +44,7 @@ impl WorkerRow {
     /// Whether it takes executions, as far as anybody can tell.
     #[must_use]
     pub fn takes_executions(&self) -> bool {
-        self.is_live && self.status == "active"
+        self.is_live && self.status == "active" && self.wanted.is_none()
     }
 
     /// Whether it is to be there, and gave no sign of life of late.
@@ -59,7 +62,7 @@ impl Store {
             .database
             .query(
                 // A command is a worker as well; one that never was a service has no slots.
-                "select name, host, status, capacity, version, heartbeat_at,
+                "select name, host, status, wanted, capacity, version, heartbeat_at,
                      (select count(*) from execution where execution.worker = worker.id
                          and execution.status = 'running' and execution.lease_owner is not null) as running
                  from worker where capacity > 0 order by name",
@@ -76,6 +79,7 @@ impl Store {
                     host: row.try_get("host")?,
                     is_live: heartbeat_at >= live_since,
                     status,
+                    wanted: Wanted::of(row)?,
                     slots: row.try_get("capacity")?,
                     running: row.try_get("running")?,
                     version: row.try_get("version")?,

@@ -118,6 +118,24 @@ impl Store {
         rows.iter().map(found_installation).collect()
     }
 
+    /// What every worker found of a runtime, by worker and path.
+    pub async fn installations_everywhere(&self, runtime: i64) -> Result<Vec<(String, FoundInstallation)>> {
+        let rows = self
+            .database
+            .query(
+                "select runtime_installation.*, runtime_version.version as label, worker.name as worker_name
+             from runtime_installation
+             join worker on worker.id = runtime_installation.worker
+             left join runtime_version on runtime_version.id = runtime_installation.runtime_version
+             where runtime_installation.runtime = $1
+             order by worker.name, runtime_installation.path",
+            )
+            .bind(runtime)
+            .fetch_all()
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get("worker_name")?, found_installation(row)?))).collect()
+    }
+
     /// The last detection of a runtime on a worker.
     pub async fn scan<T: DeserializeOwned>(
         &self,

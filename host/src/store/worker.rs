@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::bell::Bell;
+use super::database::Row;
 use super::installation::{lock_versions, roll_up};
 use super::{Durability, Result, Store};
 
@@ -29,6 +31,34 @@ impl WorkerStatus {
             Self::Draining => "draining",
             Self::Stopped => "stopped",
         }
+    }
+}
+
+/// What somebody wants of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// It is to take nothing more, also after it was started again.
+    Cordoned,
+    /// It is to take nothing more, and to end when what it runs has ended.
+    Drained,
+}
+
+impl Wanted {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cordoned => "cordoned",
+            Self::Drained => "drained",
+        }
+    }
+
+    pub(super) fn of(row: &Row) -> Result<Option<Self>> {
+        let name: Option<String> = row.try_get("wanted")?;
+        Ok(match name.as_deref() {
+            Some("cordoned") => Some(Self::Cordoned),
+            Some("drained") => Some(Self::Drained),
+            Some(_) | None => None,
+        })
     }
 }
 
@@ -63,6 +93,31 @@ pub enum Standing {
 }
 
 impl Store {
+    /// Says what is wanted of a worker, by its name, and wakes it.
+    pub async fn want_of_worker(&self, name: &str, wanted: Option<Wanted>) -> Result<()> {
+        self.database
+            .durable("update worker set wanted = $2 where name = $1 returning id")
+            .bind(name)
+            .bind(wanted.map(Wanted::name))
+            .fetch_all()
+            .await?;
+        self.ring(Bell::Runnable).await;
+        Ok(())
+    }
+
+    /// What somebody wants of a worker.
+    pub async fn wanted_of_worker(&self, worker: WorkerId) -> Result<Option<Wanted>> {
+        let row = self.database.query("select wanted from worker where id = $1").bind(worker.0);
+        row.fetch_optional().await?.as_ref().map_or(Ok(None), Wanted::of)
+    }
+
+    /// Forgets that a worker was to end: it has been started again.
+    pub async fn forget_drain(&self, worker: WorkerId) -> Result<()> {
+        let forget = "update worker set wanted = null where id = $1 and wanted = 'drained'";
+        self.database.query(forget).bind(worker.0).execute().await?;
+        Ok(())
+    }
+
     /// Registers a worker, if it is new, under its name; if that is the name of a service of another data folder that is
     /// there, as far as anybody knows, then under one of its own. The name that it has.
     pub async fn register_worker(&self, identity: &Identity<'_>) -> Result<(WorkerId, String)> {

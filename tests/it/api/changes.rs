@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{Api, pack};
-use crate::support::cli::Machine;
+use crate::support::cli::{Machine, wait_for};
 
 #[test]
 fn nobody_overwrites_what_he_has_not_seen() {
@@ -50,4 +50,136 @@ fn nobody_overwrites_what_he_has_not_seen() {
     let tag = default.header("etag").expect("a tag").to_owned();
     delete(&tag).is(204);
     api.get(&format!("{versions}/9.9")).problem(404, "not-found");
+}
+
+#[test]
+fn what_is_added_by_itself_is_read_like_a_file_of_the_pack() {
+    let machine = Machine::new();
+    pack(&machine);
+    let api = Api::start(&machine);
+    let action = json!({
+        "ref": "served.again", "label": "Again", "runtime": "shell", "entry_point": "actions/say.sh",
+        "runtime_version_constraint": ">=4", "timeout": 5, "env_vars": { "A": "b", "PATH": { "prepend": "/x" } },
+        "secrets": [{ "name": "key", "required": false }],
+        "parameters": { "type": "object", "properties": { "word": { "type": "string" } } },
+    });
+    let made = api.post("/actions", &action);
+    let shown = made.is(201).json();
+    for (key, value) in action.as_object().expect("fields") {
+        let same = shown[key] == *value || shown[key].as_f64() == value.as_f64() && value.is_number();
+        assert!(same || key == "secrets", "{key}: {shown}");
+    }
+    assert_eq!(shown["secrets"][0]["name"], "key");
+    assert_eq!(shown["ad_hoc"], true);
+    api.post("/actions", &action).problem(409, "duplicate");
+    let with = |key: &str, value: Json| {
+        let mut action = action.clone();
+        action["ref"] = json!("served.other");
+        action[key] = value;
+        api.post("/actions", &action)
+    };
+    let problem = with("runtime_version_constraint", json!(">=3.12 <")).problem(422, "invalid-constraint");
+    assert_eq!(problem["field"], "/runtime_version_constraint");
+    assert!(problem["position"].as_u64().is_some_and(|position| position >= 8), "{problem}");
+    for (key, value) in [
+        ("runtime", json!("no-such")),
+        ("entry_point", json!("../../etc/passwd")),
+        ("entry_point", json!("actions/none.sh")),
+        ("version_policy", json!("lax")),
+        ("timeout", json!(0)),
+        ("env_vars", json!({ "ATTUNE_X": "y" })),
+        ("ref", json!("none.other")),
+        ("runtime_version_constraint", json!("newest-of-all")),
+    ] {
+        let problem = with(key, value.clone()).problem(422, "invalid");
+        let field = problem["field"].as_str().unwrap_or_default();
+        assert!(field.is_empty() || field.starts_with(&format!("/{key}")), "{key} {value}: {problem}");
+    }
+    let unknown = with("labl", json!("x")).problem(422, "invalid");
+    assert!(unknown["detail"].as_str().is_some_and(|detail| detail.contains("labl")), "{unknown}");
+
+    let run = |parameters: Json| {
+        let asked = api.post("/executions", &json!({ "action": "served.again", "parameters": parameters }));
+        asked.is(201).json()["id"].as_str().expect("an id").to_owned()
+    };
+    let id = run(json!({ "word": "x" }));
+    api.becomes(&id, "succeeded");
+    let log = api.get(&format!("/executions/{id}/log")).is(200).json();
+    assert!(log["items"].to_string().contains("said"), "{log}");
+    let change = |body: Json| api.ask(&api.token, "PATCH", "/actions/served.again", &[], &body);
+    let changed = change(json!({ "timeout": null, "retries": 2, "label": "Once more" })).is(200).json();
+    assert_eq!((&changed["timeout"], &changed["retries"]), (&Json::Null, &json!(2)));
+    assert_eq!(changed["env_vars"], action["env_vars"], "what is left out stays");
+    assert_eq!(change(json!({ "ref": "served.x" })).problem(422, "invalid")["field"], "/ref");
+    assert_eq!(change(json!({ "retries": "many" })).problem(422, "invalid")["field"], "/retries");
+    let delete = |path: &str| api.ask(&api.token, "DELETE", path, &[], &Json::Null);
+    delete("/actions/served.again").is(204);
+    api.get("/actions/served.again").problem(404, "not-found");
+
+    let sensor = json!({ "ref": "served.watch", "runtime": "shell", "entry_point": "actions/say.sh",
+        "runtime_version_constraint": ">=4" });
+    assert_eq!(api.post("/sensors", &sensor).is(201).json()["runtime_version_constraint"], ">=4");
+    let patched = json!({ "runtime_version_constraint": ">=5" });
+    let patched = api.ask(&api.token, "PATCH", "/sensors/served.watch", &[], &patched).is(200).json();
+    assert_eq!(patched["runtime_version_constraint"], ">=5");
+    let listed = api.get("/sensors").is(200).json();
+    assert_eq!(listed["items"][0]["runtime_version_constraint"], ">=5");
+    let wrong = json!({ "runtime_version_constraint": "=>5" });
+    api.ask(&api.token, "PATCH", "/sensors/served.watch", &[], &wrong).problem(422, "invalid-constraint");
+    delete("/sensors/served.watch").is(204);
+}
+
+#[test]
+fn a_runtime_is_added_changed_and_deleted() {
+    let machine = Machine::bare();
+    pack(&machine);
+    crate::support::fixture::tool(&machine, "3.12.1");
+    let api = Api::start(&machine);
+    let runtime = json!({
+        "ref": "served.tool", "label": "Tool", "aliases": ["hammer"],
+        "plugin": { "component": "core.declarative", "grants": {
+            "tools": ["tool"], "search": [{ "source": "home", "folders": ["~/tools/*/bin"] }] } },
+        "distributions": { "verification": { "commands": [
+            { "binary": "tool", "args": ["--version"], "pattern": "^tool (?P<version>\\S+)" }] } },
+        "execution_config": { "interpreter": { "binary": "tool" } },
+    });
+    api.post("/runtimes", &runtime).problem(403, "not-approved");
+    let made = api.post("/runtimes?approve=true", &runtime);
+    assert_eq!(made.is(201).json()["ad_hoc"], true);
+    api.post("/runtimes?approve=true", &runtime).problem(409, "duplicate");
+    let versions = "/runtimes/served.tool/versions";
+    api.post(versions, &json!({ "version": "3.12" })).is(201);
+    api.post("/runtimes/served.tool/verify", &Json::Null).is(200);
+    // It is verified as the runtime says, and counts when its worker is there.
+    let is_available = || {
+        wait_for("an available version", || {
+            let version = api.get(&format!("{versions}/3.12")).is(200).json();
+            (version["available"] == true).then_some(())
+        });
+    };
+    is_available();
+    let patch = |path: &str, body: Json| api.ask(&api.token, "PATCH", path, &[], &body);
+    let path = format!("{versions}/3.12");
+    let changed = patch(&path, json!({ "meta": { "eol": "2028-10-31" }, "available": false })).is(200).json();
+    assert_eq!((&changed["meta"]["eol"], &changed["available"]), (&json!("2028-10-31"), &json!(false)));
+    api.post(&format!("{path}/verify"), &Json::Null).is(200);
+    is_available();
+
+    let action = json!({ "ref": "served.by", "runtime": "hammer", "entry_point": "actions/say.sh" });
+    api.post("/actions", &action).is(201);
+    let renamed = patch("/runtimes/served.tool", json!({ "aliases": [], "label": "Own" }));
+    renamed.problem(409, "in-use");
+    let changed = patch("/runtimes/served.tool", json!({ "label": "Own" })).is(200).json();
+    assert_eq!(changed["label"], "Own");
+    let shown = api.post("/resolve", &json!({ "action": "served.by" })).is(200).json();
+    assert_eq!(shown["selected"]["version"], "3.12.1", "what is left out stays: {shown}");
+    patch("/runtimes/served.tool", json!({ "plugin": {} })).problem(422, "invalid");
+    let delete = |path: &str| api.ask(&api.token, "DELETE", path, &[], &Json::Null);
+    delete("/runtimes/served.tool").problem(409, "in-use");
+    delete("/actions/served.by").is(204);
+    delete("/runtimes/served.tool").is(204);
+    api.get("/runtimes/served.tool").problem(404, "not-found");
+    let mut other = runtime.clone();
+    other["plugin"]["component"] = json!("core.none");
+    assert_eq!(api.post("/runtimes?approve=true", &other).problem(422, "invalid")["field"], "/plugin");
 }

@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use super::cli::{Machine, Output};
 
 /// Files of a pack.
@@ -52,6 +55,18 @@ impl Pack {
             }
         }
         root
+    }
+
+    /// Its files as a `.tar.gz`.
+    pub(crate) fn archive(&self) -> Vec<u8> {
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for (path, contents) in &self.files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(contents.len() as u64);
+            header.set_mode(if contents.starts_with(b"#!") { 0o755 } else { 0o644 });
+            builder.append_data(&mut header, path, contents.as_slice()).expect("a file");
+        }
+        builder.into_inner().and_then(GzEncoder::finish).expect("an archive")
     }
 
     /// Installs it, with everything that it asks for approved.

@@ -1,0 +1,60 @@
+//! What sensors saw.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::access::Caller;
+use super::page::{Page, Query, Wanted};
+use super::problem::{self, Problem};
+use crate::reference::SensorRef;
+use crate::store::event::EventRow;
+
+/// Which events are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Only those of this sensor.
+    sensor: Option<String>,
+}
+
+/// Something that a sensor saw.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Event {
+    #[schema(value_type = String, format = Uuid)]
+    id: String,
+    sensor: String,
+    payload: Value,
+    /// When it happened, as the sensor says.
+    occurred_at: DateTime<Utc>,
+    received_at: DateTime<Utc>,
+}
+
+impl From<EventRow> for Event {
+    fn from(EventRow { id, sensor, payload, occurred_at, received_at }: EventRow) -> Self {
+        Self { id: id.to_string(), sensor, payload, occurred_at, received_at }
+    }
+}
+
+/// List what sensors saw, the last first
+#[utoipa::path(get, path = "/events", tag = "sensors", operation_id = "list_events", params(Filter, Wanted),
+    responses((status = 200, body = Page<Event>), problem::Every))]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Query(filter): Query<Filter>,
+    Query(page): Query<Wanted>,
+) -> Result<Json<Page<Event>>, Problem> {
+    let sensor = filter.sensor.as_deref().map(str::parse::<SensorRef>).transpose();
+    let sensor = sensor.map_err(|error| Problem::invalid("query/sensor", error.to_string()))?;
+    let limit = page.limit()?;
+    let rows = api.worker.store.events(sensor.as_ref(), page.after()?, limit + 1).await?;
+    let items = rows.into_iter().map(Event::from).collect();
+    Ok(Json(Page::new(items, limit, |last: &Event| last.id.clone())))
+}

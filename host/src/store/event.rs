@@ -1,0 +1,52 @@
+//! What sensors saw.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::row::json;
+use super::{Result, Store};
+use crate::reference::SensorRef;
+
+/// Something that a sensor saw.
+#[derive(Clone, Debug)]
+pub struct EventRow {
+    pub id: Uuid,
+    pub sensor: String,
+    pub payload: serde_json::Value,
+    /// When it happened, as the sensor says.
+    pub occurred_at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// Events, or those of one sensor, the last first; before the one with this identifier, so many at most.
+    pub async fn events(
+        &self,
+        sensor: Option<&SensorRef>,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<EventRow>> {
+        let rows = self
+            .database
+            .query(
+                "select id, sensor, payload, occurred_at, received_at from event
+             where ($1 is null or sensor = $1) and ($2 is null or id < $2) order by id desc limit $3",
+            )
+            .bind(sensor.map(ToString::to_string))
+            .bind(before)
+            .bind(i64::from(limit))
+            .fetch_all()
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(EventRow {
+                    id: row.try_get("id")?,
+                    sensor: row.try_get("sensor")?,
+                    payload: json(row, "payload")?,
+                    occurred_at: row.try_get("occurred_at")?,
+                    received_at: row.try_get("received_at")?,
+                })
+            })
+            .collect()
+    }
+}
