@@ -5,6 +5,7 @@
 
 pub(crate) mod events;
 pub(crate) mod executions;
+pub(crate) mod packs;
 pub(crate) mod profiles;
 pub(crate) mod refusal;
 pub(crate) mod server;
@@ -197,6 +198,11 @@ impl Client {
     fn with_json(&self, request: RequestBuilder, body: &impl Serialize) -> Result<RequestBuilder> {
         let body = serde_json::to_vec(body).map_err(|error| self.unreadable(error.to_string()))?;
         Ok(request.header(CONTENT_TYPE, "application/json").body(body))
+    }
+
+    /// Reads a document that was read as it is.
+    pub(crate) fn read<T: DeserializeOwned>(&self, document: &serde_json::Value) -> Result<T> {
+        T::deserialize(document).map_err(|error| self.unreadable(error.to_string()))
     }
 
     async fn document<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {

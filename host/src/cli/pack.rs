@@ -1,6 +1,6 @@
 //! `attune pack`: installing, inspecting, checking and writing packs.
 
-mod install;
+pub(super) mod install;
 mod remove;
 pub(super) mod show;
 mod vouch;
@@ -216,7 +216,7 @@ struct Validity<'a> {
 }
 
 /// The failed command for a pack with mistakes, and with `--json` the document that lists them.
-fn invalid(problems: &Problems, output: &Output) -> Result<Failed, Failed> {
+pub(super) fn invalid(problems: &Problems, output: &Output) -> Result<Failed, Failed> {
     if output.json {
         output.data(&Validity { valid: false, reference: None, digest: None, problems }, String::new)?;
         return Ok(Failed::message(Exit::Input, "the pack has mistakes"));
@@ -225,7 +225,7 @@ fn invalid(problems: &Problems, output: &Output) -> Result<Failed, Failed> {
 }
 
 /// Reads a pack that somebody asked to check or install.
-fn read_to_check(path: &Path, output: &Output) -> Result<Bundle, Failed> {
+pub(super) fn read_to_check(path: &Path, output: &Output) -> Result<Bundle, Failed> {
     match read(path) {
         Err(failed) if output.json => {
             let mut problems = Problems::default();

@@ -3,6 +3,8 @@
 mod execution;
 mod installed;
 mod login;
+mod pack;
+mod resolve;
 mod token;
 mod watch;
 
@@ -11,10 +13,11 @@ use std::path::Path;
 pub(super) use login::{Login, Logout, Profile};
 
 use super::Command;
+use super::env::Env;
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::Output;
-use super::pack;
+use super::pack::Pack;
 use crate::api::ADMIN_TOKEN_FILE;
 use crate::client::profiles::{self, Profiles, ProfilesError};
 use crate::client::{Client, ClientError, Connection, InvalidServer, ServerUrl};
@@ -103,7 +106,7 @@ pub(super) fn is_about_files(command: &Command) -> bool {
         | Command::Profile(_)
         | Command::Config(_)
         | Command::Key(_)
-        | Command::Pack(pack::Pack::New { .. } | pack::Pack::Lock { .. } | pack::Pack::Sign { .. })
+        | Command::Pack(Pack::New { .. } | Pack::Lock { .. } | Pack::Sign { .. })
         | Command::Completions { .. } => true,
         Command::Run(_)
         | Command::Resolve(_)
@@ -126,7 +129,9 @@ pub(super) async fn execute(command: Command, client: &Client, output: &Output) 
         Command::Execution(command) => Box::pin(execution::execute(client, command, output)).await,
         Command::Worker(command) if !command.is_service() => installed::workers(client, output).await,
         Command::Runtime(command) => installed::runtime(client, command, output).await,
-        Command::Pack(command) => installed::pack(client, command, output).await,
+        Command::Pack(command) => Box::pin(pack::execute(client, command, output)).await,
+        Command::Resolve(command) => resolve::execute(client, &command, output).await,
+        Command::Env(Env::List) => installed::environments(client, output).await,
         Command::Token(command) => token::execute(client, command, output).await,
         other => Err(only_here(&other)),
     }
@@ -140,7 +145,6 @@ fn only_here(command: &Command) -> Failed {
         Command::Doctor(_) => "attune doctor",
         Command::Plugin(_) => "attune plugin",
         Command::Env(_) => "attune env",
-        Command::Resolve(_) => "attune resolve",
         _ => "this",
     };
     not_there(&format!("`{what}` is for this machine, and can't be asked of a server"))

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::packs::{AskedGrants, Mistake};
+
 /// What the `type` of every problem begins with.
 const KIND: &str = "urn:attune:problem:";
 
@@ -20,6 +22,12 @@ pub(crate) struct Refusal {
     position: Option<u32>,
     /// What to do.
     pub(crate) hint: Option<String>,
+    /// Everything that is wrong with a pack that was sent.
+    #[serde(default)]
+    pub(crate) problems: Vec<Mistake>,
+    /// What components ask for and nobody approved.
+    #[serde(default)]
+    pub(crate) asked: Vec<AskedGrants>,
 }
 
 impl Refusal {
