@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged, expected};
+use super::body::{Body, Tagged, expected, typed};
 use super::page::{Page, Query, Wanted};
 use super::problem::{self, Problem};
 use super::programs::{self, Filter, merged, surroundings, written};
@@ -33,7 +33,6 @@ pub(super) struct ActionSummary {
 
 /// Something that can be run, as a file of a pack declares it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct NewAction {
     /// Pack and name.
     #[schema(example = "tools.report")]
@@ -218,10 +217,16 @@ async fn find(api: &Api, text: &str) -> Result<ActionRow, Problem> {
 }
 
 /// What is declared, read as a file of the pack would be.
-async fn read(api: &Api, reference: &ActionRef, declared: &NewAction) -> Result<pack::Action, Problem> {
+async fn read(
+    api: &Api,
+    reference: &ActionRef,
+    document: Map<String, Value>,
+) -> Result<pack::Action, Problem> {
+    // Of the types that the description says; what is in there besides is found by what reads it.
+    let declared = typed::<NewAction>(Value::Object(document.clone()))?;
     programs::check_constraint(declared.runtime_version_constraint.as_deref())?;
     let surroundings = surroundings(api, reference.pack()).await?;
-    surroundings.action(&written(declared)).map_err(Problem::declaration)
+    surroundings.action(&written(document)).map_err(Problem::declaration)
 }
 
 /// Add an action to a pack that is installed
@@ -232,14 +237,13 @@ async fn read(api: &Api, reference: &ActionRef, declared: &NewAction) -> Result<
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Body(new): Body<NewAction>,
+    Body(document): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Tagged<Action>), Problem> {
-    let reference = new.r#ref.parse::<ActionRef>();
-    let reference = reference.map_err(|error| Problem::invalid("/ref", error.to_string()))?;
+    let reference = programs::reference::<ActionRef>(&document)?;
     caller.needs_in(Role::Author, reference.pack())?;
-    let action = read(&api, &reference, &new).await?;
+    let action = read(&api, &reference, document).await?;
     api.worker.store.create_action(&action).await?;
-    let row = find(&api, &new.r#ref).await?;
+    let row = find(&api, &reference.to_string()).await?;
     Ok((StatusCode::CREATED, Tagged(row.revision, row.into())))
 }
 
@@ -261,7 +265,7 @@ pub(super) async fn change(
     let ActionRow { action, revision, .. } = find(&api, &reference).await?;
     let known = action.reference.clone();
     caller.needs_in(Role::Author, known.pack())?;
-    let action = read(&api, &known, &merged(&NewAction::from(action), change)?).await?;
+    let action = read(&api, &known, merged(&NewAction::from(action), change)?).await?;
     // What is left out stays as it was read just now: nobody else's change is lost.
     let expected = expected(&headers)?.unwrap_or(revision);
     api.worker.store.update_action(&action, Some(expected)).await?;

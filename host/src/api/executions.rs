@@ -43,6 +43,7 @@ pub(super) struct Filter {
     status: Option<String>,
     /// The newest first unless given.
     #[serde(default)]
+    #[param(inline)]
     order: Order,
 }
 

@@ -1,6 +1,8 @@
 //! What actions and sensors have in common: how they are listed, and how documents of theirs are read.
 
-use serde::de::DeserializeOwned;
+use std::fmt::Display;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use utoipa::IntoParams;
@@ -70,35 +72,30 @@ pub(super) async fn surroundings(api: &Api, pack: &PackRef) -> Result<Surroundin
 }
 
 /// A document as packs write it: what is null is left out.
-pub(super) fn written<T: Serialize>(document: &T) -> Json {
-    let mut written = json!(document);
-    if let Some(fields) = written.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
-    written
+pub(super) fn written(mut document: Map<String, Json>) -> Json {
+    document.retain(|_, value| !value.is_null());
+    Json::Object(document)
 }
 
 /// A document with changes: what is null in those is taken out, and what they leave out stays (RFC 7396, of one level).
-pub(super) fn merged<T: Serialize + DeserializeOwned>(
+pub(super) fn merged<T: Serialize>(
     current: &T,
     change: Map<String, Json>,
-) -> Result<T, Problem> {
-    let mut document = written(current);
-    let Some(fields) = document.as_object_mut() else { return Err(Problem::internal()) };
+) -> Result<Map<String, Json>, Problem> {
     if change.contains_key("ref") {
         return Err(Problem::invalid("/ref", "what something is called can't be changed"));
     }
-    for (key, value) in change {
-        if value.is_null() {
-            fields.remove(&key);
-        } else {
-            fields.insert(key, value);
-        }
-    }
-    serde_path_to_error::deserialize(document).map_err(|error| {
-        let pointer = error.path().iter().map(|segment| format!("/{segment}")).collect::<String>();
-        Problem::invalid(pointer, error.inner().to_string())
-    })
+    let Json::Object(mut document) = json!(current) else { return Err(Problem::internal()) };
+    document.extend(change);
+    document.retain(|_, value| !value.is_null());
+    Ok(document)
+}
+
+/// What something that is to be made is called: the `ref` of its document.
+pub(super) fn reference<T: FromStr<Err: Display>>(document: &Map<String, Json>) -> Result<T, Problem> {
+    let text = document.get("ref").and_then(Json::as_str);
+    let text = text.ok_or_else(|| Problem::invalid("/ref", "it needs a `ref`: pack and name"))?;
+    text.parse().map_err(|error: T::Err| Problem::invalid("/ref", error.to_string()))
 }
 
 /// Refuses a constraint that can't be read, with the place.

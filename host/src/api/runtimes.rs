@@ -12,13 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged, expected};
+use super::body::{Body, Tagged, expected, typed};
 use super::page::{Page, Query};
 use super::problem::{self, Problem};
-use super::programs::{merged, surroundings, written};
+use super::programs::{self, merged, surroundings, written};
 use super::versions::Version;
-use crate::pack::Grants;
 use crate::pack::install::{self, Approve};
+use crate::pack::{self, Grants};
 use crate::reference::RuntimeRef;
 use crate::store::change::{ChangeError, Kind};
 use crate::store::denial::DenialRow;
@@ -27,7 +27,6 @@ use crate::token::Role;
 
 /// A language, as a file of a pack declares it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct NewRuntime {
     /// Pack and name.
     #[schema(example = "tools.own")]
@@ -182,6 +181,17 @@ pub(super) async fn show(
     Ok(Tagged(row.revision, row.into()))
 }
 
+/// What is declared, read as a file of the pack would be.
+async fn read(
+    api: &Api,
+    reference: &RuntimeRef,
+    document: Map<String, Value>,
+) -> Result<pack::Runtime, Problem> {
+    typed::<NewRuntime>(Value::Object(document.clone()))?;
+    let surroundings = surroundings(api, reference.pack()).await?;
+    surroundings.runtime(&written(document)).map_err(Problem::declaration)
+}
+
 /// Add a runtime to a pack that is installed
 ///
 /// It stays when the pack is installed again, unless that has one of its name.
@@ -192,16 +202,14 @@ pub(super) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Query(options): Query<Options>,
-    Body(new): Body<NewRuntime>,
+    Body(document): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Tagged<Runtime>), Problem> {
-    let reference = new.r#ref.parse::<RuntimeRef>();
-    let reference = reference.map_err(|error| Problem::invalid("/ref", error.to_string()))?;
+    let reference = programs::reference::<RuntimeRef>(&document)?;
     caller.needs_in(Role::Author, reference.pack())?;
     if options.approve {
         caller.needs(Role::Admin)?;
     }
-    let surroundings = surroundings(&api, reference.pack()).await?;
-    let runtime = surroundings.runtime(&written(&new)).map_err(Problem::declaration)?;
+    let runtime = read(&api, &reference, document).await?;
     if api.worker.store.runtime(&reference).await?.is_some() {
         let name = reference.to_string();
         return Err(ChangeError::Duplicate { kind: Kind::Runtime, name }.into());
@@ -209,7 +217,7 @@ pub(super) async fn create(
     let approve = if options.approve { Approve::All { by: &caller.token.name } } else { Approve::Known };
     let served = install::serve(&api.worker, &runtime, &approve).await?;
     api.worker.store.create_runtime(&runtime, &served).await?;
-    let row = find(&api, &new.r#ref).await?;
+    let row = find(&api, &reference.to_string()).await?;
     Ok((StatusCode::CREATED, Tagged(row.revision, row.into())))
 }
 
@@ -245,9 +253,7 @@ pub(super) async fn change(
         execution_config: None,
         versions: None,
     };
-    let declared = merged(&current, change)?;
-    let surroundings = surroundings(&api, before.reference.pack()).await?;
-    let mut runtime = surroundings.runtime(&written(&declared)).map_err(Problem::declaration)?;
+    let mut runtime = read(&api, &before.reference, merged(&current, change)?).await?;
     // What is left out stays.
     let [distributions, execution_config] = configured;
     if !distributions {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged, expected};
+use super::body::{Body, Tagged, expected, typed};
 use super::page::{Page, Query, Wanted};
 use super::problem::{self, Problem};
 use super::programs::{self, Filter, merged, surroundings, written};
@@ -33,7 +33,6 @@ pub(super) struct SensorSummary {
 
 /// Something that watches for events, as a file of a pack declares it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct NewSensor {
     /// Pack and name.
     #[schema(example = "tools.watch")]
@@ -180,10 +179,16 @@ async fn find(api: &Api, text: &str) -> Result<SensorRow, Problem> {
 }
 
 /// What is declared, read as a file of the pack would be.
-async fn read(api: &Api, reference: &SensorRef, declared: &NewSensor) -> Result<pack::Sensor, Problem> {
+async fn read(
+    api: &Api,
+    reference: &SensorRef,
+    document: Map<String, Value>,
+) -> Result<pack::Sensor, Problem> {
+    // Of the types that the description says; what is in there besides is found by what reads it.
+    let declared = typed::<NewSensor>(Value::Object(document.clone()))?;
     programs::check_constraint(declared.runtime_version_constraint.as_deref())?;
     let surroundings = surroundings(api, reference.pack()).await?;
-    surroundings.sensor(&written(declared)).map_err(Problem::declaration)
+    surroundings.sensor(&written(document)).map_err(Problem::declaration)
 }
 
 /// Add a sensor to a pack that is installed
@@ -194,14 +199,13 @@ async fn read(api: &Api, reference: &SensorRef, declared: &NewSensor) -> Result<
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Body(new): Body<NewSensor>,
+    Body(document): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Tagged<Sensor>), Problem> {
-    let reference = new.r#ref.parse::<SensorRef>();
-    let reference = reference.map_err(|error| Problem::invalid("/ref", error.to_string()))?;
+    let reference = programs::reference::<SensorRef>(&document)?;
     caller.needs_in(Role::Author, reference.pack())?;
-    let sensor = read(&api, &reference, &new).await?;
+    let sensor = read(&api, &reference, document).await?;
     api.worker.store.create_sensor(&sensor).await?;
-    let row = find(&api, &new.r#ref).await?;
+    let row = find(&api, &reference.to_string()).await?;
     Ok((StatusCode::CREATED, Tagged(row.revision, row.into())))
 }
 
@@ -223,7 +227,7 @@ pub(super) async fn change(
     let SensorRow { sensor, revision, .. } = find(&api, &reference).await?;
     let known = sensor.reference.clone();
     caller.needs_in(Role::Author, known.pack())?;
-    let sensor = read(&api, &known, &merged(&NewSensor::from(sensor), change)?).await?;
+    let sensor = read(&api, &known, merged(&NewSensor::from(sensor), change)?).await?;
     // What is left out stays as it was read just now: nobody else's change is lost.
     let expected = expected(&headers)?.unwrap_or(revision);
     api.worker.store.update_sensor(&sensor, Some(expected)).await?;

@@ -10,8 +10,10 @@ fn a_cordoned_worker_takes_nothing_and_a_drained_one_ends() {
     let machine = Machine::new();
     pack(&machine);
     let mut api = Api::start(&machine);
-    let workers = api.get("/workers").is(200).json();
-    let name = workers["items"][0]["name"].as_str().expect("a name").to_owned();
+    let name = wait_for("a worker", || {
+        let workers = api.get("/workers").is(200).json();
+        workers["items"][0]["name"].as_str().map(str::to_owned)
+    });
     let ask =
         |api: &Api, what: &str| api.post(&format!("/workers/{name}/{what}"), &Json::Null).is(200).json();
     let enqueue = |api: &Api| {
