@@ -24,6 +24,7 @@ mod printer;
 mod progress;
 mod queued;
 mod remedy;
+mod remote;
 mod resolve;
 mod run;
 mod runtime;
@@ -98,6 +99,13 @@ enum Command {
     /// Make, list and revoke tokens for the API
     #[command(subcommand)]
     Token(token::Token),
+    /// Log in to a server, and keep the token as a profile
+    Login(remote::Login),
+    /// Forget the token for a server
+    Logout(remote::Logout),
+    /// See the servers that you logged in to
+    #[command(subcommand)]
+    Profile(remote::Profile),
     /// Check this machine: what is found, what is missing, how to mend it
     Doctor(doctor::Doctor),
     /// See the settings
@@ -207,11 +215,19 @@ impl Command {
             | Self::Doctor(_)
             | Self::Config(_)
             | Self::Key(_)
+            | Self::Login(_)
+            | Self::Logout(_)
+            | Self::Profile(_)
             | Self::Completions { .. } => false,
         }
     }
 
     async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
+        if !remote::is_about_files(&self)
+            && let Some(client) = remote::client(options, output)?
+        {
+            return Box::pin(remote::execute(self, &client, output)).await;
+        }
         match self {
             // The larger ones are boxed: the others need not carry their size.
             Self::Run(command) => Box::pin(command.execute(options, output)).await,
@@ -224,6 +240,9 @@ impl Command {
             Self::Worker(command) => Box::pin(command.execute(options, output)).await,
             Self::Serve(command) => Box::pin(command.execute(options, output)).await,
             Self::Token(command) => command.execute(options, output).await,
+            Self::Login(command) => command.execute(options, output).await,
+            Self::Logout(command) => command.execute(options, output),
+            Self::Profile(command) => command.execute(output),
             Self::Doctor(command) => command.execute(options, output).await,
             Self::Config(command) => command.execute(options, output),
             Self::Key(command) => command.execute(output),

@@ -5,7 +5,7 @@
 //! [`execution`] asks for a [`version`], gets one by [`selection`], has its [`environment`] built, its
 //! [`parameters`] and [`secret`]s delivered to a [`process`], and its output turned into a [`result`].
 //! [`store`] keeps all of it. An execution that somebody asks for later waits in the [`queue`] until a [`service`] runs
-//! it. [`api`] is all of this over HTTP, and [`cli`] on a command line.
+//! it. [`api`] is all of this over HTTP, and [`cli`] on a command line, which may be that of another machine.
 
 pub mod reference;
 mod digest;
@@ -40,4 +40,5 @@ pub mod settings;
 pub mod worker;
 pub mod service;
 pub mod api;
+mod client;
 pub mod cli;

@@ -14,7 +14,7 @@ use std::cmp::Ordering;
 
 pub use candidate::{Candidate, Declared, InvalidCandidate, candidates};
 pub use reason::{Reason, Warning};
-pub use report::table;
+pub use report::{rows_table, table};
 pub use view::{CandidateView, FailureView, SelectedView, SelectionView};
 
 use crate::version::constraint::{Judgement, Range};

@@ -505,14 +505,18 @@ fn default_data_dir(variables: &BTreeMap<OsString, OsString>) -> Result<PathBuf,
 /// The configuration files that are looked for, first found first.
 #[must_use]
 pub fn config_files(variables: &BTreeMap<OsString, OsString>) -> Vec<PathBuf> {
+    let folders = user_folder(variables).into_iter().chain([Path::new("/etc/attune").to_owned()]);
+    folders.map(|folder| folder.join("attune.toml")).collect()
+}
+
+/// Where the user keeps his own: `$XDG_CONFIG_HOME/attune`, or `~/.config/attune`.
+#[must_use]
+pub fn user_folder(variables: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
     let folder = |name: &str| {
         variables.get(std::ffi::OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute())
     };
     let user = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
-    user.map(|config| config.join("attune/attune.toml"))
-        .into_iter()
-        .chain([Path::new("/etc/attune/attune.toml").to_owned()])
-        .collect()
+    user.map(|config| config.join("attune"))
 }
 
 fn text_variables(variables: &BTreeMap<OsString, OsString>) -> BTreeMap<String, String> {

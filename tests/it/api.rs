@@ -2,6 +2,7 @@
 
 mod access;
 mod changes;
+mod client;
 mod description;
 mod executions;
 mod fleet;

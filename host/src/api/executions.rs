@@ -17,10 +17,13 @@ use super::body::Body;
 use super::page::{Page, Query, Wanted};
 use super::problem::{self, Problem};
 use crate::execution::{ExecutionId, Given, Request, Status};
+use crate::queue::waiting::{Waiting, waiting};
 use crate::queue::{Terms, enqueue as put};
 use crate::reference::{ActionRef, PackRef};
+use crate::shape::object;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, ExecutionsFilter, LogStream};
+use crate::store::fleet::silence_max;
 use crate::store::follow::Standing;
 use crate::store::queue::CancelOutcome;
 use crate::token::Role;
@@ -81,10 +84,16 @@ pub(super) struct Execution {
     pack_digest: String,
     /// Why it is where it is.
     reason: Option<String>,
+    /// Why it waits, while it does.
+    waiting: Option<Waiting>,
     /// How often it was started.
     attempt: i64,
     /// How often it is tried again if it fails.
     retries: i64,
+    /// How often it was given to another worker since the one that had it was lost.
+    rescues: i64,
+    /// Whether it came through the queue.
+    queued: bool,
     priority: i64,
     /// Not before.
     run_at: DateTime<Utc>,
@@ -94,8 +103,18 @@ pub(super) struct Execution {
     parameters: Value,
     /// The constraint that was asked for; empty for none.
     runtime_version_constraint: Option<String>,
+    /// What people call the runtime, while it is installed.
+    runtime_label: Option<String>,
+    /// Label of the version of the runtime that covers the installation.
+    runtime_version: Option<String>,
     installation_path: Option<String>,
+    /// Where the installation was found, while its worker has it.
+    installation_source: Option<String>,
+    environment_key: Option<String>,
     environment_path: Option<String>,
+    /// SHA-256 of the component that served it.
+    plugin_digest: Option<String>,
+    sandbox: Option<String>,
     /// Every candidate, and the reason why it was chosen or was not.
     selection: Option<Value>,
     warnings: Vec<String>,
@@ -103,6 +122,12 @@ pub(super) struct Execution {
     exit_code: Option<i64>,
     /// What went wrong; while it waits or runs, in the attempt before.
     error: Option<Failure>,
+    /// Whether a process of the action's outlived it, and printed on.
+    output_incomplete: bool,
+    /// Milliseconds by stage, in their order.
+    #[serde(serialize_with = "object")]
+    #[schema(value_type = std::collections::BTreeMap<String, f64>)]
+    timings: Vec<(String, f64)>,
 }
 
 /// What went wrong with an execution.
@@ -152,21 +177,32 @@ impl From<ExecutionRow> for Execution {
         Self {
             pack_digest: row.pack_digest.clone(),
             reason: row.reason.clone(),
+            waiting: None,
             attempt: row.attempt,
             retries: row.retries,
+            rescues: row.rescues,
+            queued: row.queued,
             priority: row.priority,
             run_at: row.run_at,
             deadline_at: row.deadline_at,
             cancel_requested: row.cancel_requested,
             parameters: row.parameters.clone(),
             runtime_version_constraint: row.constraint.clone(),
+            runtime_label: row.runtime_label.clone(),
+            runtime_version: row.runtime_version.clone(),
             installation_path: row.installation_path.clone(),
+            installation_source: row.installation_source.clone(),
+            environment_key: row.environment_key.clone(),
             environment_path: row.environment_path.clone(),
+            plugin_digest: row.plugin_digest.clone(),
+            sandbox: row.sandbox.clone(),
             selection: row.selection.clone(),
             warnings: row.warnings.clone(),
             result: row.result.clone(),
             exit_code: row.exit_code,
             error,
+            output_incomplete: row.output_incomplete,
+            timings: row.timings.clone(),
             summary: row.into(),
         }
     }
@@ -279,7 +315,13 @@ pub(super) async fn show(
     _: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Execution>, Problem> {
-    Ok(Json(find(&api, &id).await?.into()))
+    let row = find(&api, &id).await?;
+    let store = &api.worker.store;
+    let waiting = match row.status {
+        Status::Queued => Some(waiting(store, &row, silence_max(api.worker.settings.lease)).await?),
+        _ => None,
+    };
+    Ok(Json(Execution { waiting, ..row.into() }))
 }
 
 /// Show what an execution returned, as it is

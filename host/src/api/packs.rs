@@ -45,6 +45,8 @@ pub(super) struct Pack {
     tags: Vec<String>,
     /// How many of its queued executions run at a time.
     concurrency: Option<i64>,
+    /// What its configuration is, as a JSON Schema.
+    config_schema: Option<serde_json::Value>,
     /// SHA-256 of the bundle.
     digest: String,
     /// Where it was installed from.
@@ -52,6 +54,8 @@ pub(super) struct Pack {
     installed_at: DateTime<Utc>,
     /// The trusted key that it was signed with.
     verified_by: Option<String>,
+    /// Whether its lock names the digests of its components.
+    locked: bool,
 }
 
 impl From<PackRow> for Pack {
@@ -64,10 +68,12 @@ impl From<PackRow> for Pack {
             author: row.author,
             tags: row.tags,
             concurrency: row.concurrency,
+            config_schema: row.config_schema,
             digest: row.digest,
             source: row.source,
             installed_at: row.installed_at,
             verified_by: row.verified_by,
+            locked: row.locked,
         }
     }
 }

@@ -188,23 +188,31 @@ fn state(layout: &Layout, entry: &Entry) -> &'static str {
     }
 }
 
+/// What there is to say where there are none.
+pub(super) const NONE: &str = "no environments yet: the first run of an action builds what it needs";
+
+/// A state in the colour that it deserves.
+pub(super) fn state_text(output: &Output, state: &str) -> String {
+    let tone = match state {
+        "ready" => Tone::Good,
+        "building" => Tone::Strong,
+        _ => Tone::Bad,
+    };
+    output.data_tone(tone, state)
+}
+
 async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
     let listed = listed(worker).await?;
     output.data(&listed, || {
         if listed.is_empty() {
-            return "no environments yet: the first run of an action builds what it needs".to_owned();
+            return NONE.to_owned();
         }
         table(
             ["ENVIRONMENT", "STATE", "SIZE", "KEY", "LAST USED"],
             listed.iter().map(|environment| {
-                let tone = match environment.state {
-                    "ready" => Tone::Good,
-                    "building" => Tone::Strong,
-                    _ => Tone::Bad,
-                };
                 [
                     environment.row.path.clone(),
-                    output.data_tone(tone, environment.state),
+                    state_text(output, environment.state),
                     environment.bytes.map(size_text).unwrap_or_default(),
                     environment.row.key.get(..12).unwrap_or_default().to_owned(),
                     environment.row.last_used_at.format("%Y-%m-%d %H:%M").to_string(),

@@ -15,9 +15,11 @@ use super::run::{Ask, nearest_action};
 use super::runtime::{open_worker, worker_failed};
 use super::shown::{Shown, begun, show, status_text, time, took};
 use super::watch::watch;
+use crate::client::executions::{Piece, Summary};
 use crate::execution::{ExecutionId, Status};
 use crate::nearest::did_you_mean;
 use crate::printable::coloured;
+use crate::queue::waiting::waiting;
 use crate::reference::ActionRef;
 use crate::store::Store;
 use crate::store::bell::Bell;
@@ -91,6 +93,15 @@ pub(super) enum Stream {
     Stderr,
 }
 
+impl Stream {
+    fn of(stream: LogStream) -> Self {
+        match stream {
+            LogStream::Stdout => Self::Stdout,
+            LogStream::Stderr => Self::Stderr,
+        }
+    }
+}
+
 /// An execution as people name it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Which {
@@ -103,7 +114,7 @@ pub(super) enum Which {
 /// As many digits as the beginning of an identifier needs.
 const DIGITS_MIN: usize = 4;
 /// As many executions as are listed when an identifier is not clear.
-const LISTED_MAX: u32 = 10;
+pub(super) const LISTED_MAX: u32 = 10;
 
 impl std::str::FromStr for Which {
     type Err = String;
@@ -163,22 +174,18 @@ impl Execution {
                     Some(_) | None => "no execution matches".to_owned(),
                 };
                 let shown = executions.iter().map(Shown::from).collect::<Vec<_>>();
-                output
-                    .data(&shown, || if executions.is_empty() { none } else { list(output, &executions) })?;
+                output.data(&shown, || {
+                    list(output, &executions.iter().map(Summary::from).collect::<Vec<_>>(), &none)
+                })?;
             }
             Self::Show { id } => {
                 let execution = find(&store, id).await?;
                 let waiting = match execution.status {
-                    Status::Queued => {
-                        Some(queued::waiting(&store, &execution, silence_max(settings.lease)).await?)
-                    }
+                    Status::Queued => Some(waiting(&store, &execution, silence_max(settings.lease)).await?),
                     _ => None,
                 };
                 let shown = Shown::from(&execution).waiting(waiting.as_ref());
-                output.data(&shown, || {
-                    let waiting = waiting.as_ref().map(|waiting| queued::waiting_text(output, waiting));
-                    show(output, &execution) + &waiting.unwrap_or_default()
-                })?;
+                output.data(&shown, || show(output, &execution, waiting.as_ref()))?;
             }
             Self::Logs { id, stream, attempt } => {
                 let last = find(&store, id).await?.last_attempt();
@@ -242,9 +249,9 @@ async fn retry(store: &Store, execution: &ExecutionRow, output: &Output) -> Resu
 
 /// What became of an execution that somebody changed, as `--json` shows it.
 #[derive(Serialize)]
-struct Changed {
-    id: ExecutionId,
-    status: Status,
+pub(super) struct Changed {
+    pub id: ExecutionId,
+    pub status: Status,
 }
 
 async fn find(store: &Store, which: Which) -> Result<ExecutionRow, Failed> {
@@ -256,18 +263,20 @@ async fn find(store: &Store, which: Which) -> Result<ExecutionRow, Failed> {
         Which::Begins(first, digits) => {
             let mut found = store.executions_between(first, first.last_with(digits), LISTED_MAX + 1).await?;
             if found.len() > 1 {
-                return Err(ambiguous(&found));
+                return Err(ambiguous(&found.iter().map(Summary::from).collect::<Vec<_>>()));
             }
             found.pop()
         }
     };
-    found.ok_or_else(|| {
-        Failed::message(Exit::NotFound, "there is no such execution")
-            .hint("`attune execution list` shows what there is")
-    })
+    found.ok_or_else(no_execution)
 }
 
-fn ambiguous(found: &[ExecutionRow]) -> Failed {
+pub(super) fn no_execution() -> Failed {
+    Failed::message(Exit::NotFound, "there is no such execution")
+        .hint("`attune execution list` shows what there is")
+}
+
+pub(super) fn ambiguous(found: &[Summary]) -> Failed {
     let listed = found.iter().take(LISTED_MAX as usize).map(|execution| {
         let (id, action, status) = (execution.id, &execution.action, execution.status);
         format!("  {id}  {action}  {status}  {} UTC\n", time(execution.created_at))
@@ -289,7 +298,11 @@ async fn none_of(store: &Store, action: &ActionRef) -> Result<String, Failed> {
     Ok(format!("no execution matches, and there is no action `{action}`{nearest}"))
 }
 
-fn list(output: &Output, executions: &[ExecutionRow]) -> String {
+/// A line for each, or what there is to say if there are none.
+pub(super) fn list(output: &Output, executions: &[Summary], none: &str) -> String {
+    if executions.is_empty() {
+        return none.to_owned();
+    }
     table(
         ["EXECUTION", "ACTION", "STATUS", "VERSION", "ENQUEUED (UTC)", "STARTED", "TOOK"],
         executions.iter().map(|execution| {
@@ -300,7 +313,8 @@ fn list(output: &Output, executions: &[ExecutionRow]) -> String {
                 status_text(output, execution.status),
                 execution.selected_version.clone().unwrap_or_else(absent),
                 time(execution.created_at),
-                begun(execution).map_or_else(absent, |at| started(at, execution.created_at)),
+                begun(execution.status, execution.started_at)
+                    .map_or_else(absent, |at| started(at, execution.created_at)),
                 took(execution).unwrap_or_else(absent),
             ]
         }),
@@ -312,43 +326,43 @@ fn started(at: DateTime<Utc>, enqueued: DateTime<Utc>) -> String {
     if at.date_naive() == enqueued.date_naive() { at.format("%H:%M:%S").to_string() } else { time(at) }
 }
 
-/// A piece of a log, as `--json` shows it: invalid UTF-8 is replaced.
-#[derive(Serialize)]
-struct Piece {
-    sequence: i64,
-    stream: LogStream,
-    text: String,
-}
-
 async fn logs(
     store: &Store,
     output: &Output,
     attempt: Attempt,
     wanted: Option<Stream>,
 ) -> Result<(), Failed> {
-    let mut pieces = Vec::new();
+    let pieces = store.execution_log(attempt, 0).await?.into_iter();
+    let pieces = pieces.map(|(sequence, chunk)| (sequence, chunk.stream, chunk.bytes));
+    print_log(pieces, wanted, output)
+}
+
+/// Prints the pieces of a log, each with its sequence number.
+pub(super) fn print_log(
+    pieces: impl Iterator<Item = (i64, LogStream, Vec<u8>)>,
+    wanted: Option<Stream>,
+    output: &Output,
+) -> Result<(), Failed> {
+    let mut listed = Vec::new();
     let mut shown = Vec::new();
     let is_terminal = std::io::stdout().is_terminal();
-    for (sequence, chunk) in store.execution_log(attempt, 0).await? {
-        let stream = match chunk.stream {
-            LogStream::Stdout => Stream::Stdout,
-            LogStream::Stderr => Stream::Stderr,
-        };
-        if wanted.is_some_and(|wanted| wanted != stream) {
+    for (sequence, stream, bytes) in pieces {
+        if wanted.is_some_and(|wanted| wanted != Stream::of(stream)) {
             continue;
         }
         if output.json {
-            let text = String::from_utf8_lossy(&chunk.bytes).into_owned();
-            pieces.push(Piece { sequence, stream: chunk.stream, text });
+            // Invalid UTF-8 is replaced.
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            listed.push(Piece { sequence, stream, text });
         } else if is_terminal {
-            shown.extend_from_slice(&chunk.bytes);
+            shown.extend_from_slice(&bytes);
         } else {
-            output.bytes(&chunk.bytes)?;
+            output.bytes(&bytes)?;
         }
     }
     output.bytes(coloured(&String::from_utf8_lossy(&shown)).as_bytes())?;
     if output.json {
-        output.data(&pieces, String::new)?;
+        output.data(&listed, String::new)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `attune worker list`: the workers that there are.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::failure::{Exit, Failed};
 use super::options::Options;
@@ -13,23 +13,23 @@ use crate::store::fleet::{WorkerRow, silence_max};
 use crate::worker::open_store;
 
 /// A worker, as `--json` shows it.
-#[derive(Serialize)]
-struct Shown<'a> {
-    name: &'a str,
-    host: &'a str,
+#[derive(Serialize, Deserialize)]
+pub(super) struct Shown {
+    name: String,
+    host: String,
     /// As it is on record; `silent` if it gave no sign of life of late and nobody has noticed yet.
-    status: &'a str,
+    status: String,
     slots: i64,
     running: i64,
-    version: &'a str,
+    version: String,
     heartbeat_at: DateTime<Utc>,
-    installed: Vec<Installed<'a>>,
+    installed: Vec<Installed>,
 }
 
-#[derive(Serialize)]
-struct Installed<'a> {
+#[derive(Serialize, Deserialize)]
+struct Installed {
     runtime: String,
-    versions: &'a [String],
+    versions: Vec<String>,
 }
 
 pub(super) async fn list(options: &Options, output: &Output) -> Result<Exit, Failed> {
@@ -37,21 +37,25 @@ pub(super) async fn list(options: &Options, output: &Output) -> Result<Exit, Fai
     let store = open_store(&settings).await.map_err(worker_failed)?;
     let workers = store.workers(silence_max(settings.lease)).await?;
     store.close().await;
-    let shown = workers.iter().map(Shown::from).collect::<Vec<_>>();
-    output.data(&shown, || {
-        if shown.is_empty() {
+    print(&workers.into_iter().map(Shown::from).collect::<Vec<_>>(), output)?;
+    Ok(Exit::Success)
+}
+
+/// Shows workers, wherever they were asked for.
+pub(super) fn print(workers: &[Shown], output: &Output) -> std::io::Result<()> {
+    output.data(&workers, || {
+        if workers.is_empty() {
             return "there are no workers: `attune worker` starts one".to_owned();
         }
         table(
             ["WORKER", "HOST", "STATUS", "RUNNING", "VERSION", "LAST SEEN (UTC)", "INSTALLED"],
-            shown.iter().map(|worker| row(output, worker)),
+            workers.iter().map(|worker| row(output, worker)),
         )
-    })?;
-    Ok(Exit::Success)
+    })
 }
 
-fn row(output: &Output, worker: &Shown<'_>) -> [String; 7] {
-    let tone = match worker.status {
+fn row(output: &Output, worker: &Shown) -> [String; 7] {
+    let tone = match worker.status.as_str() {
         "active" => Tone::Good,
         "lost" | "silent" => Tone::Bad,
         _ => Tone::Dim,
@@ -61,29 +65,37 @@ fn row(output: &Output, worker: &Shown<'_>) -> [String; 7] {
         .iter()
         .map(|installed| format!("{} {}", installed.runtime, installed.versions.join(", ")));
     [
-        printable(worker.name).into_owned(),
-        printable(worker.host).into_owned(),
-        output.data_tone(tone, worker.status),
+        printable(&worker.name).into_owned(),
+        printable(&worker.host).into_owned(),
+        output.data_tone(tone, &printable(&worker.status)),
         format!("{} of {}", worker.running, worker.slots),
-        worker.version.to_owned(),
+        printable(&worker.version).into_owned(),
         time(worker.heartbeat_at),
         printable(&installed.collect::<Vec<_>>().join("; ")).into_owned(),
     ]
 }
 
-impl<'a> From<&'a WorkerRow> for Shown<'a> {
-    fn from(row: &'a WorkerRow) -> Self {
+impl Shown {
+    /// The same, if it was heard of late or was not.
+    pub(super) fn heard_of(self, is_live: bool) -> Self {
+        let is_to_be_there = matches!(self.status.as_str(), "active" | "draining");
+        if is_live || !is_to_be_there { self } else { Self { status: "silent".to_owned(), ..self } }
+    }
+}
+
+impl From<WorkerRow> for Shown {
+    fn from(row: WorkerRow) -> Self {
         Self {
-            name: &row.name,
-            host: &row.host,
-            status: if row.is_silent() { "silent" } else { &row.status },
+            status: if row.is_silent() { "silent".to_owned() } else { row.status },
+            name: row.name,
+            host: row.host,
             slots: row.slots,
             running: row.running,
-            version: &row.version,
+            version: row.version,
             heartbeat_at: row.heartbeat_at,
             installed: row
                 .installed
-                .iter()
+                .into_iter()
                 .map(|(runtime, versions)| Installed { runtime: runtime.to_string(), versions })
                 .collect(),
         }

@@ -41,6 +41,12 @@ pub(super) struct Options {
     /// Keep the data in this database: `sqlite://PATH` or `postgres://user@host/database`
     #[arg(long, global = true, value_name = "URL")]
     pub database: Option<String>,
+    /// Do it on this server, where `attune serve` runs [env: ATTUNE_SERVER]
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "profile")]
+    pub server: Option<String>,
+    /// Do it on the server of this name, as `attune login` has kept it [env: ATTUNE_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Set any setting; `attune config show` lists them
     #[arg(long = "set", global = true, value_name = "NAME=VALUE")]
     pub set: Vec<String>,

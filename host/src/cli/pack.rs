@@ -1,8 +1,8 @@
 //! `attune pack`: installing, inspecting, checking and writing packs.
 
-mod install;
+pub(super) mod install;
 mod remove;
-mod show;
+pub(super) mod show;
 mod vouch;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +20,9 @@ use crate::pack::bundle::{Bundle, BundleError};
 use crate::pack::install::{self as installing, InstallError};
 use crate::pack::problem::{Problems, counted};
 use crate::pack::{embedded, scaffold};
+use crate::printable::printable;
 use crate::reference::PackRef;
+use crate::store::pack::PackRow;
 use crate::worker::Worker;
 use vouch::Written;
 pub(super) use vouch::signer;
@@ -177,22 +179,25 @@ fn short(digest: &str) -> &str {
 }
 
 async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
-    let packs = worker.store.packs().await?;
+    Ok(print_list(&worker.store.packs().await?, output)?)
+}
+
+/// Shows packs, wherever they are installed.
+pub(super) fn print_list(packs: &[PackRow], output: &Output) -> std::io::Result<()> {
     output.data(&packs, || {
         table(
             ["PACK", "VERSION", "LABEL", "DIGEST", "FROM"],
             packs.iter().map(|pack| {
                 [
                     pack.reference.to_string(),
-                    pack.version.clone(),
-                    pack.label.clone(),
-                    short(&pack.digest).to_owned(),
-                    pack.source.clone(),
+                    printable(&pack.version).into_owned(),
+                    printable(&pack.label).into_owned(),
+                    printable(short(&pack.digest)).into_owned(),
+                    printable(&pack.source).into_owned(),
                 ]
             }),
         )
-    })?;
-    Ok(())
+    })
 }
 
 fn no_pack(pack: &PackRef) -> Failed {
@@ -211,7 +216,7 @@ struct Validity<'a> {
 }
 
 /// The failed command for a pack with mistakes, and with `--json` the document that lists them.
-fn invalid(problems: &Problems, output: &Output) -> Result<Failed, Failed> {
+pub(super) fn invalid(problems: &Problems, output: &Output) -> Result<Failed, Failed> {
     if output.json {
         output.data(&Validity { valid: false, reference: None, digest: None, problems }, String::new)?;
         return Ok(Failed::message(Exit::Input, "the pack has mistakes"));
@@ -220,7 +225,7 @@ fn invalid(problems: &Problems, output: &Output) -> Result<Failed, Failed> {
 }
 
 /// Reads a pack that somebody asked to check or install.
-fn read_to_check(path: &Path, output: &Output) -> Result<Bundle, Failed> {
+pub(super) fn read_to_check(path: &Path, output: &Output) -> Result<Bundle, Failed> {
     match read(path) {
         Err(failed) if output.json => {
             let mut problems = Problems::default();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
@@ -19,17 +19,17 @@ use super::shown::NAME;
 use super::watch::watch;
 use crate::execution::{ExecutionId, Request, Status};
 use crate::printable::printable;
+use crate::queue::waiting::{Waiting, WaitingWorker};
 use crate::queue::{QueueError, Queued, Terms, enqueue, plan};
 use crate::reference::{ActionRef, RuntimeRef};
 use crate::store::Store;
 use crate::store::bell::Bell;
-use crate::store::execution::ExecutionRow;
 use crate::store::fleet::{WorkerRow, silence_max};
-use crate::store::requirement::{JudgedRequirement, Limit, Limited};
+use crate::store::requirement::JudgedRequirement;
 use crate::worker::Worker;
 
 /// Time between two tries to ask for the end of something.
-const AGAIN: Duration = Duration::from_millis(250);
+pub(super) const AGAIN: Duration = Duration::from_millis(250);
 
 /// For how long the database is waited for to ask for the end of something.
 const END_PATIENCE: Duration = Duration::from_secs(5);
@@ -130,13 +130,24 @@ pub(super) async fn run(
         Err(error) => return Err(queue_failed(worker, error).await),
     };
     headline(output, &request.action, Status::Queued, queued.id);
-    let (interruptions, mut cancel) = interruption::listen(output);
     let watching = watch(&worker.store, queued.id, silence_max(worker.settings.lease), output);
+    let ask = ask_for_end(&worker.store, queued.id, output);
+    attend(queued.id, watching, ("database", ask), output).await
+}
+
+/// Waits for the end of an execution. An interruption asks `what` knows of it for that end; asking says whether that worked.
+pub(super) async fn attend(
+    id: ExecutionId,
+    watching: impl Future<Output = Result<Exit, Failed>>,
+    (what, ask): (&str, impl Future<Output = bool>),
+    output: &Output,
+) -> Result<Exit, Failed> {
+    let (interruptions, mut cancel) = interruption::listen(output);
     let asked = async {
         cancel.asked().await;
-        // Whoever waits for the database can still be told to end at once.
+        // Whoever waits for the answer can still be told to end at once.
         let is_asked = tokio::select! {
-            asked = timeout(END_PATIENCE, ask_for_end(&worker.store, queued.id, output)) => asked.unwrap_or(false),
+            asked = timeout(END_PATIENCE, ask) => asked.unwrap_or(false),
             () = cancel.forced() => false,
         };
         if is_asked {
@@ -147,12 +158,12 @@ pub(super) async fn run(
     let outcome = tokio::select! {
         outcome = watching => outcome,
         is_asked = asked => {
-            let id = queued.id;
             output.say(&format!("{id} goes on without being watched"));
             if is_asked {
                 Ok(Exit::Cancelled)
             } else {
-                Err(Failed::message(Exit::Cancelled, "whether it was asked to end is not known: the database can't be asked")
+                let text = format!("whether it was asked to end is not known: the {what} can't be asked");
+                Err(Failed::message(Exit::Cancelled, text)
                     .hint(format!("when it is back: attune execution cancel {id}")))
             }
         }
@@ -291,77 +302,6 @@ async fn ask_for_end(store: &Store, id: ExecutionId, output: &Output) -> bool {
     }
     store.ring(Bell::Queue).await;
     true
-}
-
-/// Why an execution waits.
-#[derive(Debug, Serialize)]
-pub(super) struct Waiting {
-    /// In a sentence.
-    reason: String,
-    /// What it counts against.
-    limits: Vec<Limit>,
-    workers: Vec<WaitingWorker>,
-}
-
-/// What a live worker made of what an execution needs.
-#[derive(Debug, Serialize)]
-struct WaitingWorker {
-    worker: String,
-    satisfied: bool,
-    reason: String,
-    selection: Option<serde_json::Value>,
-}
-
-impl From<JudgedRequirement> for WaitingWorker {
-    fn from(judged: JudgedRequirement) -> Self {
-        let JudgedRequirement { worker, satisfied, reason, selection } = judged;
-        Self { worker, satisfied, reason, selection }
-    }
-}
-
-/// Why an execution that is queued has not been started.
-pub(super) async fn waiting(
-    store: &Store,
-    row: &ExecutionRow,
-    silence_max: TimeDelta,
-) -> Result<Waiting, Failed> {
-    let time = store.time().await?;
-    let judged = store.judgements(row.id, time - silence_max).await?;
-    let limits = store.limits(row.id).await?;
-    let judging = store.workers(silence_max).await?.into_iter().filter(|worker| {
-        worker.takes_executions() && judged.iter().all(|judged| judged.worker != worker.name)
-    });
-    let judging = judging.map(|worker| worker.name).collect::<Vec<_>>();
-    let is_satisfied = judged.iter().any(|judged| judged.satisfied);
-    let reason = if let Some(("not_begun", why)) = row.error() {
-        format!("it could not be begun, and is tried again in a moment: {why}")
-    } else if row.run_at > time.max(row.created_at) {
-        format!("it is not to be started before {}", row.run_at.to_rfc3339())
-    } else if let [one] = &judging[..]
-        && !is_satisfied
-    {
-        format!("it is being judged: the worker `{one}` finds out whether it can run it")
-    } else if !judging.is_empty() && !is_satisfied {
-        format!("it is being judged: {} workers find out whether they can run it", judging.len())
-    } else if judged.is_empty() {
-        "no worker is there that could run it: `attune worker` starts one".to_owned()
-    } else if is_satisfied {
-        let reached = limits.iter().filter(|limit| limit.is_reached()).map(reached).collect::<Vec<_>>();
-        if reached.is_empty() { "others come first".to_owned() } else { reached.join("; ") }
-    } else {
-        "no worker that is there satisfies what it asks for; it starts by itself when one does".to_owned()
-    };
-    Ok(Waiting { reason, limits, workers: judged.into_iter().map(WaitingWorker::from).collect() })
-}
-
-/// That so many run as may.
-fn reached(limit: &Limit) -> String {
-    let Limit { of, name, allowed, running } = limit;
-    let of = match of {
-        Limited::Action => "action",
-        Limited::Pack => "pack",
-    };
-    format!("the {of} `{name}` runs {running} of at most {allowed} at a time (its `concurrency`)")
 }
 
 pub(super) fn waiting_line(waiting: &Waiting) -> String {

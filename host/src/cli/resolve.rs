@@ -25,19 +25,19 @@ Examples:
 pub(super) struct Resolve {
     /// An action; with --runtime or --candidate, a constraint
     #[arg(value_name = "ACTION|CONSTRAINT")]
-    what: Option<String>,
+    pub what: Option<String>,
     /// Choose among this machine's installations of a runtime, by reference or alias
     #[arg(long, value_name = "RUNTIME", conflicts_with = "candidate")]
-    runtime: Option<String>,
+    pub runtime: Option<String>,
     /// Choose among these instead: VERSION, or VERSION=FLAGS with `default`, `unavailable` or both by a comma
     #[arg(long, value_name = "VERSION[=FLAGS]")]
-    candidate: Vec<String>,
+    pub candidate: Vec<String>,
     /// Of an action, ask for this instead of what it asks for
     #[arg(long, short, value_name = "CONSTRAINT", conflicts_with_all = ["runtime", "candidate"])]
-    constraint: Option<String>,
+    pub constraint: Option<String>,
     /// Ask for a build variant
     #[arg(long)]
-    variant: Option<String>,
+    pub variant: Option<String>,
 }
 
 impl Resolve {
@@ -63,7 +63,7 @@ impl Resolve {
         outcome
     }
 
-    fn among_given(&self, output: &Output) -> Result<Exit, Failed> {
+    pub(super) fn among_given(&self, output: &Output) -> Result<Exit, Failed> {
         let constraint = self.what.as_deref().map(parse).transpose()?;
         let range =
             constraint.as_ref().map(|constraint| constraint.resolve(&[])).transpose().map_err(|unknown| {

@@ -49,17 +49,17 @@ Examples:
   echo '{\"name\": \"World\"}' | attune run examples.greet --params -")]
 pub(super) struct Run {
     #[command(flatten)]
-    ask: Ask,
+    pub ask: Ask,
     /// Read the secrets that the action declares from this file
     #[arg(long, value_name = "FILE")]
-    secrets: Option<PathBuf>,
+    pub secrets: Option<PathBuf>,
     #[command(flatten)]
-    dry: DryRun,
+    pub dry: DryRun,
     /// Have a worker run it (`attune worker`), and wait for it
     #[arg(long, conflicts_with = "secrets")]
     queue: bool,
     #[command(flatten)]
-    place: Place,
+    pub place: Place,
 }
 
 /// What is asked for.

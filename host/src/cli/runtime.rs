@@ -1,5 +1,7 @@
 //! `attune runtime`: the runtimes, and what is installed of them on this machine.
 
+mod known;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,7 @@ use crate::store::denial::DenialRow;
 use crate::store::installation::{FoundInstallation, InstallationStatus};
 use crate::store::runtime::RuntimeRow;
 use crate::worker::{RuntimeError, Start, Worker, WorkerError};
+pub(super) use known::Known;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Runtime {
@@ -116,11 +119,8 @@ impl Runtime {
 
 #[derive(Serialize)]
 struct Listed {
-    #[serde(rename = "ref")]
-    reference: String,
-    label: String,
-    aliases: Vec<String>,
-    versions: Vec<ListedVersion>,
+    #[serde(flatten)]
+    known: Known,
     /// How many installations on this machine work.
     verified: usize,
     /// Whether there is anything to be installed; otherwise entry points are themselves the programs.
@@ -130,34 +130,10 @@ struct Listed {
     is_used: bool,
 }
 
-#[derive(Serialize)]
-struct ListedVersion {
-    version: String,
-    is_default: bool,
-    is_declared: bool,
-    available: bool,
-    verified_at: Option<DateTime<Utc>>,
-    meta: std::collections::BTreeMap<String, String>,
-}
-
 impl Listed {
     fn new(worker: &Worker, runtime: &RuntimeRow, installations: &[FoundInstallation]) -> Self {
         Self {
-            reference: runtime.runtime.reference.to_string(),
-            label: runtime.runtime.label.clone(),
-            aliases: runtime.runtime.aliases.clone(),
-            versions: runtime
-                .versions
-                .iter()
-                .map(|row| ListedVersion {
-                    version: row.declared.version.clone(),
-                    is_default: row.declared.is_default,
-                    is_declared: row.is_declared,
-                    available: row.available,
-                    verified_at: row.verified_at,
-                    meta: row.declared.meta.clone(),
-                })
-                .collect(),
+            known: Known::from(runtime),
             verified: installations
                 .iter()
                 .filter(|found| found.status == InstallationStatus::Verified)
@@ -222,22 +198,13 @@ async fn list(worker: &Worker, output: &Output) -> Result<(), Failed> {
         table(
             ["RUNTIME", "LABEL", "ALIASES", "VERSIONS", "INSTALLED"],
             listed.iter().map(|runtime| {
-                let versions = runtime.versions.iter().filter(|version| version.is_declared).map(|version| {
-                    let default = if version.is_default { "*" } else { "" };
-                    let text = format!("{}{default}", version.version);
-                    output.data_tone(if version.available { Tone::Good } else { Tone::Dim }, &text)
-                });
-                [
-                    runtime.reference.clone(),
-                    runtime.label.clone(),
-                    runtime.aliases.join(", "),
-                    versions.collect::<Vec<_>>().join(" "),
-                    match (runtime.is_used, runtime.is_detected) {
-                        (false, _) => "left out".to_owned(),
-                        (true, true) => runtime.verified.to_string(),
-                        (true, false) => "not needed".to_owned(),
-                    },
-                ]
+                let [reference, label, aliases, versions] = runtime.known.row(output);
+                let installed = match (runtime.is_used, runtime.is_detected) {
+                    (false, _) => "left out".to_owned(),
+                    (true, true) => runtime.verified.to_string(),
+                    (true, false) => "not needed".to_owned(),
+                };
+                [reference, label, aliases, versions, installed]
             }),
         )
     })?;
@@ -309,31 +276,13 @@ pub(super) fn denial_text(DenialRow { what, count, last_at, .. }: &DenialRow) ->
 }
 
 fn describe(output: &Output, shown: &Shown<'_>) -> String {
-    let mut text = String::new();
+    let mut text = shown.listed.known.text(shown.description, shown.constraint_aliases);
     // Writing to a string can't fail.
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
             let _ = writeln!(text, "{name:<14}{value}");
         }
     };
-    line("runtime", &shown.listed.reference);
-    line("label", &shown.listed.label);
-    line("description", shown.description.unwrap_or_default().trim());
-    line("aliases", &shown.listed.aliases.join(", "));
-    for version in &shown.listed.versions {
-        let mut notes = Vec::new();
-        if version.is_default {
-            notes.push("default".to_owned());
-        }
-        if !version.is_declared {
-            notes.push("detected, not declared".to_owned());
-        }
-        notes.push(if version.available { "available" } else { "not available" }.to_owned());
-        notes.extend(version.meta.iter().map(|(name, value)| format!("{name} {value}")));
-        line("version", &format!("{:<10}{}", version.version, notes.join(", ")));
-    }
-    let aliases = shown.constraint_aliases.iter().map(|(name, constraint)| format!("{name} = {constraint}"));
-    line("can be asked", &aliases.collect::<Vec<_>>().join(", "));
     line("component", shown.plugin.unwrap_or_default());
     line("vouched for", &shown.vouched.as_ref().map(ToString::to_string).unwrap_or_default());
     if let Some(grants) = &shown.grants {

@@ -8,10 +8,12 @@ use serde_json::Value as Json;
 
 use super::ending::{because, considered, timing_line};
 use super::output::{Output, Tone};
-use super::queued::Waiting;
+use super::queued::waiting_text;
 use super::watch::attempt;
+use crate::client::executions::Summary;
 use crate::execution::{ExecutionId, Status};
 use crate::printable::printable;
+use crate::queue::waiting::Waiting;
 use crate::reference::ActionRef;
 use crate::shape::{Problem, object};
 use crate::store::execution::ExecutionRow;
@@ -40,12 +42,12 @@ pub(super) fn status_text(output: &Output, status: Status) -> String {
 }
 
 /// When the attempt began that runs or ran last; none while it waits for another.
-pub(super) fn begun(execution: &ExecutionRow) -> Option<DateTime<Utc>> {
-    execution.started_at.filter(|_| execution.status != Status::Queued)
+pub(super) fn begun(status: Status, started_at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    started_at.filter(|_| status != Status::Queued)
 }
 
 /// How long the last attempt took; none while it runs.
-pub(super) fn took(execution: &ExecutionRow) -> Option<String> {
+pub(super) fn took(execution: &Summary) -> Option<String> {
     let milliseconds = (execution.finished_at? - execution.started_at?).num_milliseconds();
     Some(if milliseconds < 1000 {
         format!("{milliseconds} ms")
@@ -59,7 +61,8 @@ fn worker(execution: &ExecutionRow) -> Option<&str> {
     execution.worker.as_deref().filter(|_| execution.started_at.is_some())
 }
 
-pub(super) fn show(output: &Output, execution: &ExecutionRow) -> String {
+/// Everything that matters of it, and why it waits while it does.
+pub(super) fn show(output: &Output, execution: &ExecutionRow, waiting: Option<&Waiting>) -> String {
     let mut text = format!("{:<NAME$}{}\n", "execution", execution.id);
     // Writing to a string can't fail.
     let _ = writeln!(text, "{:<NAME$}{}", "action", execution.action);
@@ -83,7 +86,7 @@ pub(super) fn show(output: &Output, execution: &ExecutionRow) -> String {
     line(if execution.queued { "enqueued" } else { "created" }, Some(time(execution.created_at)));
     line("not before", Some(execution.run_at).filter(|at| *at > execution.created_at).map(time));
     line("deadline", execution.deadline_at.map(time));
-    line("started", begun(execution).map(time));
+    line("started", begun(execution.status, execution.started_at).map(time));
     line("finished", execution.finished_at.map(time));
     line("asked for", Some(execution.constraint.clone().unwrap_or_else(|| "any version".to_owned())));
     line("runtime", execution.runtime.clone());
@@ -115,6 +118,9 @@ pub(super) fn show(output: &Output, execution: &ExecutionRow) -> String {
     );
     if let Some(considered) = considered(execution).filter(|_| execution.status.has_ended()) {
         let _ = write!(text, "\n{considered}");
+    }
+    if let Some(waiting) = waiting {
+        text += &waiting_text(output, waiting);
     }
     text
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Subcommand;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::amount::time as amount;
 use super::failure::{Exit, Failed};
@@ -12,6 +12,7 @@ use super::options::Options;
 use super::output::{Output, table};
 use super::runtime::worker_failed;
 use super::shown::time;
+use crate::printable::printable;
 use crate::reference::PackRef;
 use crate::store::change::ChangeError;
 use crate::store::token::{NewToken, TokenRow};
@@ -43,30 +44,32 @@ pub(super) enum Token {
     },
 }
 
-#[derive(Serialize)]
-struct Shown<'a> {
-    name: &'a str,
+/// A token, as `--json` shows it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Shown {
+    name: String,
     role: Role,
-    pack: Option<&'a str>,
+    pack: Option<PackRef>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
+    /// What is sent, when it was just made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'a str>,
+    token: Option<String>,
 }
 
-impl<'a> Shown<'a> {
-    fn new(row: &'a TokenRow, token: Option<&'a Secret>) -> Self {
+impl From<TokenRow> for Shown {
+    fn from(row: TokenRow) -> Self {
         Self {
-            name: &row.name,
+            name: row.name,
             role: row.role,
-            pack: row.pack.as_ref().map(PackRef::as_str),
+            pack: row.pack,
             created_at: row.created_at,
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,
             revoked_at: row.revoked_at,
-            token: token.map(Secret::reveal),
+            token: None,
         }
     }
 }
@@ -85,20 +88,19 @@ impl Token {
                     .map(|expires| Utc::now() + expires);
                 let new = NewToken { name: &name, role, pack: pack.as_ref(), expires_at };
                 let row = store.create_token(&secret, &new).await.map_err(change_failed)?;
-                output.data(&Shown::new(&row, Some(&secret)), || secret.reveal().to_owned())?;
-                output.say("keep it: it is not shown again");
+                let made = Shown { token: Some(secret.reveal().to_owned()), ..row.into() };
+                print_created(&made, output)?;
             }
             Self::List => {
-                let rows = store.tokens().await?;
-                let shown = rows.iter().map(|row| Shown::new(row, None)).collect::<Vec<_>>();
-                output.data(&shown, || list(&rows))?;
+                let tokens = store.tokens().await?.into_iter().map(Shown::from).collect::<Vec<_>>();
+                print_list(&tokens, output)?;
             }
             Self::Revoke { name } => {
                 let Some(row) = store.revoke_token(&name).await? else {
                     return Err(Failed::message(Exit::NotFound, format!("there is no token `{name}`"))
                         .hint("`attune token list` shows what there is"));
                 };
-                output.data(&Shown::new(&row, None), || format!("revoked {name}"))?;
+                print_revoked(&row.into(), output)?;
             }
         }
         store.close().await;
@@ -113,10 +115,25 @@ fn change_failed(error: ChangeError) -> Failed {
     }
 }
 
-fn list(rows: &[TokenRow]) -> String {
+/// Shows a token that was just made.
+pub(super) fn print_created(made: &Shown, output: &Output) -> std::io::Result<()> {
+    output.data(made, || made.token.clone().unwrap_or_default())?;
+    output.say("keep it: it is not shown again");
+    Ok(())
+}
+
+pub(super) fn print_revoked(revoked: &Shown, output: &Output) -> std::io::Result<()> {
+    output.data(revoked, || format!("revoked {}", printable(&revoked.name)))
+}
+
+pub(super) fn print_list(tokens: &[Shown], output: &Output) -> std::io::Result<()> {
+    output.data(&tokens, || list(tokens))
+}
+
+fn list(tokens: &[Shown]) -> String {
     table(
         ["TOKEN", "ROLE", "PACK", "CREATED (UTC)", "LAST USED", "GOOD UNTIL"],
-        rows.iter().map(|row| {
+        tokens.iter().map(|row| {
             let absent = || "-".to_owned();
             let until = match (row.revoked_at, row.expires_at) {
                 (Some(_), _) => "revoked".to_owned(),
@@ -125,7 +142,7 @@ fn list(rows: &[TokenRow]) -> String {
                 (None, None) => absent(),
             };
             [
-                row.name.clone(),
+                printable(&row.name).into_owned(),
                 row.role.to_string(),
                 row.pack.as_ref().map_or_else(absent, ToString::to_string),
                 time(row.created_at),

@@ -10,11 +10,12 @@ use super::failure::{Exit, Failed};
 use super::output::Output;
 use super::printer::Printer;
 use super::progress::Progress;
-use super::queued::{waiting, waiting_line};
+use super::queued::waiting_line;
 use super::shown::Shown;
 use crate::execution::{ExecutionId, Status};
 use crate::printable::printable;
 use crate::process::Stream;
+use crate::queue::waiting::waiting;
 use crate::store::Store;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
 
@@ -24,7 +25,7 @@ const LOOK_FIRST: Duration = Duration::from_millis(20);
 const LOOK_LAST: Duration = Duration::from_millis(250);
 
 /// What waits longer than this is said to wait, and why.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shows what becomes of an execution until it has ended, and how it ended.
 ///
@@ -36,14 +37,13 @@ pub(super) async fn watch(
     output: &Output,
 ) -> Result<Exit, Failed> {
     let printer = Printer::new(output);
-    let mut told = Told::begin(output, silence_max);
+    let mut told = Told::begin(output);
     let mut seen = Seen { attempt: 0, sequence: 0 };
     let mut look = LOOK_FIRST;
     let row = loop {
-        match look_at(store, id, &mut told, &mut seen, &printer).await {
+        match look_at(store, (id, silence_max), &mut told, &mut seen, &printer).await {
             Ok(Some(Looked { row, .. })) if row.status.has_ended() => break row,
             Ok(Some(Looked { is_new, .. })) => {
-                told.is_waited_for = false;
                 if is_new {
                     look = LOOK_FIRST;
                 }
@@ -54,7 +54,7 @@ pub(super) async fn watch(
             }
             // It goes on meanwhile, or is put back.
             Err(failed) if failed.is_outage() => {
-                told.tell_outage(&failed);
+                told.tell_outage("database", &failed.text());
                 look = LOOK_LAST;
             }
             Err(failed) => {
@@ -66,16 +66,21 @@ pub(super) async fn watch(
         look = (look * 2).min(LOOK_LAST);
     };
     told.end();
+    finish(&row, printer, output)
+}
+
+/// Shows how an execution ended, after all that it printed.
+pub(super) fn finish(row: &ExecutionRow, printer: Printer, output: &Output) -> Result<Exit, Failed> {
     let passed_on = printer.finish();
     if output.json {
-        output.data(&Shown::from(&row), String::new)?;
+        output.data(&Shown::from(row), String::new)?;
     } else {
         if passed_on.open_line {
             output.say("");
         }
-        Ending::from(&row).say(output);
+        Ending::from(row).say(output);
     }
-    passed_on.exit(exit_of(&row), row.id)
+    passed_on.exit(exit_of(row), row.id)
 }
 
 /// An execution as it was found.
@@ -88,13 +93,16 @@ struct Looked {
 /// Says and prints what has come since the last time; none if it is gone. When that fails, it can be tried again.
 async fn look_at(
     store: &Store,
-    id: ExecutionId,
+    (id, silence_max): (ExecutionId, TimeDelta),
     told: &mut Told<'_>,
     seen: &mut Seen,
     printer: &Printer,
 ) -> Result<Option<Looked>, Failed> {
     let Some(row) = store.execution(id).await? else { return Ok(None) };
-    let is_new = !row.status.has_ended() && told.tell(store, &row).await?;
+    let is_new = told.tell(&row);
+    if told.is_impatient() {
+        told.tell_waiting(waiting_line(&waiting(store, &row, silence_max).await?));
+    }
     if pass_on(store, &row, seen, printer).await? {
         // It would be drawn between what the action prints.
         told.end();
@@ -103,26 +111,24 @@ async fn look_at(
 }
 
 /// What was said of an execution that has not ended.
-struct Told<'o> {
+pub(super) struct Told<'o> {
     output: &'o Output,
-    silence_max: TimeDelta,
     progress: Option<Progress>,
     /// When to say why it waits.
     patience: Instant,
     status: Option<Status>,
     attempt: i64,
     is_decided: bool,
-    /// Whether it was said that the database is out of reach.
+    /// Whether it was said that what knows of it is out of reach.
     is_waited_for: bool,
     /// The last line that explains a state.
     because: String,
 }
 
 impl<'o> Told<'o> {
-    fn begin(output: &'o Output, silence_max: TimeDelta) -> Self {
+    pub(super) fn begin(output: &'o Output) -> Self {
         Self {
             output,
-            silence_max,
             progress: Some(Progress::begin(output)),
             patience: Instant::now() + PATIENCE,
             status: None,
@@ -134,7 +140,11 @@ impl<'o> Told<'o> {
     }
 
     /// Says what has changed. Whether it stands somewhere else than before.
-    async fn tell(&mut self, store: &Store, row: &ExecutionRow) -> Result<bool, Failed> {
+    pub(super) fn tell(&mut self, row: &ExecutionRow) -> bool {
+        self.is_waited_for = false;
+        if row.status.has_ended() {
+            return false;
+        }
         let is_new = self.status != Some(row.status) || self.attempt != row.attempt;
         if is_new {
             self.is_decided = false;
@@ -143,12 +153,21 @@ impl<'o> Told<'o> {
         }
         self.status = Some(row.status);
         self.attempt = row.attempt;
-        if row.status == Status::Queued {
-            self.tell_waiting(store, row).await?;
-        } else {
+        if row.status != Status::Queued {
             self.tell_running(row, is_new);
         }
-        Ok(is_new)
+        is_new
+    }
+
+    /// Whether it has waited for so long that it is time to say why.
+    pub(super) fn is_impatient(&self) -> bool {
+        self.status == Some(Status::Queued) && Instant::now() >= self.patience
+    }
+
+    /// Says why it waits, unless that was said.
+    pub(super) fn tell_waiting(&mut self, why: String) {
+        self.explain("waiting", why);
+        self.patience = Instant::now() + PATIENCE;
     }
 
     /// Says why an attempt has ended without being the last one, unless that was said. It may have been put back and claimed
@@ -165,20 +184,12 @@ impl<'o> Told<'o> {
         }
     }
 
-    /// Says that the database is out of reach, once for each time that it is.
-    fn tell_outage(&mut self, failed: &Failed) {
+    /// Says that what knows of it is out of reach, once for each time that it is.
+    pub(super) fn tell_outage(&mut self, what: &str, why: &str) {
         if !self.is_waited_for {
             self.is_waited_for = true;
-            self.say("waiting", &format!("for the database to be back: {}", failed.text()));
+            self.say("waiting", &format!("for the {what} to be back: {why}"));
         }
-    }
-
-    async fn tell_waiting(&mut self, store: &Store, row: &ExecutionRow) -> Result<(), Failed> {
-        if Instant::now() >= self.patience {
-            self.explain("waiting", waiting_line(&waiting(store, row, self.silence_max).await?));
-            self.patience = Instant::now() + PATIENCE;
-        }
-        Ok(())
     }
 
     fn tell_running(&mut self, row: &ExecutionRow, is_new: bool) {
@@ -219,7 +230,7 @@ impl<'o> Told<'o> {
     }
 
     /// From now on, nothing is drawn.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if let Some(progress) = self.progress.take() {
             progress.end();
         }
@@ -260,14 +271,18 @@ async fn pass_on(
     let pieces = store.execution_log(attempt, seen.sequence).await?;
     let is_any = !pieces.is_empty();
     for (sequence, chunk) in pieces {
-        let stream = match chunk.stream {
-            LogStream::Stdout => Stream::Stdout,
-            LogStream::Stderr => Stream::Stderr,
-        };
-        printer.push(stream, &chunk.bytes);
+        printer.push(stream(chunk.stream), &chunk.bytes);
         seen.sequence = sequence + 1;
     }
     Ok(is_any)
+}
+
+/// The stream of the action's that a piece of a log was printed to.
+pub(super) fn stream(stream: LogStream) -> Stream {
+    match stream {
+        LogStream::Stdout => Stream::Stdout,
+        LogStream::Stderr => Stream::Stderr,
+    }
 }
 
 fn exit_of(row: &ExecutionRow) -> Exit {

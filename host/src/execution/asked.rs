@@ -239,7 +239,7 @@ pub(super) fn secrets_file<'a>(worker: &'a Worker, request: &'a Request) -> Opti
 }
 
 /// The document with the assignments on top.
-fn given(schema: Option<&Json>, given: &Given) -> Result<Json, AskError> {
+pub(crate) fn given(schema: Option<&Json>, given: &Given) -> Result<Json, AskError> {
     let mut document = match &given.document {
         None => Json::Object(given.values.clone()),
         Some((origin, text)) if text.trim().is_empty() => {

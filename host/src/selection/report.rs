@@ -10,9 +10,7 @@ const PATH: usize = 3;
 /// Columns are two spaces apart, lines have no trailing spaces. Colours and warnings are the caller's.
 #[must_use]
 pub fn table(selection: &Selection) -> String {
-    let with_paths = selection.judged.iter().any(|judged| !judged.candidate.path.as_os_str().is_empty());
-    let header = ["", "VERSION", "SERIES", "PATH", "REASON"].map(str::to_owned);
-    let rows = selection.judged.iter().enumerate().map(|(position, judged)| {
+    rows_table(selection.judged.iter().enumerate().map(|(position, judged)| {
         let candidate = &judged.candidate;
         let chosen = position == 0 && selection.chosen().is_some();
         [
@@ -22,10 +20,17 @@ pub fn table(selection: &Selection) -> String {
             candidate.path.display().to_string(),
             judged.reason.to_string(),
         ]
-        // Paths and the words of failing tools may hold anything.
-        .map(|cell| one_line(&cell).into_owned())
-    });
-    let rows: Vec<[String; 5]> = std::iter::once(header).chain(rows).collect();
+    }))
+}
+
+/// The same of candidates that were judged elsewhere: a mark, version, series, path and reason of each.
+#[must_use]
+pub fn rows_table(candidates: impl Iterator<Item = [String; 5]>) -> String {
+    let header = ["", "VERSION", "SERIES", "PATH", "REASON"].map(str::to_owned);
+    // Paths and the words of failing tools may hold anything.
+    let candidates = candidates.map(|row| row.map(|cell| one_line(&cell).into_owned()));
+    let rows: Vec<[String; 5]> = std::iter::once(header).chain(candidates).collect();
+    let with_paths = rows[1..].iter().any(|row| !row[PATH].is_empty());
     let shown: Vec<usize> = (0..rows[0].len())
         .filter(|&column| match column {
             SERIES => rows[1..].iter().any(|row| !row[SERIES].is_empty()),

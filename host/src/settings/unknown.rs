@@ -9,8 +9,16 @@ use crate::nearest::{did_you_mean, nearest};
 const PREFIX: &str = "ATTUNE_";
 
 /// Variables that the program reads beside the settings.
-const READ: [&str; 5] =
-    ["ATTUNE_CONFIG", "ATTUNE_LOG", "ATTUNE_TEST_MACHINE", "ATTUNE_TEST_PACK", "ATTUNE_TEST_RUNTIME"];
+const READ: [&str; 8] = [
+    "ATTUNE_CONFIG",
+    "ATTUNE_LOG",
+    "ATTUNE_PROFILE",
+    "ATTUNE_SERVER",
+    "ATTUNE_TEST_MACHINE",
+    "ATTUNE_TEST_PACK",
+    "ATTUNE_TEST_RUNTIME",
+    "ATTUNE_TOKEN",
+];
 
 /// Variables that an action is given, and hands on if it starts the program itself.
 const GIVEN: [&str; 8] = [

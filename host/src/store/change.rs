@@ -16,6 +16,11 @@ use crate::version::InvalidVersion;
 pub struct Revision(Uuid);
 
 impl Revision {
+    /// That of what is not kept here: nothing ever has it.
+    pub(super) fn of_nothing() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// That of a change that is made now.
     pub(super) fn new() -> Self {
         Self(Uuid::now_v7())

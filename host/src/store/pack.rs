@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::action::{lock_actions, put_action};
 use super::change::{ChangeError, Kind, Revision};
@@ -19,7 +19,7 @@ use crate::pack::{Grants, Pack, Voucher};
 use crate::reference::{PackRef, RuntimeRef};
 
 /// An installed pack.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PackRow {
     #[serde(rename = "ref")]
     pub reference: PackRef,
@@ -40,7 +40,7 @@ pub struct PackRow {
     pub verified_by: Option<String>,
     /// Whether its lock names the digests of its components.
     pub locked: bool,
-    #[serde(skip)]
+    #[serde(skip, default = "Revision::of_nothing")]
     pub revision: Revision,
 }
 

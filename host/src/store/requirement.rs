@@ -1,8 +1,9 @@
 //! What executions need to be started, and which workers have it.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use utoipa::ToSchema;
 
 use super::database::{Engine, Row, Transaction};
 use super::row::{optional_json, parsed, to_json};
@@ -89,7 +90,7 @@ pub struct JudgedRequirement {
 }
 
 /// How many executions of an action or a pack may run at a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Limit {
     /// Whose limit it is.
     pub of: Limited,
@@ -101,7 +102,7 @@ pub struct Limit {
 }
 
 /// What limits are of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Limited {
     Action,

@@ -72,7 +72,7 @@ pub(super) async fn install_from(
     if dry.dry_run {
         let plan = planned.map_err(|error| failed(error, output))?;
         let view = PlanView::new(&plan, &verified);
-        output.plan(&view, || plan_text(&plan, &view))?;
+        output.plan(&view, || plan_text(&plan.asked, &view))?;
         return plan.refusal(worker).await.map_err(|error| failed(error, output));
     }
     if let Ok(plan) = &planned
@@ -135,12 +135,23 @@ async fn look(worker: &Worker, installed: &Installed, output: &Output) -> Result
     Ok(rows.into_iter().zip(detected).collect())
 }
 
-fn installed_text(worker: &Worker, output: &Output, view: &InstalledView<'_>) -> String {
-    let (InstalledView { reference, version, .. }, digest) = (view, short(view.digest));
-    let mut text = match view.replaced_version {
+/// That a pack is installed now, and which version it replaced.
+pub(in crate::cli) fn installed_line(
+    reference: &str,
+    version: &str,
+    digest: &str,
+    replaced_version: Option<&str>,
+) -> String {
+    let digest = short(digest);
+    match replaced_version {
         Some(before) => format!("replaced {reference} {before} by {version} ({digest})\n"),
         None => format!("installed {reference} {version} ({digest})\n"),
-    };
+    }
+}
+
+fn installed_text(worker: &Worker, output: &Output, view: &InstalledView<'_>) -> String {
+    let InstalledView { reference, version, .. } = view;
+    let mut text = installed_line(reference, version, view.digest, view.replaced_version);
     text += &vouched(view.verified_by, view.unverified.as_deref());
     if !view.removed_versions.is_empty() {
         // Writing to a string can't fail.
@@ -166,7 +177,8 @@ fn installed_text(worker: &Worker, output: &Output, view: &InstalledView<'_>) ->
     text
 }
 
-fn confirmed<'a>(asked: impl Iterator<Item = &'a Asked>) -> Result<bool, Failed> {
+/// Asks whoever is at the terminal to allow something.
+pub(in crate::cli) fn confirmed<'a>(asked: impl Iterator<Item = &'a Asked>) -> Result<bool, Failed> {
     let mut stderr = std::io::stderr();
     for asked in asked {
         write!(stderr, "{}", asked_text(asked))?;
@@ -185,28 +197,29 @@ fn failed(error: InstallError, output: &Output) -> Failed {
     }
 }
 
+/// What would be done, as `--json` shows it.
 #[derive(Serialize)]
-struct PlanView<'a> {
+pub(in crate::cli) struct PlanView<'a> {
     #[serde(rename = "ref")]
-    reference: String,
-    version: String,
-    digest: &'a str,
+    pub reference: String,
+    pub version: String,
+    pub digest: &'a str,
     /// The name of the trusted key that it is signed with.
-    verified_by: Option<&'a str>,
+    pub verified_by: Option<&'a str>,
     /// Why nobody who is trusted vouches for it.
-    unverified: Option<String>,
-    replaces: Option<&'a str>,
-    replaces_version: Option<&'a str>,
-    runtimes: Vec<String>,
-    actions: Vec<String>,
-    sensors: Vec<String>,
+    pub unverified: Option<String>,
+    pub replaces: Option<&'a str>,
+    pub replaces_version: Option<&'a str>,
+    pub runtimes: Vec<String>,
+    pub actions: Vec<String>,
+    pub sensors: Vec<String>,
     /// What it replaces has that it has not.
-    gone: &'a [String],
-    grants: Vec<AskedView<'a>>,
+    pub gone: &'a [String],
+    pub grants: Vec<AskedView<'a>>,
 }
 
 #[derive(Serialize)]
-struct AskedView<'a> {
+pub(in crate::cli) struct AskedView<'a> {
     runtime: String,
     asked: &'a Grants,
     /// What was approved before.
@@ -248,7 +261,8 @@ impl<'a> AskedView<'a> {
     }
 }
 
-fn plan_text(plan: &Plan, view: &PlanView<'_>) -> String {
+/// What would be done, for people, and what its components ask for.
+pub(in crate::cli) fn plan_text(asked: &[Asked], view: &PlanView<'_>) -> String {
     let (PlanView { reference, version, .. }, digest) = (view, short(view.digest));
     let mut text = match view.replaces_version {
         Some(before) => format!("would replace {reference} {before} by {version} ({digest})\n"),
@@ -267,7 +281,7 @@ fn plan_text(plan: &Plan, view: &PlanView<'_>) -> String {
             let _ = writeln!(text, "{name}: {}", items.join(", "));
         }
     }
-    for asked in &plan.asked {
+    for asked in asked {
         let approved = if asked.approved { "approved" } else { "not approved yet: --approve allows it" };
         // Writing to a string can't fail.
         let _ = write!(text, "\n{}{approved}\n", asked_text(asked));
@@ -276,7 +290,7 @@ fn plan_text(plan: &Plan, view: &PlanView<'_>) -> String {
 }
 
 /// Who vouches for it.
-fn vouched(verified_by: Option<&str>, unverified: Option<&str>) -> String {
+pub(in crate::cli) fn vouched(verified_by: Option<&str>, unverified: Option<&str>) -> String {
     match (verified_by, unverified) {
         (Some(name), _) => format!("verified: signed by `{name}`\n"),
         (None, Some(why)) => format!("not verified: {why}\n"),

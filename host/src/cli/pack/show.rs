@@ -12,6 +12,7 @@ use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::execution::choice::{Asked, ChoiceError, choose};
 use crate::pack::{Action, Program, Sensor, embedded};
+use crate::printable::printable;
 use crate::reference::{PackRef, RuntimeRef};
 use crate::store::pack::{PackRow, PluginRow};
 use crate::worker::Worker;
@@ -138,30 +139,40 @@ async fn runs_under(worker: &Worker, action: &Action) -> Option<RunsUnder> {
     }
 }
 
-fn describe(view: &PackView) -> String {
+/// What is known of a pack itself, a line each.
+pub(in crate::cli) fn head(pack: &PackRow) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         if !value.trim().is_empty() {
             // Writing to a string can't fail.
-            let _ = writeln!(text, "{name:<14}{}", value.trim());
+            let _ = writeln!(text, "{name:<14}{}", printable(value.trim()));
         }
     };
-    line("pack", view.pack.reference.as_str());
-    line("label", &view.pack.label);
-    line("description", view.pack.description.as_deref().unwrap_or_default());
-    line("version", &view.pack.version);
-    line("author", view.pack.author.as_deref().unwrap_or_default());
-    line("tags", &view.pack.tags.join(", "));
-    line("concurrency", &view.pack.concurrency.map(|limit| limit.to_string()).unwrap_or_default());
-    line("digest", &view.pack.digest);
-    line("from", &view.pack.source);
-    line("installed", &view.pack.installed_at.to_rfc3339());
-    let verified = match &view.pack.verified_by {
+    line("pack", pack.reference.as_str());
+    line("label", &pack.label);
+    line("description", pack.description.as_deref().unwrap_or_default());
+    line("version", &pack.version);
+    line("author", pack.author.as_deref().unwrap_or_default());
+    line("tags", &pack.tags.join(", "));
+    line("concurrency", &pack.concurrency.map(|limit| limit.to_string()).unwrap_or_default());
+    line("digest", &pack.digest);
+    line("from", &pack.source);
+    line("installed", &pack.installed_at.to_rfc3339());
+    let verified = match &pack.verified_by {
         Some(name) => format!("signed by `{name}`"),
-        None if embedded::is_embedded(&view.pack.source) => "it comes with Attune".to_owned(),
+        None if embedded::is_embedded(&pack.source) => "it comes with Attune".to_owned(),
         None => "no".to_owned(),
     };
     line("verified", &verified);
+    text
+}
+
+fn describe(view: &PackView) -> String {
+    let mut text = head(&view.pack);
+    let mut line = |name: &str, value: &str| {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{name:<14}{}", value.trim());
+    };
     for runtime in &view.runtimes {
         line("runtime", &runtime.to_string());
         for withheld in view.withheld.get(runtime).into_iter().flatten() {
@@ -180,27 +191,22 @@ fn describe(view: &PackView) -> String {
     }
     if !view.sensors.is_empty() {
         text.push('\n');
-        text.push_str(&sensors(&view.sensors));
+        let sensors = view.sensors.iter().map(|SensorView { sensor, runtime }| {
+            let constraint = sensor.program.constraint.as_ref().map(ToString::to_string);
+            [sensor.reference.to_string(), runtime.clone(), given(constraint), sensor.label.clone()]
+        });
+        text.push_str(&programs("SENSOR", sensors));
     }
     text
 }
 
-fn given(text: Option<String>) -> String {
+pub(in crate::cli) fn given(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
 }
 
-fn sensors(sensors: &[SensorView]) -> String {
-    table(
-        ["SENSOR", "RUNTIME", "ASKS FOR", "LABEL"],
-        sensors.iter().map(|SensorView { sensor, runtime }| {
-            [
-                sensor.reference.to_string(),
-                runtime.clone(),
-                given(sensor.program.constraint.as_ref().map(ToString::to_string)),
-                sensor.label.clone(),
-            ]
-        }),
-    )
+/// Reference, runtime, constraint and label of actions or sensors.
+pub(in crate::cli) fn programs(heading: &str, rows: impl Iterator<Item = [String; 4]>) -> String {
+    table([heading, "RUNTIME", "ASKS FOR", "LABEL"], rows)
 }
 
 fn actions(actions: &[ActionView]) -> String {

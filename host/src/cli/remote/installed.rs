@@ -1,0 +1,107 @@
+//! What is installed on a server: `attune runtime`, `attune env`, `attune worker list`.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::not_there;
+use crate::cli::env::{NONE, size_text, state_text};
+use crate::cli::failure::{Exit, Failed};
+use crate::cli::fleet;
+use crate::cli::output::{Output, table};
+use crate::cli::runtime::{Known, Runtime};
+use crate::client::{Client, Page};
+use crate::printable::printable;
+use crate::shape::object;
+
+pub(super) async fn workers(client: &Client, output: &Output) -> Result<Exit, Failed> {
+    #[derive(Deserialize)]
+    struct Worker {
+        #[serde(flatten)]
+        shown: fleet::Shown,
+        live: bool,
+    }
+    let workers = client.get::<Page<Worker>>(&["workers"], &[]).await?.items.into_iter();
+    let workers = workers.map(|Worker { shown, live }| shown.heard_of(live)).collect::<Vec<_>>();
+    fleet::print(&workers, output)?;
+    Ok(Exit::Success)
+}
+
+pub(super) async fn runtime(client: &Client, command: Runtime, output: &Output) -> Result<Exit, Failed> {
+    match command {
+        Runtime::List => {
+            let runtimes = client.get::<Page<Known>>(&["runtimes"], &[]).await?.items;
+            output.data(&runtimes, || {
+                table(
+                    ["RUNTIME", "LABEL", "ALIASES", "VERSIONS"],
+                    runtimes.iter().map(|known| known.row(output)),
+                )
+            })?;
+        }
+        Runtime::Show { runtime } => {
+            #[derive(Serialize, Deserialize)]
+            struct Shown {
+                #[serde(flatten)]
+                known: Known,
+                description: Option<String>,
+                #[serde(serialize_with = "object")]
+                constraint_aliases: Vec<(String, String)>,
+                #[serde(rename(serialize = "plugin"))]
+                component: Option<String>,
+            }
+            let shown = client.get::<Shown>(&["runtimes", &runtime], &[]).await?;
+            output.data(&shown, || {
+                let mut text = shown.known.text(shown.description.as_deref(), &shown.constraint_aliases);
+                if let Some(component) = &shown.component {
+                    // Writing to a string can't fail.
+                    let _ = writeln!(text, "{:<14}{}", "component", printable(component));
+                }
+                text
+            })?;
+        }
+        Runtime::Detect { .. } | Runtime::Verify { .. } => {
+            return Err(not_there(
+                "what is installed is looked for on this machine, and can't be on that of a server",
+            ));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// An environment of a worker.
+#[derive(Serialize, Deserialize)]
+struct Environment {
+    worker: String,
+    pack: String,
+    runtime: String,
+    runtime_version: String,
+    path: String,
+    status: String,
+    size: Option<u64>,
+    error: Option<String>,
+    last_used_at: DateTime<Utc>,
+}
+
+pub(super) async fn environments(client: &Client, output: &Output) -> Result<Exit, Failed> {
+    let environments = client.get::<Page<Environment>>(&["environments"], &[]).await?.items;
+    output.data(&environments, || {
+        if environments.is_empty() {
+            return NONE.to_owned();
+        }
+        table(
+            ["WORKER", "ENVIRONMENT", "STATE", "SIZE", "LAST USED"],
+            environments.iter().map(|environment| {
+                let plain = |text: &str| printable(text).into_owned();
+                [
+                    plain(&environment.worker),
+                    plain(&environment.path),
+                    state_text(output, &plain(&environment.status)),
+                    environment.size.map(size_text).unwrap_or_default(),
+                    environment.last_used_at.format("%Y-%m-%d %H:%M").to_string(),
+                ]
+            }),
+        )
+    })?;
+    Ok(Exit::Success)
+}
