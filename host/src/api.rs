@@ -68,6 +68,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Api {
     worker: Worker,
+    /// The same, to ask for executions with: what those have in common is read once, until who asks next sees that it was
+    /// changed.
+    asker: Worker,
     /// Where it listens: whoever asks has to call it by a name that is meant for there.
     bound: SocketAddr,
     watch: Watch,
@@ -217,7 +220,8 @@ impl Bound {
         let bound = listener.local_addr().map_err(failed)?;
         access::ensure_admin(&worker).await?;
         let watch = Watch::new(worker.store.clone());
-        Ok(Self { listener, api: Arc::new(Api { worker, bound, watch }) })
+        let asker = Worker { store: worker.store.caching(), ..worker.clone() };
+        Ok(Self { listener, api: Arc::new(Api { worker, asker, bound, watch }) })
     }
 
     /// Where it listens.

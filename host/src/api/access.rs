@@ -118,7 +118,7 @@ async fn recognise(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
     };
     let unknown = || Problem::unauthorized("the token is not known, has expired or was revoked");
     let token = bearer.parse::<Token>().map_err(|_| unknown())?;
-    let row = api.worker.store.token_used(&token).await?.ok_or_else(unknown)?;
+    let row = api.asker.store.token_used(&token).await?.ok_or_else(unknown)?;
     Ok(Caller { token: Arc::new(row) })
 }
 
