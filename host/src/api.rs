@@ -26,7 +26,7 @@ mod tokens;
 mod versions;
 mod watch;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -266,8 +266,22 @@ impl Bound {
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> String {
+        self.url_at(self.address().ip())
+    }
+
+    /// The same for what runs on this machine.
+    #[must_use]
+    pub fn own_url(&self) -> String {
+        self.url_at(match self.address().ip() {
+            IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            address => address,
+        })
+    }
+
+    fn url_at(&self, address: IpAddr) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}{PREFIX}", self.address())
+        format!("{scheme}://{}{PREFIX}", SocketAddr::new(address, self.address().port()))
     }
 
     /// Answers until `stop` is asked for and what is being answered then has been.
