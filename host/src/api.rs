@@ -18,8 +18,10 @@ mod problem;
 mod programs;
 mod runtimes;
 mod sensors;
+mod stream;
 mod tokens;
 mod versions;
+mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +43,8 @@ use utoipa_axum::routes;
 
 use crate::process::Cancel;
 use crate::worker::Worker;
+
+use watch::Watch;
 
 pub use access::ADMIN_TOKEN_FILE;
 pub use problem::Problem;
@@ -66,6 +70,7 @@ struct Api {
     worker: Worker,
     /// Where it listens: whoever asks has to call it by a name that is meant for there.
     bound: SocketAddr,
+    watch: Watch,
 }
 
 #[derive(OpenApi)]
@@ -76,7 +81,7 @@ struct Api {
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     security(("token" = [])),
-    components(schemas(Problem)),
+    components(schemas(Problem, stream::Stands, stream::Printed, stream::Became)),
     modifiers(&Token),
     tags(
         (name = "packs", description = "What is installed"),
@@ -129,6 +134,8 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(executions::retry))
         .routes(routes!(executions::log))
         .routes(routes!(executions::result))
+        .routes(routes!(stream::follow))
+        .routes(routes!(stream::follow_all))
         .routes(routes!(fleet::workers))
         .routes(routes!(fleet::worker))
         .routes(routes!(fleet::cordon))
@@ -209,7 +216,8 @@ impl Bound {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         access::ensure_admin(&worker).await?;
-        Ok(Self { listener, api: Arc::new(Api { worker, bound }) })
+        let watch = Watch::new(worker.store.clone());
+        Ok(Self { listener, api: Arc::new(Api { worker, bound, watch }) })
     }
 
     /// Where it listens.
@@ -235,7 +243,13 @@ impl Bound {
             .route("/health/ready", get(ready))
             .with_state(Arc::clone(&api));
         let mut asked = stop.clone();
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move { asked.asked().await });
+        let followed = Arc::clone(&api);
+        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
+            asked.asked().await;
+            // Who follows something would be waited for in vain.
+            followed.watch.end();
+        });
+        let served = async { tokio::join!(served, api.watch.run()).0 };
         let ended = async {
             stop.asked().await;
             tokio::time::sleep(DRAIN_MAX).await;

@@ -14,6 +14,7 @@ pub mod environment;
 pub mod event;
 pub mod execution;
 pub mod fleet;
+pub mod follow;
 pub mod installation;
 pub mod lease;
 pub mod pack;

@@ -7,6 +7,7 @@ mod description;
 mod executions;
 mod fleet;
 mod packs;
+mod streams;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -24,6 +24,7 @@ use crate::shape::object;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, ExecutionsFilter, LogStream};
 use crate::store::fleet::silence_max;
+use crate::store::follow::Standing;
 use crate::store::queue::CancelOutcome;
 use crate::token::Role;
 use crate::version::constraint::Constraint;
@@ -152,6 +153,22 @@ impl From<ExecutionRow> for ExecutionSummary {
     }
 }
 
+impl From<&Standing> for ExecutionSummary {
+    fn from(standing: &Standing) -> Self {
+        Self {
+            id: standing.id.to_string(),
+            action: standing.action.to_string(),
+            status: standing.status,
+            runtime: standing.runtime.clone(),
+            selected_version: standing.selected_version.clone(),
+            worker: standing.worker.clone(),
+            created_at: standing.created_at,
+            started_at: standing.started_at,
+            finished_at: standing.finished_at,
+        }
+    }
+}
+
 impl From<ExecutionRow> for Execution {
     fn from(row: ExecutionRow) -> Self {
         let error = row
@@ -254,7 +271,7 @@ fn seconds(field: &str, seconds: f64) -> Result<Duration, Problem> {
     }
 }
 
-async fn find(api: &Api, text: &str) -> Result<ExecutionRow, Problem> {
+pub(super) async fn find(api: &Api, text: &str) -> Result<ExecutionRow, Problem> {
     let none = || Problem::not_found(format!("there is no execution `{text}`"));
     let id = text.parse::<ExecutionId>().map_err(|_| none())?;
     api.worker.store.execution(id).await?.ok_or_else(none)

@@ -115,7 +115,7 @@ pub enum LogStream {
 }
 
 impl LogStream {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
@@ -449,13 +449,7 @@ impl Store {
             .bind(from)
             .fetch_all()
             .await?;
-        rows.iter()
-            .map(|row| {
-                let stream: String = row.try_get("stream")?;
-                let stream = if stream == "stderr" { LogStream::Stderr } else { LogStream::Stdout };
-                Ok((row.try_get("sequence")?, LogChunk { stream, bytes: row.try_get("bytes")? }))
-            })
-            .collect()
+        rows.iter().map(log_row).collect()
     }
 }
 
@@ -543,6 +537,12 @@ fn finish<'e>(
         .bind(ended.retry_at.map(|time| time.timestamp_micros()))
         .bind(ended.retry_at)
         .bind(PRIORITY_STEP.num_microseconds())
+}
+
+pub(super) fn log_row(row: &Row) -> Result<(i64, LogChunk)> {
+    let stream: String = row.try_get("stream")?;
+    let stream = if stream == "stderr" { LogStream::Stderr } else { LogStream::Stdout };
+    Ok((row.try_get("sequence")?, LogChunk { stream, bytes: row.try_get("bytes")? }))
 }
 
 pub(super) fn attempt_row(row: &Row) -> Result<Attempt> {

@@ -14,7 +14,7 @@ use super::{Location, Result, StoreError};
 type Source = (i64, &'static str, &'static str);
 
 /// Every migration, oldest first.
-const SQLITE: [Source; 14] = [
+const SQLITE: [Source; 15] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/sqlite/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/sqlite/0003_packs_in_turn.sql")),
@@ -32,9 +32,10 @@ const SQLITE: [Source; 14] = [
     (11, "signatures", include_str!("../../../migrations/sqlite/0011_signatures.sql")),
     (12, "locks", include_str!("../../../migrations/sqlite/0012_locks.sql")),
     (13, "api", include_str!("../../../migrations/sqlite/0013_api.sql")),
+    (14, "changes", include_str!("../../../migrations/sqlite/0014_changes.sql")),
     (15, "wanted", include_str!("../../../migrations/sqlite/0015_wanted.sql")),
 ];
-const POSTGRES: [Source; 14] = [
+const POSTGRES: [Source; 15] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "trace context", include_str!("../../../migrations/postgres/0002_trace_context.sql")),
     (3, "packs in turn", include_str!("../../../migrations/postgres/0003_packs_in_turn.sql")),
@@ -52,6 +53,7 @@ const POSTGRES: [Source; 14] = [
     (11, "signatures", include_str!("../../../migrations/postgres/0011_signatures.sql")),
     (12, "locks", include_str!("../../../migrations/postgres/0012_locks.sql")),
     (13, "api", include_str!("../../../migrations/postgres/0013_api.sql")),
+    (14, "changes", include_str!("../../../migrations/postgres/0014_changes.sql")),
     (15, "wanted", include_str!("../../../migrations/postgres/0015_wanted.sql")),
 ];
 
