@@ -71,9 +71,12 @@ impl Answer {
 
 impl Api {
     fn start(machine: &Machine) -> Self {
-        let arguments = ["serve", "--listen", "127.0.0.1:0", "--worker", "--json"];
+        Self::listen(machine, "127.0.0.1:0", &["--worker"])
+    }
+
+    fn listen(machine: &Machine, address: &str, more: &[&str]) -> Self {
         let mut child = machine
-            .command(&arguments)
+            .command(&[&["serve", "--listen", address, "--json"], more].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
