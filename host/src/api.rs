@@ -11,14 +11,17 @@ mod events;
 mod executions;
 mod fleet;
 mod installations;
+mod listen;
 mod page;
 mod packs;
 mod plugins;
 mod problem;
 mod programs;
+mod rate;
 mod runtimes;
 mod sensors;
 mod stream;
+mod tls;
 mod tokens;
 mod versions;
 mod watch;
@@ -27,13 +30,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
+use tower_http::cors::CorsLayer;
 use tower_http::timeout::TimeoutLayer;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -44,10 +50,12 @@ use utoipa_axum::routes;
 use crate::process::Cancel;
 use crate::worker::Worker;
 
+use rate::Rate;
 use watch::Watch;
 
 pub use access::ADMIN_TOKEN_FILE;
 pub use problem::Problem;
+pub use tls::{TlsError, TlsFiles};
 
 /// Where all of it is.
 pub const PREFIX: &str = "/api/v1";
@@ -61,16 +69,21 @@ const ARCHIVE_MAX: usize = 128 << 20;
 /// No answer takes longer than this.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// For how long requests that are being answered are waited for at the end.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// For how long whoever asks from a page need not ask again whether he may.
+const ALLOWED_FOR: Duration = Duration::from_mins(10);
 
 /// What handlers share.
 #[derive(Debug)]
 struct Api {
     worker: Worker,
+    /// The same, to ask for executions with: what those have in common is read once, until who asks next sees that it was
+    /// changed.
+    asker: Worker,
     /// Where it listens: whoever asks has to call it by a name that is meant for there.
     bound: SocketAddr,
     watch: Watch,
+    /// None: as often as anybody likes.
+    rate: Option<Rate>,
 }
 
 #[derive(OpenApi)]
@@ -187,6 +200,9 @@ pub enum ApiError {
     /// Everybody who is on the way could read the tokens.
     #[error("`{address}` can be reached from other machines, and what goes over it can be read on the way")]
     Exposed { address: SocketAddr },
+    /// Nothing can be encrypted.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The token of whoever starts it can't be written.
     #[error("can't write the token of the administrator into `{}`: {source}", path.display())]
     Token {
@@ -203,21 +219,36 @@ pub enum ApiError {
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
     api: Arc<Api>,
 }
 
+/// How others reach it.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    pub address: SocketAddr,
+    /// With a certificate, it is encrypted.
+    pub tls: Option<TlsFiles>,
+    /// Whether others may reach it without encryption.
+    pub plain: bool,
+}
+
 impl Bound {
-    /// Listens on an address; on one that others can reach only if `exposed`.
-    pub async fn new(worker: Worker, address: SocketAddr, exposed: bool) -> Result<Self, ApiError> {
-        if !address.ip().is_loopback() && !exposed {
+    /// Listens; where others can reach it, only with encryption or if that is allowed.
+    pub async fn new(worker: Worker, reach: &Reach) -> Result<Self, ApiError> {
+        let address = reach.address;
+        if !address.ip().is_loopback() && reach.tls.is_none() && !reach.plain {
             return Err(ApiError::Exposed { address });
         }
+        let tls = reach.tls.as_ref().map(tls::load).transpose()?;
         let failed = |source| ApiError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         access::ensure_admin(&worker).await?;
         let watch = Watch::new(worker.store.clone());
-        Ok(Self { listener, api: Arc::new(Api { worker, bound, watch }) })
+        let asker = Worker { store: worker.store.caching(), ..worker.clone() };
+        let rate = worker.settings.api.rate_limit.map(Rate::new);
+        Ok(Self { listener, tls, api: Arc::new(Api { worker, asker, bound, watch, rate }) })
     }
 
     /// Where it listens.
@@ -226,41 +257,61 @@ impl Bound {
         self.api.bound
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{PREFIX}", self.address())
+    }
+
     /// Answers until `stop` is asked for and what is being answered then has been.
-    pub async fn serve(self, mut stop: Cancel) {
-        let Self { listener, api } = self;
-        let (router, _) = routes().split_for_parts();
-        let router = router
-            .fallback(nothing_there)
-            .method_not_allowed_fallback(not_done)
-            .layer(DefaultBodyLimit::max(BODY_MAX))
-            .layer(from_fn_with_state(Arc::clone(&api), access::admit))
-            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_MAX))
-            .layer(CompressionLayer::new())
-            // Whoever may not look at anything may still read what there would be.
-            .route(&format!("{PREFIX}/openapi.json"), get(|| async { document() }))
-            .route("/health/live", get(|| async { "ok\n" }))
-            .route("/health/ready", get(ready))
-            .with_state(Arc::clone(&api));
+    pub async fn serve(self, stop: Cancel) {
+        let Self { listener, tls, api } = self;
         let mut asked = stop.clone();
-        let followed = Arc::clone(&api);
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let end = async {
             asked.asked().await;
             // Who follows something would be waited for in vain.
-            followed.watch.end();
-        });
-        let served = async { tokio::join!(served, api.watch.run()).0 };
-        let ended = async {
-            stop.asked().await;
-            tokio::time::sleep(DRAIN_MAX).await;
+            api.watch.end();
         };
-        tokio::select! {
-            served = served => if let Err(error) = served {
-                tracing::error!("the API is not served any more: {error}");
-            },
-            () = ended => tracing::warn!("what was still being answered is cut off"),
-        }
+        tokio::join!(listen::serve(listener, tls, router(&api), stop), api.watch.run(), end);
     }
+}
+
+fn router(api: &Arc<Api>) -> Router {
+    let (router, _) = routes().split_for_parts();
+    let router = router
+        .fallback(nothing_there)
+        .method_not_allowed_fallback(not_done)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn_with_state(Arc::clone(api), access::admit));
+    let origins = &api.worker.settings.api.origins;
+    let router = if origins.is_empty() { router } else { router.layer(cors(origins)) };
+    router
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_MAX))
+        .layer(CompressionLayer::new())
+        // Whoever may not look at anything may still read what there would be.
+        .route(&format!("{PREFIX}/openapi.json"), get(|| async { document() }))
+        .route("/health/live", get(|| async { "ok\n" }))
+        .route("/health/ready", get(ready))
+        .with_state(Arc::clone(api))
+}
+
+/// Lets pages of these origins ask, and read the answers.
+fn cors(origins: &[String]) -> CorsLayer {
+    const MORE: [HeaderName; 3] = [
+        HeaderName::from_static("idempotency-key"),
+        HeaderName::from_static("last-event-id"),
+        access::REQUEST_ID,
+    ];
+    let [key, last, request] = MORE;
+    CorsLayer::new()
+        .allow_origin(
+            origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect::<Vec<_>>(),
+        )
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, key, last])
+        .expose_headers([header::ETAG, header::RETRY_AFTER, request])
+        .max_age(ALLOWED_FOR)
 }
 
 fn document() -> Response {

@@ -3,6 +3,7 @@
 //! A later source is stronger: what the file says wins over the default, a variable over the file, a
 //! flag over all. [`KEYS`] is the list of what can be set; there is no other.
 
+mod api;
 mod file;
 mod grants;
 mod keys;
@@ -23,6 +24,7 @@ use crate::pack::signature::{Policy, PublicKey};
 use crate::store::Location;
 use crate::trace::Endpoint;
 
+pub use api::ApiSettings;
 pub use file::ConfigFile;
 pub use keys::{KEYS, Key};
 pub use value::{InvalidValue, LogFormat, bytes, duration};
@@ -200,6 +202,7 @@ pub struct Settings {
     pub execution_retention: Duration,
     /// None: nobody is answered.
     pub monitor_address: Option<SocketAddr>,
+    pub api: ApiSettings,
     pub log_format: LogFormat,
     /// None: traces are not exported.
     pub otlp_endpoint: Option<Endpoint>,
@@ -280,8 +283,8 @@ impl Settings {
         let drain_timeout = resolver.duration("drain_timeout", seconds(60));
         let execution_retention = resolver.positive("execution_retention", seconds(30 * 24 * 3600));
         let monitor_address = resolver.optional("monitor_address", "none", value::address);
-        let log_format =
-            resolver.settle("log_format", LogFormat::Text, value::log_format, |_| "text".to_owned());
+        let api = resolver.api();
+        let log_format = resolver.settle("log_format", LogFormat::Text, value::log_format, |_| "text".into());
         let (otlp_endpoint, warning) = resolver.otlp_endpoint();
         let secrets_file = resolver.optional("secrets_file", "none", value::path);
         let signatures =
@@ -315,6 +318,7 @@ impl Settings {
             drain_timeout,
             execution_retention,
             monitor_address,
+            api,
             log_format,
             otlp_endpoint,
             secrets_file,

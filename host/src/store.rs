@@ -53,6 +53,8 @@ use sqlx::{Connection, Executor};
 use cache::Cache;
 use database::{Database, Transaction};
 use execution::Milestones;
+use queue::Arrivals;
+use token::Audits;
 
 pub use location::{InvalidLocation, Location};
 pub use refusal::{Cause, Refused, Unreachable};
@@ -230,6 +232,8 @@ pub struct Store {
     database: Database,
     location: Location,
     milestones: Arc<Milestones>,
+    arrivals: Arc<Arrivals>,
+    audits: Arc<Audits>,
     /// For whoever [asked for one](Store::caching).
     cache: Option<Arc<Cache>>,
 }
@@ -252,7 +256,14 @@ impl Store {
             Location::Server(url) => Database::Postgres(connect(url, location).await?),
         };
         migration::migrate(&database, location).await?;
-        Ok(Self { database, location: location.clone(), milestones: Arc::default(), cache: None })
+        Ok(Self {
+            database,
+            location: location.clone(),
+            milestones: Arc::default(),
+            arrivals: Arc::default(),
+            audits: Arc::default(),
+            cache: None,
+        })
     }
 
     fn engine(&self) -> database::Engine {

@@ -3,6 +3,7 @@
 mod access;
 mod changes;
 mod client;
+mod connections;
 mod description;
 mod executions;
 mod fleet;
@@ -28,6 +29,7 @@ const ANSWERED_IN: Duration = Duration::from_secs(30);
 struct Api {
     child: Child,
     address: String,
+    url: String,
     token: String,
 }
 
@@ -71,12 +73,13 @@ impl Answer {
 
 impl Api {
     fn start(machine: &Machine) -> Self {
-        Self::listen(machine, "127.0.0.1:0", &["--worker"])
+        Self::start_with(machine, "127.0.0.1:0", &["--worker"])
     }
 
-    fn listen(machine: &Machine, address: &str, more: &[&str]) -> Self {
+    fn start_with(machine: &Machine, listen: &str, more: &[&str]) -> Self {
+        let arguments = [&["serve", "--listen", listen, "--json"], more].concat();
         let mut child = machine
-            .command(&[&["serve", "--listen", address, "--json"], more].concat())
+            .command(&arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -85,9 +88,10 @@ impl Api {
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         let event: Json = serde_json::from_str(&line).expect("an event");
         let address = event["address"].as_str().expect("an address").to_owned();
+        let url = event["url"].as_str().expect("a URL").to_owned();
         let token =
             fs::read_to_string(machine.at("data/admin.token")).expect("a token").trim_end().to_owned();
-        Self { child, address, token }
+        Self { child, address, url, token }
     }
 
     /// Asks with headers of its own alone.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -26,7 +27,7 @@ pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 const ADMIN: &str = "admin";
 
 /// What every answer is known by, and what is on record of the request.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whoever asks.
 #[derive(Clone, Debug)]
@@ -108,8 +109,10 @@ async fn recognise(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
     }
     if let Some(origin) = text(headers, header::ORIGIN)
         && origin.split_once("://").is_none_or(|(_, from)| from != host)
+        && !api.worker.settings.api.origins.iter().any(|allowed| allowed == origin)
     {
-        return Err(Problem::forbidden(format!("pages of `{origin}` may not ask here")));
+        return Err(Problem::forbidden(format!("pages of `{origin}` may not ask here"))
+            .hint("the setting `api_origins` of the server says whose may"));
     }
     let Some(bearer) = text(headers, header::AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer "))
     else {
@@ -118,7 +121,14 @@ async fn recognise(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
     };
     let unknown = || Problem::unauthorized("the token is not known, has expired or was revoked");
     let token = bearer.parse::<Token>().map_err(|_| unknown())?;
-    let row = api.worker.store.token_used(&token).await?.ok_or_else(unknown)?;
+    let row = api.asker.store.token_used(&token).await?.ok_or_else(unknown)?;
+    // Whoever may read the data folder can keep it busy anyhow.
+    if let Some(rate) = &api.rate
+        && row.name != admin_name(&api.worker)
+        && !rate.allows(row.id, Instant::now())
+    {
+        return Err(Problem::too_often(&row.name));
+    }
     Ok(Caller { token: Arc::new(row) })
 }
 
@@ -149,13 +159,17 @@ pub(super) async fn ensure_admin(worker: &Worker) -> Result<(), ApiError> {
         return Ok(());
     }
     let token = Token::random().map_err(failed)?;
-    // A name of its own for each data folder: many may share a database.
-    let name = format!("{ADMIN}-{}", worker.home.simple());
+    let name = admin_name(worker);
     store.forget_token(&name).await.map_err(crate::store::change::ChangeError::from)?;
     store
         .create_token(&token, &NewToken { name: &name, role: Role::Admin, pack: None, expires_at: None })
         .await?;
     write_secret(&path, token.reveal()).map_err(failed)
+}
+
+/// A name of its own for each data folder: many may share a database.
+fn admin_name(worker: &Worker) -> String {
+    format!("{ADMIN}-{}", worker.home.simple())
 }
 
 /// Writes a file that only its owner may read, whole or not at all.

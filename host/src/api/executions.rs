@@ -376,7 +376,7 @@ pub(super) async fn enqueue(
             Problem::invalid("header/Idempotency-Key", "it is to be of visible ASCII characters")
         })?,
     };
-    let queued = put(&api.worker, &request, &terms).await?;
+    let queued = put(&api.asker, &request, &terms).await?;
     let status = if queued.known { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(Queued { id: queued.id.to_string(), known: queued.known })))
 }

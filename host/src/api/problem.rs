@@ -131,6 +131,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    pub(super) fn too_often(token: &str) -> Self {
+        let detail = format!("the token `{token}` is used more often than `api_rate_limit` allows");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail).hint("ask again in a second")
+    }
+
     pub(super) fn not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -197,6 +202,7 @@ impl IntoResponses for Every {
             (401, "Nobody knows who asks"),
             (403, "Whoever asks may not"),
             (422, "Something of the request is wrong"),
+            (429, "Whoever asks does so too often: `Retry-After` says when to ask again"),
             (500, "Something went wrong here"),
             (503, "The database is out of reach, or there was no answer in time"),
         ])
@@ -238,6 +244,10 @@ impl IntoResponse for Problem {
             (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            // At one a second, the slowest that can be set, there is one more after that.
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

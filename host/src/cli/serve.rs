@@ -1,6 +1,7 @@
 //! `attune serve`: the API.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -13,7 +14,7 @@ use super::options::Options;
 use super::output::Output;
 use super::runtime::open_worker;
 use super::worker::{self, served};
-use crate::api::{ADMIN_TOKEN_FILE, ApiError, Bound, PREFIX};
+use crate::api::{ADMIN_TOKEN_FILE, ApiError, Bound, Reach, TlsFiles};
 use crate::service::{self, ServiceError};
 
 #[derive(Debug, Args)]
@@ -27,6 +28,12 @@ pub(super) struct Serve {
     /// Listen also where other machines can reach it, without encryption: for behind a proxy that has it
     #[arg(long)]
     plain_http: bool,
+    /// Encrypt: PEM with the server's certificate, and after it those that vouch for it
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM with the key of that certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Run what is queued as well, as `attune worker` does
     #[arg(long)]
     worker: bool,
@@ -43,9 +50,11 @@ impl Serve {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
         let worker = open_worker(options, output).await?;
         let data_dir = worker.settings.data_dir.clone();
-        let bound = Bound::new(worker.clone(), self.listen, self.plain_http).await.map_err(failed)?;
-        let address = bound.address();
-        let listening = Listening { event: "listening", address, url: format!("http://{address}{PREFIX}") };
+        let files = self.tls_cert.zip(self.tls_key);
+        let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
+        let reach = Reach { address: self.listen, tls, plain: self.plain_http };
+        let bound = Bound::new(worker.clone(), &reach).await.map_err(failed)?;
+        let listening = Listening { event: "listening", address: bound.address(), url: bound.url() };
         if output.json {
             output.line(&listening)?;
         } else {
@@ -89,8 +98,12 @@ async fn beside(
 fn failed(error: ApiError) -> Failed {
     match error {
         ApiError::Exposed { .. } => Failed::new(Exit::Input, error).hint(
-            "listen on 127.0.0.1 behind a proxy that encrypts, or allow it with --plain-http on a network that you trust",
+            "encrypt it with --tls-cert and --tls-key, listen on 127.0.0.1 behind a proxy that encrypts, or allow it with --plain-http on a network that you trust",
         ),
+        ApiError::Tls(error) => {
+            let hint = error.hint();
+            Failed::new(Exit::Input, error).hint(hint)
+        }
         error => Failed::new(Exit::Failure, error),
     }
 }

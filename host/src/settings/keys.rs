@@ -12,7 +12,7 @@ pub struct Key {
 }
 
 /// Everything that can be set.
-pub const KEYS: [Key; 29] = [
+pub const KEYS: [Key; 32] = [
     Key {
         name: "data_dir",
         variable: "ATTUNE_DATA_DIR",
@@ -129,6 +129,21 @@ pub const KEYS: [Key; 29] = [
         name: "monitor_address",
         variable: "ATTUNE_MONITOR_ADDRESS",
         help: "address and port at which a worker answers `/health/live`, `/health/ready` and `/metrics`; none unless set",
+    },
+    Key {
+        name: "api_rate_limit",
+        variable: "ATTUNE_API_RATE_LIMIT",
+        help: "requests a second that `attune serve` takes of each token but that of its data folder; `none` for any number",
+    },
+    Key {
+        name: "api_origins",
+        variable: "ATTUNE_API_ORIGINS",
+        help: "origins whose pages may ask `attune serve`, with commas in between, such as `https://example.org`; none unless set",
+    },
+    Key {
+        name: "api_url",
+        variable: "ATTUNE_API_URL",
+        help: "URL of the API that actions are told of, such as `https://attune.example.org/api/v1`; that of `attune serve` for what it runs itself, unless set",
     },
     Key {
         name: "log_format",

@@ -36,6 +36,12 @@ pub enum InvalidValue {
         "that: write the URL of a collector, such as `http://127.0.0.1:4318`, or `none`; headers with credentials go into OTEL_EXPORTER_OTLP_HEADERS"
     )]
     OtlpEndpoint,
+    #[error("`{text}`: write a number from 1 to {COUNT_MAX}, or `none`")]
+    Rate { text: String },
+    #[error("`{text}`: write origins such as `https://example.org`, with commas in between, or `none`")]
+    Origins { text: String },
+    #[error("`{text}`: write a URL such as `https://attune.example.org/api/v1`")]
+    Url { text: String },
     #[error("`{text}`: write `text` or `json`")]
     LogFormat { text: String },
     #[error("`{text}`: write `require`, `warn` or `off`")]
@@ -121,6 +127,45 @@ pub(super) fn count(text: &str) -> Result<usize, InvalidValue> {
         .ok()
         .filter(|count| (1..=COUNT_MAX).contains(count))
         .ok_or_else(|| InvalidValue::Count { text: text.to_owned() })
+}
+
+/// So many a second; none for `none`.
+pub(super) fn rate(text: &str) -> Result<Option<u32>, InvalidValue> {
+    if text.trim() == "none" {
+        return Ok(None);
+    }
+    let rate = count(text).ok().and_then(|rate| u32::try_from(rate).ok());
+    rate.map(Some).ok_or_else(|| InvalidValue::Rate { text: text.to_owned() })
+}
+
+/// Origins as browsers send them; none for `none`.
+pub(super) fn origins(text: &str) -> Result<Vec<String>, InvalidValue> {
+    if text.trim() == "none" {
+        return Ok(Vec::new());
+    }
+    let is_origin = |origin: &String| {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let is_part = |letter: char| {
+            letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-._:[]".contains(letter)
+        };
+        host.is_some_and(|host| !host.is_empty() && host.chars().all(is_part))
+    };
+    let origins = list(text);
+    if origins.iter().all(is_origin) {
+        Ok(origins)
+    } else {
+        Err(InvalidValue::Origins { text: text.to_owned() })
+    }
+}
+
+/// Where something is, without a `/` at the end.
+pub(super) fn url(text: &str) -> Result<String, InvalidValue> {
+    let url = text.trim().trim_end_matches('/');
+    let place = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let is_place =
+        |place: &str| place.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '[');
+    let is_url = place.is_some_and(is_place) && url.chars().all(|letter| letter.is_ascii_graphic());
+    if is_url { Ok(url.to_owned()) } else { Err(InvalidValue::Url { text: text.to_owned() }) }
 }
 
 /// `4096`, `64KiB`, `10MiB`, `2GiB`.

@@ -4,19 +4,22 @@
 //! their attempt, and whoever changes an execution afterwards says for which attempt: what comes too late changes
 //! nothing.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value as Json;
 
 use super::action::require_as_now;
-use super::database::Row;
+use super::database::{Row, Transaction};
 use super::execution::Attempt;
+use super::group::Group;
 use super::requirement::{NewRequirement, keep_requirement};
 use super::row::{parsed, to_json};
 use super::{Durability, Result, Store};
 use crate::execution::{ExecutionId, Status};
-use crate::reference::ActionRef;
+use crate::reference::{ActionRef, RuntimeRef};
 use crate::trace::TraceContext;
 
 /// How much longer somebody may wait before he comes before one whose priority is higher by one.
@@ -108,47 +111,123 @@ fn asked_before(row: &Row, request_digest: &str) -> Result<Enqueued> {
     Ok(if is_same { Enqueued::Known(id) } else { Enqueued::Conflict(id) })
 }
 
-impl Store {
-    /// Puts an execution into the queue.
-    pub async fn enqueue(&self, new: &NewQueued<'_>) -> Result<Enqueued> {
-        let mut transaction = self.begin(Durability::Disk).await?;
-        let requirement = keep_requirement(&mut transaction, new.requirement).await?;
-        let inserted = transaction
-            .query(
-                "insert into execution
-                 (id, action, pack, pack_digest, requirement, parameters, status, priority, rank, run_at, created_at,
-                  deadline_at, timeout_ms, constraint_override, retries, idempotent, idempotency_key, request_digest,
-                  warnings, timings, trace_context)
-             values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, '[]', '[]',
-                 $18)
-             on conflict (idempotency_key) where idempotency_key is not null do nothing",
-            )
-            .bind(new.id.0)
-            .bind(new.action.to_string())
-            .bind(new.action.pack().as_str())
-            .bind(new.pack_digest)
-            .bind(requirement)
-            .bind(to_json(new.parameters))
-            .bind(new.priority)
-            .bind(rank(new.run_at, new.priority))
-            .bind(new.run_at)
-            .bind(new.created_at)
-            .bind(new.deadline)
-            .bind(milliseconds(new.timeout))
-            .bind(new.constraint)
-            .bind(i64::from(new.retries))
-            .bind(new.idempotent)
-            .bind(new.idempotency_key)
-            .bind(new.request_digest)
-            .bind(new.trace.map(ToString::to_string))
-            .execute()
-            .await?;
-        if inserted == 1 {
-            transaction.commit().await?;
-            return Ok(Enqueued::New);
+/// Executions that wait to be put into the queue.
+pub(super) type Arrivals = Group<Arc<Arrival>, Enqueued>;
+
+/// An execution on its way into the queue: what [`NewQueued`] borrows.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    id: ExecutionId,
+    action: ActionRef,
+    pack_digest: String,
+    needs: Needs,
+    parameters: Json,
+    constraint: Option<String>,
+    timeout: Option<i64>,
+    priority: i64,
+    created_at: DateTime<Utc>,
+    run_at: DateTime<Utc>,
+    deadline: Option<DateTime<Utc>>,
+    retries: u32,
+    idempotent: bool,
+    idempotency_key: Option<String>,
+    request_digest: String,
+    trace: Option<String>,
+}
+
+/// What an execution needs, apart from its action.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Needs {
+    runtime: RuntimeRef,
+    constraint: String,
+    variant: String,
+    fallback: bool,
+    limit: Option<i64>,
+    /// Whose executions share the row.
+    scope: String,
+}
+
+impl From<&NewQueued<'_>> for Arrival {
+    fn from(new: &NewQueued<'_>) -> Self {
+        let required = new.requirement;
+        Self {
+            id: new.id,
+            action: new.action.clone(),
+            pack_digest: new.pack_digest.to_owned(),
+            needs: Needs {
+                runtime: required.runtime.clone(),
+                constraint: required.constraint.to_owned(),
+                variant: required.variant.to_owned(),
+                fallback: required.fallback,
+                limit: required.limit,
+                scope: required.scope(),
+            },
+            parameters: new.parameters.clone(),
+            constraint: new.constraint.map(str::to_owned),
+            timeout: milliseconds(new.timeout),
+            priority: new.priority,
+            created_at: new.created_at,
+            run_at: new.run_at,
+            deadline: new.deadline,
+            retries: new.retries,
+            idempotent: new.idempotent,
+            idempotency_key: new.idempotency_key.map(str::to_owned),
+            request_digest: new.request_digest.to_owned(),
+            trace: new.trace.map(ToString::to_string),
         }
-        let row = transaction.query(BY_KEY).bind(new.idempotency_key).fetch_one().await?;
-        asked_before(&row, new.request_digest)
+    }
+}
+
+impl Arrival {
+    fn requirement(&self) -> NewRequirement<'_> {
+        let Needs { runtime, constraint, variant, fallback, limit, .. } = &self.needs;
+        NewRequirement {
+            runtime,
+            constraint,
+            variant,
+            fallback: *fallback,
+            action: &self.action,
+            limit: *limit,
+        }
+    }
+}
+
+impl Store {
+    /// Puts an execution into the queue, together with what others put there meanwhile.
+    pub async fn enqueue(&self, new: &NewQueued<'_>) -> Result<Enqueued> {
+        let arrival = Arc::new(Arrival::from(new));
+        if arrival.idempotency_key.is_some() {
+            // Two servers may be asked the same at once, each with others in another order: they would wait for each other.
+            let answers = self.enqueue_all(vec![arrival]).await?;
+            return answers.into_iter().next().ok_or_else(|| sqlx::Error::RowNotFound.into());
+        }
+        self.arrivals.write(&arrival, |all| self.enqueue_all(all)).await
+    }
+
+    async fn enqueue_all(&self, arrivals: Vec<Arc<Arrival>>) -> Result<Vec<Enqueued>> {
+        let mut transaction = self.begin(Durability::Disk).await?;
+        // Always in the same order, since each of them is locked.
+        let mut requirements =
+            arrivals.iter().map(|arrival| (&arrival.needs, None)).collect::<BTreeMap<_, _>>();
+        for (needs, id) in &mut requirements {
+            let one = arrivals.iter().find(|arrival| arrival.needs == **needs);
+            if let Some(one) = one {
+                *id = Some(keep_requirement(&mut transaction, one.requirement()).await?);
+            }
+        }
+        let mut answers = Vec::with_capacity(arrivals.len());
+        for arrival in &arrivals {
+            let requirement = requirements.get(&arrival.needs).copied().flatten();
+            let inserted = insert(&mut transaction, arrival, requirement).await?;
+            answers.push(if inserted == 1 {
+                Enqueued::New
+            } else {
+                let row = transaction.query(BY_KEY).bind(&arrival.idempotency_key).fetch_one().await?;
+                asked_before(&row, &arrival.request_digest)?
+            });
+        }
+        transaction.commit().await?;
+        Ok(answers)
     }
 
     /// What was asked under an idempotency key, if anything was.
@@ -301,6 +380,39 @@ impl Store {
     }
 }
 
+/// How many it inserted: none if its key was used before.
+async fn insert(transaction: &mut Transaction, arrival: &Arrival, requirement: Option<i64>) -> Result<u64> {
+    transaction
+        .query(
+            "insert into execution
+             (id, action, pack, pack_digest, requirement, parameters, status, priority, rank, run_at, created_at,
+              deadline_at, timeout_ms, constraint_override, retries, idempotent, idempotency_key, request_digest,
+              warnings, timings, trace_context)
+         values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, '[]', '[]',
+             $18)
+         on conflict (idempotency_key) where idempotency_key is not null do nothing",
+        )
+        .bind(arrival.id.0)
+        .bind(arrival.action.to_string())
+        .bind(arrival.action.pack().as_str())
+        .bind(&arrival.pack_digest)
+        .bind(requirement)
+        .bind(to_json(&arrival.parameters))
+        .bind(arrival.priority)
+        .bind(rank(arrival.run_at, arrival.priority))
+        .bind(arrival.run_at)
+        .bind(arrival.created_at)
+        .bind(arrival.deadline)
+        .bind(arrival.timeout)
+        .bind(&arrival.constraint)
+        .bind(i64::from(arrival.retries))
+        .bind(arrival.idempotent)
+        .bind(&arrival.idempotency_key)
+        .bind(&arrival.request_digest)
+        .bind(&arrival.trace)
+        .execute()
+        .await
+}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,15 @@
 //! Who may use the API, and what was done with it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::change::{ChangeError, Kind};
 use super::database::Row;
+use super::group::Group;
 use super::row::parsed;
-use super::{Result, Store, now};
+use super::{Durability, Result, Store, now};
 use crate::reference::PackRef;
 use crate::token::{Role, Token};
 
@@ -63,6 +66,21 @@ pub struct NewAudit<'a> {
     pub request_id: &'a str,
 }
 
+/// What was done and waits to be kept.
+pub(super) type Audits = Group<Arc<Done>, ()>;
+
+/// Something that was done: what [`NewAudit`] borrows.
+#[derive(Debug)]
+pub(super) struct Done {
+    at: DateTime<Utc>,
+    token: String,
+    role: Role,
+    method: String,
+    path: String,
+    status: u16,
+    request_id: String,
+}
+
 impl Store {
     /// Keeps a token under a name that no other has.
     pub async fn create_token(&self, token: &Token, new: &NewToken<'_>) -> Result<TokenRow, ChangeError> {
@@ -93,19 +111,23 @@ impl Store {
         rows.iter().map(token_row).collect()
     }
 
-    /// The token of a caller, if it is good now; that it was used is noted.
+    /// The token of a caller, if it is good now; that it was used is noted. What was read before the last change is not used for
+    /// him any more.
     pub async fn token_used(&self, token: &Token) -> Result<Option<TokenRow>> {
         let time = now();
         let row = self
             .database
             .query(
-                "select * from api_token
+                "select api_token.*, (select number from generation) as generation from api_token
              where hash = $1 and revoked_at is null and (expires_at is null or expires_at > $2)",
             )
             .bind(token.hash())
             .bind(time)
             .fetch_optional()
             .await?;
+        if let (Some(cache), Some(row)) = (&self.cache, &row) {
+            cache.look(row.try_get("generation")?);
+        }
         let Some(row) = row.as_ref().map(token_row).transpose()? else { return Ok(None) };
         if row.last_used_at.is_none_or(|used| time - used >= USED_AGAIN) {
             self.database
@@ -136,23 +158,40 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps for ever what was done.
+    /// Keeps for ever what was done, together with what others did meanwhile.
     pub async fn keep_audit(&self, new: &NewAudit<'_>) -> Result<()> {
-        self.database
-            .query(
-                "insert into audit (at, token, role, method, path, status, request_id)
-             values ($1, $2, $3, $4, $5, $6, $7)",
-            )
-            .bind(now())
-            .bind(new.token)
-            .bind(new.role.name())
-            .bind(new.method)
-            .bind(new.path)
-            .bind(i64::from(new.status))
-            .bind(new.request_id)
-            .execute()
-            .await?;
-        Ok(())
+        let done = Arc::new(Done {
+            at: now(),
+            token: new.token.to_owned(),
+            role: new.role,
+            method: new.method.to_owned(),
+            path: new.path.to_owned(),
+            status: new.status,
+            request_id: new.request_id.to_owned(),
+        });
+        self.audits.write(&done, |all| self.keep_audits(all)).await
+    }
+
+    async fn keep_audits(&self, all: Vec<Arc<Done>>) -> Result<Vec<()>> {
+        let mut transaction = self.begin(Durability::Process).await?;
+        for done in &all {
+            transaction
+                .query(
+                    "insert into audit (at, token, role, method, path, status, request_id)
+                 values ($1, $2, $3, $4, $5, $6, $7)",
+                )
+                .bind(done.at)
+                .bind(&done.token)
+                .bind(done.role.name())
+                .bind(&done.method)
+                .bind(&done.path)
+                .bind(i64::from(done.status))
+                .bind(&done.request_id)
+                .execute()
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(vec![(); all.len()])
     }
 
     /// What was done, the last first; before the one with this id, so many at most.

@@ -11,6 +11,9 @@ use super::{Api, pack};
 use crate::support::cli::{Machine, Output, skip, wait_for};
 use crate::support::fixture::{Pack, TOOL, tool};
 
+const CERTIFICATE: &str = include_str!("tls/certificate.pem");
+const KEY: &str = include_str!("tls/key.pem");
+
 /// A machine of somebody who has nothing of Attune's but the program.
 fn desk() -> Machine {
     let machine = Machine::fresh();
@@ -132,6 +135,31 @@ fn who_is_not_there_or_is_somebody_else_is_said() {
     let output = asks("http");
     assert_eq!(output.code, 1, "{output}");
     output.says(&["can't reach", "refused", "attune serve"]);
+}
+
+#[test]
+fn a_certificate_of_an_authority_of_ones_own_is_trusted_when_it_is_named() {
+    let machine = Machine::new();
+    let [certificate, key] =
+        [("certificate.pem", CERTIFICATE), ("key.pem", KEY)].map(|(name, text)| machine.write(name, text));
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().expect("text"));
+    let api = Api::start_with(&machine, "127.0.0.1:0", &["--tls-cert", certificate, "--tls-key", key]);
+    let server = format!("https://{}", api.address);
+    let desk = desk();
+    let log_in = |more: &[&str]| {
+        let token = format!("{}\n", api.token);
+        desk.run_reading(&[&["login", &server, "--token-stdin"], more].concat(), token.as_bytes())
+    };
+    let refused = log_in(&[]);
+    assert_eq!(refused.code, 1, "{refused}");
+    refused.says(&["can't prove that it is the one that is meant", "--ca FILE"]);
+    let refused = log_in(&["--ca", key]);
+    assert_eq!(refused.code, 2, "{refused}");
+    refused.says(&["can't read certificates from"]);
+    let entered = log_in(&["--ca", certificate]);
+    assert_eq!(entered.code, 0, "{entered}");
+    desk.runs(0, &["pack", "list", "--profile", "default"]).prints(&["core"]);
+    desk.runs(0, &["profile", "list"]).prints(&["certificate.pem"]);
 }
 
 #[test]
@@ -259,7 +287,7 @@ fn a_server_that_is_killed_and_comes_back_costs_no_line() {
     Pack::new("long").shell("count", "", script).install(&machine);
     let there = machine.other("there");
     let _worker = Api::start(&there);
-    let mut api = Api::listen(&machine, "127.0.0.1:0", &[]);
+    let mut api = Api::start_with(&machine, "127.0.0.1:0", &[]);
     let [out, told] = ["out", "told"].map(|name| machine.at(name));
     let mut child = machine
         .command(&["run", "long.count", "--server", &url(&api)])
@@ -272,7 +300,7 @@ fn a_server_that_is_killed_and_comes_back_costs_no_line() {
     let address = api.address.clone();
     end(&mut api.child, Signal::KILL);
     wait_for("the loss to be noticed", || reads(&told, "for the server to be back"));
-    let _api = Api::listen(&machine, &address, &[]);
+    let _api = Api::start_with(&machine, &address, &[]);
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
     let expected = |mark: &str| (1..=40).map(|n| format!("{mark} {n}\n")).collect::<String>();
     assert_eq!(fs::read_to_string(&out).expect("text"), expected("é"));
