@@ -23,6 +23,7 @@ mod preview;
 mod printer;
 mod progress;
 mod queued;
+mod redraw;
 mod remedy;
 mod remote;
 mod resolve;

@@ -33,6 +33,7 @@ mod clock;
 mod database;
 mod group;
 mod location;
+mod log;
 mod migration;
 mod refusal;
 mod retention;

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use super::failure::{Exit, Failed};
 use super::options::{DryRun, Options};
 use super::output::{Output, table};
 use super::queued::{self, Place};
+use super::redraw::{View, Watch, redraw};
 use super::run::{Ask, nearest_action};
 use super::runtime::{open_worker, worker_failed};
 use super::shown::{Shown, begun, show, status_text, time, took};
@@ -19,7 +20,7 @@ use crate::client::executions::{Piece, Summary};
 use crate::execution::{ExecutionId, Status};
 use crate::nearest::did_you_mean;
 use crate::printable::coloured;
-use crate::queue::waiting::waiting;
+use crate::queue::waiting::{Waiting, waiting};
 use crate::reference::ActionRef;
 use crate::store::Store;
 use crate::store::bell::Bell;
@@ -41,11 +42,15 @@ pub(super) enum Execution {
         /// How many at most
         #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Show everything about one execution
     Show {
         /// The execution, the beginning of its identifier, or `last` for the newest
         id: Which,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Print what an execution printed
     ///
@@ -158,32 +163,49 @@ impl Execution {
         let mut exit = Exit::Success;
         match self {
             Self::Enqueue { .. } => {}
-            Self::List { action, status, limit } => {
+            Self::List { action, status, limit, watch } => {
                 let filter = ExecutionsFilter {
                     action: action.as_ref(),
                     status,
                     limit,
                     ..ExecutionsFilter::default()
                 };
+                if watch.watch {
+                    let look = async || {
+                        let found = store.executions_where(&filter).await?;
+                        let found = found.iter().map(Summary::from).collect::<Vec<_>>();
+                        Ok(View::passing(list(output, &found, NONE)))
+                    };
+                    exit = redraw(output, look).await?;
+                    store.close().await;
+                    return Ok(exit);
+                }
                 let executions = store.executions_where(&filter).await?;
                 let none = match action {
                     Some(action) if executions.is_empty() => none_of(&store, &action).await?,
                     None if status.is_none() => {
                         "no executions yet: `attune run examples.greet` makes one".to_owned()
                     }
-                    Some(_) | None => "no execution matches".to_owned(),
+                    Some(_) | None => NONE.to_owned(),
                 };
                 let shown = executions.iter().map(Shown::from).collect::<Vec<_>>();
                 output.data(&shown, || {
                     list(output, &executions.iter().map(Summary::from).collect::<Vec<_>>(), &none)
                 })?;
             }
-            Self::Show { id } => {
-                let execution = find(&store, id).await?;
-                let waiting = match execution.status {
-                    Status::Queued => Some(waiting(&store, &execution, silence_max(settings.lease)).await?),
-                    _ => None,
+            Self::Show { id, watch: Watch { watch: true } } => {
+                let id = find(&store, id).await?.id;
+                let look = async || {
+                    let execution = store.execution(id).await?.ok_or_else(no_execution)?;
+                    let waiting = why(&store, &execution, silence_max(settings.lease)).await?;
+                    let text = show(output, &execution, waiting.as_ref());
+                    Ok(View { text, is_final: execution.status.has_ended() })
                 };
+                exit = redraw(output, look).await?;
+            }
+            Self::Show { id, .. } => {
+                let execution = find(&store, id).await?;
+                let waiting = why(&store, &execution, silence_max(settings.lease)).await?;
                 let shown = Shown::from(&execution).waiting(waiting.as_ref());
                 output.data(&shown, || show(output, &execution, waiting.as_ref()))?;
             }
@@ -204,6 +226,18 @@ impl Execution {
         }
         store.close().await;
         Ok(exit)
+    }
+}
+
+/// Why an execution waits, if it does.
+async fn why(
+    store: &Store,
+    execution: &ExecutionRow,
+    silence_max: TimeDelta,
+) -> Result<Option<Waiting>, Failed> {
+    match execution.status {
+        Status::Queued => Ok(Some(waiting(store, execution, silence_max).await?)),
+        _ => Ok(None),
     }
 }
 
@@ -291,12 +325,15 @@ pub(super) fn ambiguous(found: &[Summary]) -> Failed {
 /// That no execution of an action is listed; with the action that was probably meant, if there is none by that name.
 async fn none_of(store: &Store, action: &ActionRef) -> Result<String, Failed> {
     if store.action(action).await?.is_some() {
-        return Ok("no execution matches".to_owned());
+        return Ok(NONE.to_owned());
     }
     let nearest = nearest_action(store, action).await?;
     let nearest = nearest.as_deref().map(did_you_mean).unwrap_or_default();
     Ok(format!("no execution matches, and there is no action `{action}`{nearest}"))
 }
+
+/// What there is to say where nothing is found.
+pub(super) const NONE: &str = "no execution matches";
 
 /// A line for each, or what there is to say if there are none.
 pub(super) fn list(output: &Output, executions: &[Summary], none: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::client::ClientError;
 use crate::pack::problem::counted;
 use crate::printable::{printable, with_causes};
 use crate::settings::SettingsError;
@@ -76,9 +77,10 @@ impl Failed {
         Self::new(exit, anyhow::Error::msg(message.into()))
     }
 
-    /// Whether the database is out of reach, and the same may succeed when it is back.
+    /// Whether the database or the server is out of reach, and the same may succeed when it is back.
     pub(super) fn is_outage(&self) -> bool {
         self.error.downcast_ref::<StoreError>().is_some_and(StoreError::is_outage)
+            || self.error.downcast_ref::<ClientError>().is_some_and(ClientError::is_outage)
     }
 
     /// The error and its causes, in one line.

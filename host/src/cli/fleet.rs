@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Exit, Failed};
 use super::options::Options;
 use super::output::{Output, Tone, table};
+use super::redraw::{View, Watch, redraw};
 use super::runtime::worker_failed;
 use super::shown::time;
 use crate::printable::printable;
@@ -32,26 +33,40 @@ struct Installed {
     versions: Vec<String>,
 }
 
-pub(super) async fn list(options: &Options, output: &Output) -> Result<Exit, Failed> {
+pub(super) async fn list(watch: Watch, options: &Options, output: &Output) -> Result<Exit, Failed> {
     let settings = options.settings(output)?;
     let store = open_store(&settings).await.map_err(worker_failed)?;
-    let workers = store.workers(silence_max(settings.lease)).await?;
+    let look = async || {
+        let workers = store.workers(silence_max(settings.lease)).await?;
+        Ok(workers.into_iter().map(Shown::from).collect::<Vec<_>>())
+    };
+    let exit = print(watch, output, look).await;
     store.close().await;
-    print(&workers.into_iter().map(Shown::from).collect::<Vec<_>>(), output)?;
+    exit
+}
+
+/// Shows the workers that `look` finds, wherever it looks.
+pub(super) async fn print(
+    watch: Watch,
+    output: &Output,
+    mut look: impl AsyncFnMut() -> Result<Vec<Shown>, Failed>,
+) -> Result<Exit, Failed> {
+    if watch.watch {
+        return redraw(output, async || Ok(View::passing(text(output, &look().await?)))).await;
+    }
+    let workers = look().await?;
+    output.data(&workers, || text(output, &workers))?;
     Ok(Exit::Success)
 }
 
-/// Shows workers, wherever they were asked for.
-pub(super) fn print(workers: &[Shown], output: &Output) -> std::io::Result<()> {
-    output.data(&workers, || {
-        if workers.is_empty() {
-            return "there are no workers: `attune worker` starts one".to_owned();
-        }
-        table(
-            ["WORKER", "HOST", "STATUS", "RUNNING", "VERSION", "LAST SEEN (UTC)", "INSTALLED"],
-            workers.iter().map(|worker| row(output, worker)),
-        )
-    })
+fn text(output: &Output, workers: &[Shown]) -> String {
+    if workers.is_empty() {
+        return "there are no workers: `attune worker` starts one".to_owned();
+    }
+    table(
+        ["WORKER", "HOST", "STATUS", "RUNNING", "VERSION", "LAST SEEN (UTC)", "INSTALLED"],
+        workers.iter().map(|worker| row(output, worker)),
+    )
 }
 
 fn row(output: &Output, worker: &Shown) -> [String; 7] {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
 
 use super::failure::Failed;
@@ -183,7 +183,9 @@ pub(super) fn table<const N: usize>(
         .load_style(comfy_table::presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(headings);
+    let mut names = 0;
     for row in rows {
+        names = row[0].chars().count().max(names);
         table.add_row(row);
     }
     for column in table.column_iter_mut() {
@@ -191,6 +193,11 @@ pub(super) fn table<const N: usize>(
     }
     if !io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Disabled);
+    } else if table.width().is_some_and(|width| names * 2 <= usize::from(width))
+        && let Some(column) = table.column_mut(0)
+    {
+        // What is copied to the next command stays in one piece.
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }

@@ -127,7 +127,9 @@ pub(super) async fn execute(command: Command, client: &Client, output: &Output) 
     match command {
         Command::Run(command) => Box::pin(watch::run(client, command, output)).await,
         Command::Execution(command) => Box::pin(execution::execute(client, command, output)).await,
-        Command::Worker(command) if !command.is_service() => installed::workers(client, output).await,
+        Command::Worker(command) if !command.is_service() => {
+            installed::workers(client, command.watch(), output).await
+        }
         Command::Runtime(command) => installed::runtime(client, command, output).await,
         Command::Pack(command) => Box::pin(pack::execute(client, command, output)).await,
         Command::Resolve(command) => resolve::execute(client, &command, output).await,

@@ -14,6 +14,7 @@ use super::fleet;
 use super::interruption;
 use super::options::Options;
 use super::output::Output;
+use super::redraw::Watch;
 use super::runtime::open_worker;
 use crate::service::{self, Event, ServiceError};
 use crate::worker::Worker;
@@ -40,7 +41,10 @@ pub(super) struct WorkerCommand {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// List the workers: where each is, what it has to do, what is installed there
-    List,
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
 }
 
 /// An event, as `--json` shows it.
@@ -106,12 +110,20 @@ impl WorkerCommand {
         self.verb.is_none()
     }
 
+    /// Whether what it shows is to be shown again and again.
+    pub(super) fn watch(&self) -> Watch {
+        match self.verb {
+            Some(Verb::List { watch }) => watch,
+            None => Watch { watch: false },
+        }
+    }
+
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        if let Some(Verb::List) = self.verb {
+        if let Some(Verb::List { watch }) = self.verb {
             if self.slots.is_some() {
                 return Err(Failed::message(Exit::Input, "a list has no slots: leave `--slots` out"));
             }
-            return fleet::list(options, output).await;
+            return fleet::list(watch, options, output).await;
         }
         let mut worker = open_worker(options, output).await?;
         if let Some(slots) = self.slots {

@@ -302,6 +302,8 @@ pub(crate) struct Following<'a> {
 struct Open {
     response: Response,
     events: Events,
+    /// Whether anything came.
+    is_begun: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -326,11 +328,11 @@ impl Following<'_> {
     }
 
     async fn read(&mut self) -> Result<News> {
-        let open = match &mut self.open {
-            Some(open) => open,
-            closed => closed.insert(begin(self.client, self.id, self.last.as_deref()).await?),
-        };
         loop {
+            let open = match &mut self.open {
+                Some(open) => open,
+                closed => closed.insert(begin(self.client, self.id, self.last.as_deref()).await?),
+            };
             while let Some(event) = open.events.next() {
                 let news = news(&event).map_err(|error| self.client.unreadable(error.to_string()))?;
                 if event.id.is_some() {
@@ -348,9 +350,16 @@ impl Following<'_> {
             let bytes = timeout(SILENCE_MAX, open.response.chunk())
                 .await
                 .map_err(|_| lost("there was no sign of life"))?
-                .map_err(|error| self.client.unreachable(&error))?
-                .ok_or_else(|| lost("the connection was closed"))?;
-            open.events.push(&bytes).map_err(|error| self.client.unreadable(error.to_string()))?;
+                .map_err(|error| self.client.unreachable(&error))?;
+            match bytes {
+                Some(bytes) => {
+                    open.is_begun = true;
+                    open.events.push(&bytes).map_err(|error| self.client.unreadable(error.to_string()))?;
+                }
+                // A server ends a stream that has lasted for long, and expects to be asked again.
+                None if open.is_begun => self.open = None,
+                None => return Err(lost("the connection was closed")),
+            }
         }
     }
 }
@@ -369,7 +378,7 @@ async fn begin(client: &Client, id: ExecutionId, last: Option<&str>) -> Result<O
             unasked: false,
         })
     })?;
-    Ok(Open { response, events: Events::default() })
+    Ok(Open { response, events: Events::default(), is_begun: false })
 }
 
 /// What an event says; none for one that says nothing to this program.

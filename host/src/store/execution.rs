@@ -230,9 +230,6 @@ macro_rules! select_execution {
     };
 }
 
-/// So many pieces of a log are written in one transaction.
-const LOG_BATCH: usize = 32;
-
 impl Store {
     /// Accepts an execution that this worker runs at once. It is on the disk when what it runs with has
     /// been decided; until then nothing is started for it.
@@ -305,35 +302,6 @@ impl Store {
             .bind(doing)
             .execute()
             .await?;
-        Ok(())
-    }
-
-    /// Appends to the log of an attempt, numbered from `sequence` on; nothing if that does not run any more. A piece that
-    /// is there already stays as it is.
-    pub async fn append_log(&self, attempt: Attempt, sequence: i64, chunks: &[LogChunk]) -> Result<()> {
-        let mut numbered = (sequence..).zip(chunks).peekable();
-        // Others may want to write something in between.
-        while numbered.peek().is_some() {
-            let mut transaction = self.begin(Durability::Process).await?;
-            for (sequence, chunk) in numbered.by_ref().take(LOG_BATCH) {
-                transaction
-                    .query(
-                        // Written again if nobody could tell whether it was.
-                        "insert into execution_log (execution, attempt, sequence, stream, bytes)
-                     select id, attempt, $3, $4, $5 from execution
-                     where id = $1 and attempt = $2 and status = 'running'
-                     on conflict (execution, attempt, sequence) do nothing",
-                    )
-                    .bind(attempt.id.0)
-                    .bind(attempt.number)
-                    .bind(sequence)
-                    .bind(chunk.stream.name())
-                    .bind(&chunk.bytes)
-                    .execute()
-                    .await?;
-            }
-            transaction.commit().await?;
-        }
         Ok(())
     }
 
@@ -433,26 +401,6 @@ impl Store {
             .await?;
         row.as_ref().map(execution_row).transpose()
     }
-
-    /// What an attempt printed, in order, from a sequence number on.
-    pub async fn execution_log(
-        &self,
-        Attempt { id, number }: Attempt,
-        from: i64,
-    ) -> Result<Vec<(i64, LogChunk)>> {
-        let rows = self
-            .database
-            .query(
-                "select sequence, stream, bytes from execution_log
-             where execution = $1 and attempt = $2 and sequence >= $3 order by sequence",
-            )
-            .bind(id.0)
-            .bind(number)
-            .bind(from)
-            .fetch_all()
-            .await?;
-        rows.iter().map(log_row).collect()
-    }
 }
 
 impl Milestone {
@@ -540,12 +488,6 @@ fn finish<'e>(
         .bind(ended.retry_at.map(|time| time.timestamp_micros()))
         .bind(ended.retry_at)
         .bind(PRIORITY_STEP.num_microseconds())
-}
-
-pub(super) fn log_row(row: &Row) -> Result<(i64, LogChunk)> {
-    let stream: String = row.try_get("stream")?;
-    let stream = if stream == "stderr" { LogStream::Stderr } else { LogStream::Stdout };
-    Ok((row.try_get("sequence")?, LogChunk { stream, bytes: row.try_get("bytes")? }))
 }
 
 pub(super) fn attempt_row(row: &Row) -> Result<Attempt> {

@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::database::{Engine, Row};
-use super::execution::{Attempt, LogChunk, LogStream, log_row};
+use super::execution::{Attempt, LogChunk, LogStream};
+use super::log::log_row;
 use super::row::{parsed, to_json};
 use super::{Durability, Result, Store};
 use crate::execution::{ExecutionId, Status};

@@ -1,11 +1,18 @@
 //! The command line, over the network.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Api, pack};
-use crate::support::cli::{Machine, Output};
+use crate::support::cli::{Machine, Output, skip, wait_for};
+use crate::support::fixture::{Pack, TOOL, tool};
+
+const CERTIFICATE: &str = include_str!("tls/certificate.pem");
+const KEY: &str = include_str!("tls/key.pem");
 
 /// A machine of somebody who has nothing of Attune's but the program.
 fn desk() -> Machine {
@@ -131,6 +138,31 @@ fn who_is_not_there_or_is_somebody_else_is_said() {
 }
 
 #[test]
+fn a_certificate_of_an_authority_of_ones_own_is_trusted_when_it_is_named() {
+    let machine = Machine::new();
+    let [certificate, key] =
+        [("certificate.pem", CERTIFICATE), ("key.pem", KEY)].map(|(name, text)| machine.write(name, text));
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().expect("text"));
+    let api = Api::start_with(&machine, "127.0.0.1:0", &["--tls-cert", certificate, "--tls-key", key]);
+    let server = format!("https://{}", api.address);
+    let desk = desk();
+    let log_in = |more: &[&str]| {
+        let token = format!("{}\n", api.token);
+        desk.run_reading(&[&["login", &server, "--token-stdin"], more].concat(), token.as_bytes())
+    };
+    let refused = log_in(&[]);
+    assert_eq!(refused.code, 1, "{refused}");
+    refused.says(&["can't prove that it is the one that is meant", "--ca FILE"]);
+    let refused = log_in(&["--ca", key]);
+    assert_eq!(refused.code, 2, "{refused}");
+    refused.says(&["can't read certificates from"]);
+    let entered = log_in(&["--ca", certificate]);
+    assert_eq!(entered.code, 0, "{entered}");
+    desk.runs(0, &["pack", "list", "--profile", "default"]).prints(&["core"]);
+    desk.runs(0, &["profile", "list"]).prints(&["certificate.pem"]);
+}
+
+#[test]
 fn what_is_there_is_shown_as_it_is_here() {
     let machine = Machine::new();
     pack(&machine);
@@ -189,4 +221,193 @@ fn what_is_there_is_shown_as_it_is_here() {
     api.becomes(slow.trim_end(), "running");
     asks(0, &["execution", "cancel", slow.trim_end()]).prints(&["is asked to end it"]);
     api.becomes(slow.trim_end(), "cancelled");
+}
+
+#[test]
+fn what_runs_there_looks_as_if_it_ran_here() {
+    let machine = Machine::new();
+    pack(&machine);
+    Pack::new("ends")
+        .shell("well", "output_format: json\n", "echo '{\"a\": 1}'; echo heard >&2")
+        .shell("badly", "", "echo out; echo err >&2; exit 7")
+        .shell("late", "timeout: 1\n", "sleep 60")
+        .shell("picky", "runtime_version: \">=99\"\n", "true")
+        .install(&machine);
+    let api = Api::start(&machine);
+    let server = url(&api);
+    let runs = |code: i32, arguments: &[&str]| {
+        machine.runs(code, &[&["run"], arguments, &["--server", &server]].concat())
+    };
+    let well = runs(0, &["ends.well"]);
+    assert_eq!(well.stdout, "{\"a\": 1}\n");
+    well.says(&["heard", "ends.well succeeded", "ran by", "took"]);
+    let shown = runs(0, &["ends.well", "--json"]).json();
+    assert_eq!((&shown["result"]["a"], &shown["status"]), (&1.into(), &"succeeded".into()), "{shown}");
+    let badly = runs(1, &["ends.badly"]);
+    assert_eq!(badly.stdout, "out\n");
+    badly.says(&["err", "ends.badly failed"]);
+    runs(124, &["ends.late"]).says(&["timed_out"]);
+    let id = machine.last()["id"].as_str().expect("an id").to_owned();
+    machine.runs(124, &["execution", "watch", &id, "--server", &server]);
+    runs(4, &["ends.missing"]);
+    runs(2, &["ends.well", "--secrets", "x"]).says(&["--secrets"]);
+    runs(2, &["ends.well", "--dry-run"]).says(&["--dry-run"]);
+
+    // Why it waits is said; an interruption ends it there, and so does one while it runs.
+    for (action, status) in [("ends.picky", "queued"), ("served.slow", "running")] {
+        let told = machine.at(action);
+        let file = File::create(&told).expect("a file");
+        let mut child =
+            machine.command(&["run", action, "--server", &server]).stderr(file).spawn().expect("it starts");
+        let id = wait_for("an execution", || {
+            let last = machine.json(&["execution", "list", "-n", "1", "--action", action]);
+            last[0]["id"].as_str().map(str::to_owned)
+        });
+        api.becomes(&id, status);
+        if status == "queued" {
+            wait_for("a reason", || {
+                fs::read_to_string(&told).expect("text").contains("waiting").then_some(())
+            });
+        }
+        assert_eq!(end(&mut child, Signal::INT), Some(130));
+        api.becomes(&id, "cancelled");
+    }
+}
+
+fn end(child: &mut Child, signal: Signal) -> Option<i32> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, signal).expect("it runs");
+    child.wait().expect("it ends").code()
+}
+
+#[test]
+fn a_server_that_is_killed_and_comes_back_costs_no_line() {
+    let machine = Machine::new();
+    let script = "n=0; while [ $n -lt 40 ]; do n=$((n + 1)); echo \"é $n\"; echo \"x $n\" >&2; sleep 0.1; done; exit 3";
+    Pack::new("long").shell("count", "", script).install(&machine);
+    let there = machine.other("there");
+    let _worker = Api::start(&there);
+    let mut api = Api::start_with(&machine, "127.0.0.1:0", &[]);
+    let [out, told] = ["out", "told"].map(|name| machine.at(name));
+    let mut child = machine
+        .command(&["run", "long.count", "--server", &url(&api)])
+        .stdout(File::create(&out).expect("a file"))
+        .stderr(File::create(&told).expect("a file"))
+        .spawn()
+        .expect("it starts");
+    let reads = |path, text: &str| fs::read_to_string(path).expect("text").contains(text).then_some(());
+    wait_for("a few lines", || reads(&out, "é 5\n"));
+    let address = api.address.clone();
+    end(&mut api.child, Signal::KILL);
+    wait_for("the loss to be noticed", || reads(&told, "for the server to be back"));
+    let _api = Api::start_with(&machine, &address, &[]);
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    let expected = |mark: &str| (1..=40).map(|n| format!("{mark} {n}\n")).collect::<String>();
+    assert_eq!(fs::read_to_string(&out).expect("text"), expected("é"));
+    let told = fs::read_to_string(&told).expect("text");
+    let printed = told.lines().filter(|line| line.starts_with("x ")).map(|line| format!("{line}\n"));
+    assert_eq!(printed.collect::<String>(), expected("x"), "{told}");
+    assert!(told.contains("long.count failed"), "{told}");
+}
+
+#[test]
+fn packs_are_sent_checked_and_removed() {
+    let machine = Machine::bare();
+    tool(&machine, "3.12.1");
+    let api = Api::start(&machine);
+    let desk = desk();
+    assert_eq!(log_in(&desk, &api, &api.token, &[]).code, 0);
+    let does =
+        |code: i32, arguments: &[&str]| desk.runs(code, &[arguments, &["--profile", "default"]].concat());
+    let good = Pack::new("tools")
+        .file("runtimes/tool.yaml", TOOL)
+        .file(".attuneignore", "secret.txt\n")
+        .file("secret.txt", "not for others")
+        .action("say.sh", "runtime: tool\nruntime_version: \">=3.12\"", "echo \"said by $SERIES\"");
+    let folder = good.write(&desk.make("packs"));
+    let folder = folder.to_str().expect("text");
+
+    does(0, &["pack", "validate", folder]).prints(&["tools 1.0.0 is a valid pack"]);
+    does(6, &["pack", "install", folder]).says(&["tools.tool asks to", "--approve"]);
+    does(0, &["pack", "install", folder, "--approve", "--dry-run"])
+        .prints(&["nothing was done", "would install tools"]);
+    does(4, &["pack", "show", "tools"]);
+    does(0, &["pack", "install", folder, "--approve"])
+        .prints(&["installed tools 1.0.0", "actions: tools.say"]);
+    does(0, &["pack", "show", "tools"]).prints(&["tools.say", "tools.tool", ">=3.12"]);
+    does(0, &["resolve", "tools.say"]).prints(&["*", "3.12.1"]);
+    does(3, &["resolve", "tools.say", "-c", ">=4"]).says(&["nothing"]);
+    does(4, &["resolve", "tools.missing"]);
+    does(2, &["resolve", "tools.say", "-c", ">=x"]);
+    let ran = does(0, &["run", "tools.say"]);
+    assert!(ran.stdout.starts_with("said by"), "{ran}");
+    does(0, &["env", "list"]);
+    does(0, &["pack", "remove", "tools"]);
+    does(4, &["pack", "remove", "tools"]);
+
+    let bad = Pack::new("tools").action("say.sh", "runtime: tool\nruntime_version: \">=é x\"", "true");
+    bad.write(&desk.make("packs"));
+    for verb in ["validate", "install"] {
+        let refused = does(2, &["pack", verb, folder]);
+        refused.says(&["actions/say.yaml:4:", "the pack has"]);
+        let listed = does(2, &["pack", verb, folder, "--json"]).json();
+        assert_eq!(
+            (&listed["valid"], &listed["problems"][1]["line"]),
+            (&false.into(), &4.into()),
+            "{listed}"
+        );
+    }
+    does(4, &["pack", "install", "missing"]);
+}
+
+/// Runs the program on a terminal of its own with so many columns; what was drawn, and its exit code.
+fn on_terminal(machine: &Machine, columns: u16, arguments: &[&str]) -> Output {
+    let quoted = arguments.iter().map(|argument| format!("'{argument}'")).collect::<Vec<_>>().join(" ");
+    let program = env!("CARGO_BIN_EXE_attune");
+    let text = format!("stty cols {columns} rows 12; exec {program} {quoted}");
+    // Its variables, without the program.
+    let template = machine.command(&[]);
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &text, "/dev/null"]).env_clear();
+    for (name, value) in template.get_envs() {
+        command.env(name, value.expect("a value"));
+    }
+    command.env("SHELL", "/bin/sh").env("TERM", "xterm").stdin(Stdio::null());
+    Output::new(&command.output().expect("it starts"))
+}
+
+#[test]
+fn what_is_watched_is_drawn_in_its_place_and_fits() {
+    if Command::new("script").arg("--version").output().is_err() {
+        return skip("there is no `script`, which makes terminals");
+    }
+    let machine = Machine::new();
+    Pack::new("brief").shell("nap", "", "sleep 2").install(&machine);
+    let api = Api::start(&machine);
+    let server = url(&api);
+    let enqueue = || machine.runs(0, &["execution", "enqueue", "brief.nap"]).stdout.trim_end().to_owned();
+    let mut last = String::new();
+    for more in [&["--server", server.as_str()][..], &[]] {
+        last = enqueue();
+        let watched = on_terminal(&machine, 100, &[&["execution", "show", &last, "--watch"], more].concat());
+        assert_eq!(watched.code, 0, "{watched}");
+        let drawn = watched.stdout.matches("\x1b[H").count();
+        assert!(drawn >= 2, "{drawn} times: {watched}");
+        let (before, after) = watched.stdout.split_once("\x1b[?1049l").expect("it goes back");
+        assert!(before.contains("\x1b[?1049h"), "{watched}");
+        assert!(after.contains("succeeded") && after.contains(&last), "the last of it stays: {watched}");
+        machine.runs(2, &[&["execution", "list", "--watch"], more].concat()).says(&["draws on a terminal"]);
+        machine.runs(2, &[&["worker", "list", "--watch"], more].concat()).says(&["draws on a terminal"]);
+    }
+
+    for columns in [80, 100, 200] {
+        let listed = on_terminal(&machine, columns, &["execution", "list", "--color", "never"]);
+        assert_eq!(listed.code, 0, "{listed}");
+        let text = &listed.stdout;
+        let widest = text.lines().map(|line| line.trim_end().chars().count()).max();
+        assert!(widest <= Some(columns.into()), "{widest:?} of {columns}: {text}");
+        assert!(text.contains(&last), "what is copied stays in one piece: {text}");
+    }
+    let wide = machine.runs(0, &["execution", "list"]).stdout;
+    assert_eq!(wide.lines().count(), 3, "never wrapped where nobody looks: {wide}");
 }

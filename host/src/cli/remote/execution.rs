@@ -5,10 +5,11 @@ use serde::Serialize;
 use super::watch::{parameters, refuse_plan, watch};
 use crate::cli::ending::headline;
 use crate::cli::execution::{
-    Changed, Execution, LISTED_MAX, Which, ambiguous, list, no_execution, print_log,
+    Changed, Execution, LISTED_MAX, NONE, Which, ambiguous, list, no_execution, print_log,
 };
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::output::Output;
+use crate::cli::redraw::{View, Watch, redraw};
 use crate::cli::shown::{Shown, show};
 use crate::client::Client;
 use crate::client::executions::Wanted;
@@ -16,12 +17,25 @@ use crate::execution::{ExecutionId, Status};
 
 pub(super) async fn execute(client: &Client, command: Execution, output: &Output) -> Result<Exit, Failed> {
     match command {
-        Execution::List { action, status, limit } => {
+        Execution::List { action, status, limit, watch } => {
             let wanted = Wanted { action: action.as_ref(), status, before: None, limit };
+            if watch.watch {
+                let look = async || Ok(View::passing(list(output, &client.executions(wanted).await?, NONE)));
+                return redraw(output, look).await;
+            }
             let executions = client.executions(wanted).await?;
-            output.data(&executions, || list(output, &executions, "no execution matches"))?;
+            output.data(&executions, || list(output, &executions, NONE))?;
         }
-        Execution::Show { id } => {
+        Execution::Show { id, watch: Watch { watch: true } } => {
+            let id = find(client, id).await?;
+            let look = async || {
+                let (execution, waiting) = client.execution(id).await?;
+                let text = show(output, &execution, waiting.as_ref());
+                Ok(View { text, is_final: execution.status.has_ended() })
+            };
+            return redraw(output, look).await;
+        }
+        Execution::Show { id, .. } => {
             let (execution, waiting) = client.execution(find(client, id).await?).await?;
             let shown = Shown::from(&execution).waiting(waiting.as_ref());
             output.data(&shown, || show(output, &execution, waiting.as_ref()))?;

@@ -10,22 +10,24 @@ use crate::cli::env::{NONE, size_text, state_text};
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::fleet;
 use crate::cli::output::{Output, table};
+use crate::cli::redraw::Watch;
 use crate::cli::runtime::{Known, Runtime};
 use crate::client::{Client, Page};
 use crate::printable::printable;
 use crate::shape::object;
 
-pub(super) async fn workers(client: &Client, output: &Output) -> Result<Exit, Failed> {
+pub(super) async fn workers(client: &Client, watch: Watch, output: &Output) -> Result<Exit, Failed> {
     #[derive(Deserialize)]
     struct Worker {
         #[serde(flatten)]
         shown: fleet::Shown,
         live: bool,
     }
-    let workers = client.get::<Page<Worker>>(&["workers"], &[]).await?.items.into_iter();
-    let workers = workers.map(|Worker { shown, live }| shown.heard_of(live)).collect::<Vec<_>>();
-    fleet::print(&workers, output)?;
-    Ok(Exit::Success)
+    let look = async || {
+        let workers = client.get::<Page<Worker>>(&["workers"], &[]).await?.items.into_iter();
+        Ok(workers.map(|Worker { shown, live }| shown.heard_of(live)).collect())
+    };
+    fleet::print(watch, output, look).await
 }
 
 pub(super) async fn runtime(client: &Client, command: Runtime, output: &Output) -> Result<Exit, Failed> {

@@ -212,7 +212,7 @@ fn failed(error: ClientError, bundle: &Bundle, output: &Output) -> Failed {
 
 async fn validate(client: &Client, path: &Path, output: &Output) -> Result<(), Failed> {
     #[derive(Serialize)]
-    struct Valid<'a> {
+    struct Checked<'a> {
         valid: bool,
         r#ref: Option<&'a str>,
         digest: String,
@@ -228,7 +228,7 @@ async fn validate(client: &Client, path: &Path, output: &Output) -> Result<(), F
         return Err(invalid(&problems(&validity.problems, &bundle), output)?);
     }
     let (name, digest) = (validity.r#ref.as_deref(), bundle.digest());
-    output.data(&Valid { valid: true, r#ref: name, digest, problems: &Problems::default() }, || {
+    output.data(&Checked { valid: true, r#ref: name, digest, problems: &Problems::default() }, || {
         let version = validity.version.as_deref().unwrap_or_default();
         let text = format!(
             "{} {version} is a valid pack: {}",

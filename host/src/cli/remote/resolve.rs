@@ -24,8 +24,6 @@ struct Resolution {
     selected: Option<Json>,
     candidates: Vec<Candidate>,
     warnings: Vec<String>,
-    /// Why nothing matches.
-    message: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,11 +78,12 @@ pub(super) async fn execute(client: &Client, command: &Resolve, output: &Output)
     });
     let rows = rows.collect::<Vec<_>>();
     output.data(&document, || if rows.is_empty() { String::new() } else { rows_table(rows.into_iter()) })?;
-    match (resolution.selected, resolution.message) {
-        (Some(_), _) => Ok(Exit::Success),
-        (None, _) if output.json => Ok(Exit::NoMatch),
-        (None, message) => {
-            Err(Failed::message(Exit::NoMatch, message.unwrap_or_else(|| "nothing matches".to_owned())))
+    match resolution.selected {
+        Some(_) => Ok(Exit::Success),
+        None if output.json => Ok(Exit::NoMatch),
+        None => {
+            let text = "nothing on the machine of the server satisfies what is asked for";
+            Err(Failed::message(Exit::NoMatch, text))
         }
     }
 }
