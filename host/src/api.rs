@@ -26,26 +26,26 @@ mod tokens;
 mod versions;
 mod watch;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::CorsLayer;
-use tower_http::timeout::TimeoutLayer;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::process::Cancel;
 use crate::worker::Worker;
@@ -66,7 +66,13 @@ const BODY_MAX: usize = 2 << 20;
 /// The same, where an archive of a pack is sent: components made from interpreters have tens of MiB.
 const ARCHIVE_MAX: usize = 128 << 20;
 
-/// No answer takes longer than this.
+/// Where archives are sent to.
+const UPLOADS: &str = "/api/v1/packs";
+
+/// It takes no longer until one is read and installed, with the components in it compiled.
+const UPLOAD_MAX: Duration = Duration::from_mins(10);
+
+/// No other answer takes longer than this.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// For how long whoever asks from a page need not ask again whether he may.
@@ -260,8 +266,22 @@ impl Bound {
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> String {
+        self.url_at(self.address().ip())
+    }
+
+    /// The same for what runs on this machine.
+    #[must_use]
+    pub fn own_url(&self) -> String {
+        self.url_at(match self.address().ip() {
+            IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            address => address,
+        })
+    }
+
+    fn url_at(&self, address: IpAddr) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}{PREFIX}", self.address())
+        format!("{scheme}://{}{PREFIX}", SocketAddr::new(address, self.address().port()))
     }
 
     /// Answers until `stop` is asked for and what is being answered then has been.
@@ -287,12 +307,13 @@ fn router(api: &Arc<Api>) -> Router {
     let origins = &api.worker.settings.api.origins;
     let router = if origins.is_empty() { router } else { router.layer(cors(origins)) };
     router
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_MAX))
+        .layer(from_fn(in_time))
         .layer(CompressionLayer::new())
         // Whoever may not look at anything may still read what there would be.
         .route(&format!("{PREFIX}/openapi.json"), get(|| async { document() }))
         .route("/health/live", get(|| async { "ok\n" }))
         .route("/health/ready", get(ready))
+        .merge(page())
         .with_state(Arc::clone(api))
 }
 
@@ -312,6 +333,23 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, key, last])
         .expose_headers([header::ETAG, header::RETRY_AFTER, request])
         .max_age(ALLOWED_FOR)
+}
+
+/// Cuts off what takes too long; what is left of it is not done, but for packs, which are installed as a whole or not at all.
+async fn in_time(request: Request, next: Next) -> Response {
+    let is_upload = request.method() == Method::POST && request.uri().path().starts_with(UPLOADS);
+    let limit = if is_upload { UPLOAD_MAX } else { ANSWER_MAX };
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::late(limit).into_response(),
+    }
+}
+
+/// A page to look at the API with, and to try it.
+fn page() -> SwaggerUi {
+    let document = format!("{PREFIX}/openapi.json");
+    SwaggerUi::new("/docs")
+        .config(Config::from(document).persist_authorization(false).try_it_out_enabled(true))
 }
 
 fn document() -> Response {

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::str::FromStr;
 
 use crate::digest;
+use crate::store::execution::Attempt;
 
 /// What every token begins with, so that scanners for secrets that got out know one.
 pub const PREFIX: &str = "attune_";
@@ -88,6 +89,21 @@ impl Token {
         Ok(Self(format!("{PREFIX}{}", digest::hexadecimal(&bytes))))
     }
 
+    /// A new one for an attempt of an execution, which it names.
+    pub fn of_attempt(Attempt { id, number }: Attempt) -> io::Result<Self> {
+        let Self(random) = Self::random()?;
+        let digits = random.trim_start_matches(PREFIX);
+        Ok(Self(format!("{PREFIX}{}_{number}_{digits}", id.0.simple())))
+    }
+
+    /// Which attempt it is for, if it is for one.
+    #[must_use]
+    pub fn attempt(&self) -> Option<Attempt> {
+        let mut parts = self.0.strip_prefix(PREFIX)?.splitn(3, '_');
+        let (id, number) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some(Attempt { id, number })
+    }
+
     /// The text that whoever has it sends.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -116,10 +132,15 @@ impl FromStr for Token {
     type Err = InvalidToken;
 
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
-        let digits = text.strip_prefix(PREFIX).ok_or(InvalidToken)?;
+        let rest = text.strip_prefix(PREFIX).ok_or(InvalidToken)?;
+        let (attempt, digits) = rest.rsplit_once('_').unwrap_or(("", rest));
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if digits.len() == 2 * BYTES && digits.bytes().all(is_digit) {
-            Ok(Self(text.to_owned()))
+        let token = Self(text.to_owned());
+        if digits.len() == 2 * BYTES
+            && digits.bytes().all(is_digit)
+            && (attempt.is_empty() && rest == digits || token.attempt().is_some())
+        {
+            Ok(token)
         } else {
             Err(InvalidToken)
         }
@@ -129,6 +150,7 @@ impl FromStr for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::execution::ExecutionId;
 
     #[test]
     fn each_is_another_and_reads_back() {
@@ -138,6 +160,10 @@ mod tests {
         assert_eq!(one.reveal().parse::<Token>(), Ok(one.clone()));
         assert!(!format!("{one:?}").contains(&one.reveal()[PREFIX.len()..]));
         assert_eq!(one.hash().len(), 64);
+        assert_eq!(one.attempt(), None);
+        let attempt = Attempt { id: ExecutionId::new(), number: 3 };
+        let own = Token::of_attempt(attempt).unwrap();
+        assert_eq!((own.reveal().parse::<Token>(), own.attempt()), (Ok(own.clone()), Some(attempt)));
     }
 
     #[test]
@@ -149,6 +175,9 @@ mod tests {
             &digits,
             &format!("attune_{}", &digits[1..]),
             &format!("attune_{}G", &digits[1..]),
+            &format!("attune__{digits}"),
+            &format!("attune_1_{digits}"),
+            &format!("attune_x_1_{digits}"),
         ] {
             assert_eq!(text.parse::<Token>(), Err(InvalidToken), "{text}");
         }

@@ -37,3 +37,6 @@ $$;
 create trigger execution_inserted after insert on execution for each row execute function keep_change();
 create trigger execution_changed after update of status, attempt on execution for each row
     when (old.status <> new.status or old.attempt <> new.attempt) execute function keep_change();
+
+-- SHA-256 of the token that the attempt which runs has for the API.
+alter table execution add column token_hash text;

@@ -37,3 +37,6 @@ begin
     insert into execution_change (execution, action, status, attempt, reason, at)
     values (new.id, new.action, new.status, new.attempt, new.reason, cast(unixepoch('subsec') * 1000 as integer));
 end;
+
+-- SHA-256 of the token that the attempt which runs has for the API.
+alter table execution add column token_hash text;

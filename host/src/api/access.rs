@@ -16,6 +16,8 @@ use uuid::Uuid;
 use super::problem::Problem;
 use super::{Api, ApiError};
 use crate::reference::PackRef;
+use crate::store::execution::Attempt;
+use crate::store::now;
 use crate::store::token::{NewAudit, NewToken, TokenRow};
 use crate::token::{Role, Token};
 use crate::worker::Worker;
@@ -121,7 +123,15 @@ async fn recognise(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
     };
     let unknown = || Problem::unauthorized("the token is not known, has expired or was revoked");
     let token = bearer.parse::<Token>().map_err(|_| unknown())?;
-    let row = api.asker.store.token_used(&token).await?.ok_or_else(unknown)?;
+    let row = match token.attempt() {
+        Some(attempt) => {
+            let pack = api.worker.store.attempt_asks(attempt, &token).await?;
+            // What has changed since somebody asked by another token is not known.
+            api.asker.store.has_changed();
+            of_attempt(attempt, pack.ok_or_else(unknown)?)
+        }
+        None => api.asker.store.token_used(&token).await?.ok_or_else(unknown)?,
+    };
     // Whoever may read the data folder can keep it busy anyhow.
     if let Some(rate) = &api.rate
         && row.name != admin_name(&api.worker)
@@ -130,6 +140,20 @@ async fn recognise(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
         return Err(Problem::too_often(&row.name));
     }
     Ok(Caller { token: Arc::new(row) })
+}
+
+/// What an action may do while it runs: run what is of its own pack.
+fn of_attempt(Attempt { id, .. }: Attempt, pack: PackRef) -> TokenRow {
+    TokenRow {
+        id: id.0,
+        name: format!("execution {id}"),
+        role: Role::Operator,
+        pack: Some(pack),
+        created_at: now(),
+        expires_at: None,
+        last_used_at: None,
+        revoked_at: None,
+    }
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

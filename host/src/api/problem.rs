@@ -1,6 +1,7 @@
 //! Errors as documents: RFC 9457, `application/problem+json`. The only place that knows which error is which status.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -151,6 +152,11 @@ impl Problem {
             "internal",
             "something went wrong here; the log of the server says what",
         )
+    }
+
+    pub(super) fn late(limit: Duration) -> Self {
+        let detail = format!("there was no answer in {} s", limit.as_secs());
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-late", detail)
     }
 
     /// What is wrong with the declaration of an action, a sensor or a runtime.

@@ -280,7 +280,7 @@ pub(super) async fn ask_failed(worker: &Worker, error: AskError) -> Failed {
         }
         AskError::Runtime(error) => unknown_runtime(error),
         AskError::Files(_) => Failed::new(Exit::Failure, error).hint(INSTALL_AGAIN),
-        AskError::Store(_) => Failed::new(Exit::Failure, error),
+        AskError::Store(_) | AskError::Token(_) => Failed::new(Exit::Failure, error),
         AskError::MissingSecrets(_) => Failed::new(Exit::Input, error)
             .hint("give them in a file: --secrets FILE, or the setting `secrets_file`"),
         AskError::SecretsFile(SecretsFileError::Io { .. }) => Failed::new(Exit::Input, error)

@@ -48,12 +48,13 @@ struct Listening {
 
 impl Serve {
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        let worker = open_worker(options, output).await?;
+        let mut worker = open_worker(options, output).await?;
         let data_dir = worker.settings.data_dir.clone();
         let files = self.tls_cert.zip(self.tls_key);
         let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
         let reach = Reach { address: self.listen, tls, plain: self.plain_http };
         let bound = Bound::new(worker.clone(), &reach).await.map_err(failed)?;
+        worker.settings.api.url.get_or_insert_with(|| bound.own_url());
         let listening = Listening { event: "listening", address: bound.address(), url: bound.url() };
         if output.json {
             output.line(&listening)?;

@@ -16,6 +16,7 @@ use crate::store::StoreError;
 use crate::store::execution::Attempt;
 use crate::store::requirement::NewRequirement;
 use crate::store::runtime::RuntimeRow;
+use crate::token::Token;
 use crate::version::constraint::{Constraint, ConstraintError, UnknownAlias};
 use crate::worker::{MissingFiles, RuntimeError, Worker};
 
@@ -48,6 +49,8 @@ pub struct Asked {
     /// Parameters and secrets as the action reads them.
     pub(super) encoded: Encoded,
     pub masker: Masker,
+    /// With which the action may ask the API while it runs, if it is told where that is.
+    pub token: Option<Token>,
     /// The request's, the action's, or the settings'.
     pub timeout: Option<Duration>,
     /// For whoever asked.
@@ -125,6 +128,9 @@ pub enum AskError {
         /// What the search says.
         message: String,
     },
+    /// There is nothing random to make a token of.
+    #[error("can't make a token for the API: {0}")]
+    Token(#[source] std::io::Error),
     /// The action is not on this machine.
     #[error(transparent)]
     Files(#[from] MissingFiles),
@@ -190,7 +196,9 @@ pub(crate) async fn check(worker: &Worker, request: &Request) -> Result<Checked,
 pub(super) async fn ask(worker: &Worker, request: &Request, attempt: Attempt) -> Result<Asked, AskError> {
     let checked = check(worker, request).await?;
     let secrets = secrets(worker, request, &checked.action)?;
-    with_secrets(worker, request, attempt, (checked, secrets)).await
+    let token = worker.settings.api.url.as_ref().map(|_| Token::of_attempt(attempt));
+    let token = token.transpose().map_err(AskError::Token)?;
+    with_secrets(worker, request, attempt, (checked, secrets, token)).await
 }
 
 /// The same without its secrets, which are not so much as read: for whoever only wants to know what would be done.
@@ -200,18 +208,18 @@ pub(super) async fn ask_without_secrets(
     attempt: Attempt,
 ) -> Result<Asked, AskError> {
     let checked = check(worker, request).await?;
-    with_secrets(worker, request, attempt, (checked, Secrets::default())).await
+    with_secrets(worker, request, attempt, (checked, Secrets::default(), None)).await
 }
 
 async fn with_secrets(
     worker: &Worker,
     request: &Request,
     attempt: Attempt,
-    (checked, secrets): (Checked, Secrets),
+    (checked, secrets, token): (Checked, Secrets, Option<Token>),
 ) -> Result<Asked, AskError> {
     let Checked { action, pack_digest, runtime, constraint, parameters } = checked;
-    let masker =
-        Masker::new(&secrets).map_err(|error| AskError::Unmaskable { message: error.to_string() })?;
+    let masker = Masker::new(&secrets, token.as_ref().map(Token::reveal))
+        .map_err(|error| AskError::Unmaskable { message: error.to_string() })?;
     let unmasked =
         masker.unmasked().iter().map(|name| format!("the secret `{name}` is too short to be masked"));
     let warnings = unmasked.collect();
@@ -229,6 +237,7 @@ async fn with_secrets(
         secrets,
         encoded,
         masker,
+        token,
         warnings,
     })
 }

@@ -44,6 +44,10 @@ pub(super) fn deliver(
             given.insert(variable, value.to_owned());
         }
     }
+    if let (Some(url), Some(token)) = (&worker.settings.api.url, &asked.token) {
+        given.insert("ATTUNE_API_URL", url.clone());
+        given.insert("ATTUNE_API_TOKEN", token.reveal().to_owned());
+    }
     let home = folder.home();
     let complete = variables(launch, (&home, &folder.temporary()), &given).map_err(|error| failed(&error))?;
     Ok(Command {

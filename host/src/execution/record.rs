@@ -11,6 +11,7 @@ use crate::metrics;
 use crate::store::StoreError;
 use crate::store::claim::Claimed;
 use crate::store::execution::{Attempt, Decided, End, Ended, LogChunk, NewExecution};
+use crate::token::Token;
 use crate::trace;
 use crate::worker::Worker;
 
@@ -78,6 +79,7 @@ impl Record {
                 runtime: asked.runtime.runtime.reference.to_string(),
                 plugin_digest: asked.runtime.plugin.as_ref().map(|plugin| plugin.sha256.clone()),
                 warnings: asked.warnings.clone(),
+                token_hash: asked.token.as_ref().map(Token::hash),
                 ..Decided::default()
             },
             is_decided: false,

@@ -29,14 +29,14 @@ impl std::fmt::Debug for Masker {
 }
 
 impl Masker {
-    /// Looks for these. Fails only if they are larger than a search for them can be.
-    pub fn new(secrets: &Secrets) -> Result<Self, BuildError> {
+    /// Looks for these, and for a token if there is one. Fails only if they are larger than a search for them can be.
+    pub fn new(secrets: &Secrets, token: Option<&str>) -> Result<Self, BuildError> {
         let unmasked = secrets
             .iter()
             .filter(|(_, value)| !value.is_empty() && value.len() < LENGTH_MIN)
             .map(|(name, _)| name.to_owned())
             .collect();
-        Ok(Self { unmasked, ..Self::of(secrets.iter().map(|(_, value)| value))? })
+        Ok(Self { unmasked, ..Self::of(secrets.iter().map(|(_, value)| value).chain(token))? })
     }
 
     /// Looks for the credentials in variables that an operator sets for builds: what stands before the `@`
@@ -180,7 +180,7 @@ mod tests {
     fn masker(secrets: &[&str]) -> Masker {
         let named =
             (0..).zip(secrets).map(|(number, value): (u32, _)| (number.to_string(), (*value).to_owned()));
-        Masker::new(&named.collect()).expect("a masker")
+        Masker::new(&named.collect(), None).expect("a masker")
     }
 
     fn check(secrets: &[&str], text: &str, expected: &str) {

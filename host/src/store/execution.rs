@@ -51,6 +51,8 @@ pub struct Decided {
     /// None until nothing is left to be prepared.
     pub sandbox: Option<String>,
     pub warnings: Vec<String>,
+    /// Of the token that the attempt has for the API.
+    pub token_hash: Option<String>,
 }
 
 /// How an execution ended.
@@ -478,7 +480,7 @@ impl Milestone {
 const DECIDE: &str = "update execution set
          runtime = $2, selected_version = $3, runtime_version = $4, installation_path = $5,
          installation_identity = $6, selection = $7, environment_key = $8, environment_path = $9,
-         plugin_digest = $10, sandbox = $11, warnings = $12,
+         plugin_digest = $10, sandbox = $11, warnings = $12, token_hash = $14,
          reason = case when cast($11 as text) is null then reason end
      where id = $1 and attempt = $13 and status = 'running' returning id";
 
@@ -497,6 +499,7 @@ fn decide<'e>(statement: Query<'e>, Attempt { id, number }: Attempt, decided: &D
         .bind(&decided.sandbox)
         .bind(to_json(&decided.warnings))
         .bind(number)
+        .bind(&decided.token_hash)
 }
 
 /// Ends an attempt that is running; with a time at which to try again, it goes back into the queue.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::change::{ChangeError, Kind};
 use super::database::Row;
+use super::execution::Attempt;
 use super::group::Group;
 use super::row::parsed;
 use super::{Durability, Result, Store, now};
@@ -138,6 +139,22 @@ impl Store {
                 .await?;
         }
         Ok(Some(row))
+    }
+
+    /// The pack of an attempt that runs now, if the token is the one that it was given.
+    pub async fn attempt_asks(&self, attempt: Attempt, token: &Token) -> Result<Option<PackRef>> {
+        let row = self
+            .database
+            .query(
+                "select pack from execution
+             where id = $1 and attempt = $2 and status = 'running' and token_hash = $3",
+            )
+            .bind(attempt.id.0)
+            .bind(attempt.number)
+            .bind(token.hash())
+            .fetch_optional()
+            .await?;
+        row.map(|row| parsed(&row, "pack")).transpose()
     }
 
     /// From now on nobody gets in with a token. Whether there is one by that name; one that was revoked stays so.

@@ -1,11 +1,13 @@
 //! Who may do what, and from where.
 
+use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::{Api, pack};
-use crate::support::cli::Machine;
+use crate::support::cli::{Machine, wait_for};
+use crate::support::fixture::Pack;
 
 #[test]
 fn who_may_do_what_is_up_to_the_token() {
@@ -60,6 +62,42 @@ fn who_may_do_what_is_up_to_the_token() {
     assert!(lines.contains(&r#""looks" "POST" "/api/v1/executions" 403"#.to_owned()), "{lines:?}");
     let id = audit["items"][0]["request_id"].as_str().expect("an id");
     assert_eq!(id.len(), 32);
+}
+
+#[test]
+fn an_action_may_ask_for_its_own_pack_while_it_runs() {
+    let machine = Machine::new();
+    let (go, told) = (machine.at("go"), machine.at("told"));
+    let script = r#"echo "$ATTUNE_API_URL $ATTUNE_API_TOKEN" > TOLD.new; mv TOLD.new TOLD; echo "$ATTUNE_API_TOKEN"
+while [ ! -e GO ]; do sleep 0.05; done"#;
+    let script = script.replace("TOLD", &told.to_string_lossy()).replace("GO", &go.to_string_lossy());
+    Pack::new("asks").shell("tell", "", &script).shell("other", "", "true").install(&machine);
+    let api = Api::start(&machine);
+    let asked = api.post("/executions", &json!({ "action": "asks.tell" })).is(201).json();
+    let id = asked["id"].as_str().expect("an id");
+    let told = wait_for("what it is told", || fs::read_to_string(&told).ok());
+    let (url, token) = told.trim().split_once(' ').expect("a URL and a token");
+    assert_eq!(url, api.url);
+    assert!(token.starts_with("attune_"), "{token}");
+    let run = |token: &str, action: &str| {
+        let body = json!({ "action": action, "parameters": {} });
+        api.ask(token, "POST", "/executions", &[], &body)
+    };
+    run(token, "asks.other").is(201);
+    run(token, "core.echo").problem(403, "forbidden");
+    api.ask(token, "GET", "/tokens", &[], &Json::Null).problem(403, "forbidden");
+    let (front, last) = token.split_at(token.len() - 1);
+    let forged = format!("{front}{}", if last == "0" { "1" } else { "0" });
+    run(&forged, "asks.other").problem(401, "unauthorized");
+    let audit = api.get("/audit").is(200).json();
+    assert!(audit.to_string().contains(&format!("execution {id}")), "{audit}");
+
+    fs::write(&go, "").expect("written");
+    let ended = api.becomes(id, "succeeded");
+    assert!(!ended.to_string().contains(token), "{ended}");
+    let log = api.get(&format!("/executions/{id}/log")).is(200).json().to_string();
+    assert!(log.contains("***") && !log.contains(token), "{log}");
+    run(token, "asks.other").problem(401, "unauthorized");
 }
 
 #[test]
