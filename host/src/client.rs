@@ -264,7 +264,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>> {
 
 /// An error and its causes; what an error of input and output is made of says more than what that has for a cause.
 fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| {
+    std::iter::successors(Some(error), |&error| {
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
     })
