@@ -10,6 +10,7 @@ pub(crate) mod profiles;
 pub(crate) mod refusal;
 pub(crate) mod server;
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -261,18 +262,23 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>> {
     if found.is_empty() { Err(failed("there is none in it, as PEM".to_owned())) } else { Ok(found) }
 }
 
+/// An error and its causes; what an error of input and output is made of says more than what that has for a cause.
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
+    })
+}
+
 /// What an error comes down to: those around it repeat the address, or say no more than that it failed.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error).to_string()
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().unwrap_or(error).to_string()
 }
 
 /// What is wrong with a server's certificate, if that is what is wrong.
-fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    std::iter::successors(Some(error), |error| error.source())
-        .find_map(|error| {
-            let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            error.downcast_ref().or_else(|| inner?.downcast_ref())
-        })
-        .filter(|error: &&rustls::Error| matches!(error, rustls::Error::InvalidCertificate(_)))
+fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<rustls::Error>())
+        .find(|error| matches!(error, rustls::Error::InvalidCertificate(_)))
         .map(ToString::to_string)
 }
