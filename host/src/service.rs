@@ -280,14 +280,8 @@ async fn serve_here(mut worker: Worker, mut stop: Cancel, observe: Observer) -> 
     }
     let identity = service.worker.identity();
     let store = &service.worker.store;
-    let say_so = async {
-        let said = answered(LAST_WAIT, store.worker_status(identity, WorkerStatus::Draining, slots)).await;
-        if let Err(error) = said {
-            tracing::warn!("can't say that this worker takes nothing more: {error}");
-        }
-    };
     // What runs has to end also while the database is out of reach.
-    tokio::join!(say_so, drain(&service, &mut stop, &mut runs, &observe));
+    tokio::join!(say_draining(&service, slots), drain(&service, &mut stop, &mut runs, &observe));
     background.shutdown().await;
     // It is a connection of its own.
     drop(listener);
@@ -466,6 +460,14 @@ fn report(ended: Result<(Attempt, Result<Ran, ExecutionError>), tokio::task::Joi
         Ok((attempt, Ok(ran))) => observe(Event::Ended { attempt, ran: Some(ran) }),
         Ok((attempt, Err(_))) => observe(Event::Ended { attempt, ran: None }),
         Err(error) => tracing::error!("an execution was lost: {error}"),
+    }
+}
+
+async fn say_draining(service: &Service, slots: usize) {
+    let (store, identity) = (&service.worker.store, service.worker.identity());
+    let said = answered(LAST_WAIT, store.worker_status(identity, WorkerStatus::Draining, slots)).await;
+    if let Err(error) = said {
+        tracing::warn!("can't say that this worker takes nothing more: {error}");
     }
 }
 

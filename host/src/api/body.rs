@@ -33,7 +33,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 pub(super) fn typed<T: DeserializeOwned>(document: Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(document).map_err(|error| {
         let path = error.path().iter().filter(|segment| !matches!(segment, Segment::Unknown));
-        let pointer = path.map(|segment| format!("/{segment}")).collect::<String>();
+        let pointer = path.map(|segment| format!("/{segment}")).collect::<Vec<_>>().concat();
         Problem::invalid(pointer, error.inner().to_string())
     })
 }

@@ -191,7 +191,7 @@ struct Selected {
 #[derive(Debug, Serialize, ToSchema)]
 struct Candidate {
     #[serde(flatten)]
-    candidate: Selected,
+    what: Selected,
     chosen: bool,
     /// The name of the reason.
     reason: &'static str,
@@ -216,7 +216,7 @@ impl From<SelectedView<'_>> for Selected {
 impl From<CandidateView<'_>> for Candidate {
     fn from(view: CandidateView<'_>) -> Self {
         Self {
-            candidate: view.candidate.into(),
+            what: view.candidate.into(),
             chosen: view.chosen,
             reason: view.reason,
             message: view.message,

@@ -1,6 +1,7 @@
 //! Errors as documents: RFC 9457, `application/problem+json`. The only place that knows which error is which status.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
@@ -36,22 +37,28 @@ pub struct Problem {
     /// Of the answer.
     status: u16,
     /// What is wrong, in a sentence.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// What of the request is wrong, as a JSON pointer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<String>,
+    #[schema(value_type = Option<String>)]
+    field: Option<Box<str>>,
     /// Where in the text of that field, in characters from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<u32>,
+    #[schema(value_type = Option<u32>)]
+    position: Option<NonZeroU32>,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
+    #[schema(value_type = Option<String>)]
+    hint: Option<Box<str>>,
     /// Everything that is wrong with what was sent.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    problems: Vec<Mistake>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<Mistake>)]
+    problems: Box<[Mistake]>,
     /// What components ask for and nobody approved.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    asked: Vec<AskedGrants>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<AskedGrants>)]
+    asked: Box<[AskedGrants]>,
 }
 
 /// Something that is wrong with a file of a pack, or with a field of a declaration.
@@ -93,12 +100,12 @@ impl Problem {
             kind: format!("urn:attune:problem:{kind}").into(),
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into(),
             field: None,
             position: None,
             hint: None,
-            problems: Vec::new(),
-            asked: Vec::new(),
+            problems: Box::default(),
+            asked: Box::default(),
         }
     }
 
@@ -108,14 +115,17 @@ impl Problem {
 
     /// What the request says can't be.
     pub(super) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { field: Some(field.into()), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail) }
+        Self {
+            field: Some(field.into().into()),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+        }
     }
 
     pub(super) fn constraint(field: &str, error: &ConstraintError) -> Self {
         Self {
-            field: Some(field.to_owned()),
-            position: u32::try_from(error.column()).ok(),
-            hint: error.hint.clone(),
+            field: Some(field.into()),
+            position: position(error.column()),
+            hint: error.hint.as_deref().map(Box::from),
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-constraint", error.message.clone())
         }
     }
@@ -163,9 +173,9 @@ impl Problem {
     pub(super) fn declaration(faults: Vec<Fault>) -> Self {
         let first = faults.first();
         let detail = first.map(|fault| fault.message.clone()).unwrap_or_default();
-        let position = first.and_then(|fault| fault.position).and_then(|at| u32::try_from(at).ok());
+        let position = first.and_then(|fault| fault.position).and_then(position);
         let field = first.map(|fault| fault.pointer.clone()).unwrap_or_default();
-        let hint = first.map(|fault| fault.help.clone());
+        let hint = first.map(|fault| fault.help.as_str().into());
         Self {
             position,
             hint,
@@ -184,12 +194,16 @@ impl Problem {
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { hint: Some(hint.into().into()), ..self }
     }
 
     pub(super) fn field(self, field: impl Into<String>) -> Self {
-        Self { field: Some(field.into()), ..self }
+        Self { field: Some(field.into().into()), ..self }
     }
+}
+
+fn position(column: usize) -> Option<NonZeroU32> {
+    u32::try_from(column).ok().and_then(NonZeroU32::new)
 }
 
 /// What may come of every request.
@@ -294,7 +308,7 @@ impl From<InstallError> for Problem {
         let detail = error.to_string();
         match error {
             InstallError::Problems(problems) => Self {
-                problems: mistakes(&problems),
+                problems: mistakes(&problems).into(),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-pack", detail)
             },
             InstallError::NotApproved { asked, .. } => Self {

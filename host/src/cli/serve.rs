@@ -69,7 +69,7 @@ impl Serve {
         let outcome = if self.worker {
             let observe = Rc::new(worker::observer(output, worker.settings.worker_name.clone()));
             let serving = service::serve(worker.clone(), stop.clone(), observe);
-            self::served(beside(serving, bound.serve(stop)).await)
+            self::served(Box::pin(beside(serving, bound.serve(stop))).await)
         } else {
             bound.serve(stop).await;
             Ok(Exit::Success)

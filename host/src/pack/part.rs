@@ -208,7 +208,7 @@ mod tests {
             faults(&document)
         };
         let runtime = ("/runtime".to_owned(), None);
-        assert_eq!(of("label", json!("A")), [runtime.clone()]);
+        assert_eq!(of("label", json!("A")), std::slice::from_ref(&runtime));
         for (key, value, position) in [
             ("timeout", json!(-1), None),
             ("entry_point", json!("../run.sh"), None),

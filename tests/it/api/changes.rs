@@ -159,10 +159,11 @@ fn a_runtime_is_added_changed_and_deleted() {
     };
     is_available();
     let patch = |path: &str, body: Json| api.ask(&api.token, "PATCH", path, &[], &body);
-    let path = format!("{versions}/3.12");
-    let changed = patch(&path, json!({ "meta": { "eol": "2028-10-31" }, "available": false })).is(200).json();
+    let version = format!("{versions}/3.12");
+    let changed =
+        patch(&version, json!({ "meta": { "eol": "2028-10-31" }, "available": false })).is(200).json();
     assert_eq!((&changed["meta"]["eol"], &changed["available"]), (&json!("2028-10-31"), &json!(false)));
-    api.post(&format!("{path}/verify"), &Json::Null).is(200);
+    api.post(&format!("{version}/verify"), &Json::Null).is(200);
     is_available();
 
     let action = json!({ "ref": "served.by", "runtime": "hammer", "entry_point": "actions/say.sh" });

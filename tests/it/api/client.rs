@@ -302,7 +302,7 @@ fn a_server_that_is_killed_and_comes_back_costs_no_line() {
     wait_for("the loss to be noticed", || reads(&told, "for the server to be back"));
     let _api = Api::start_with(&machine, &address, &[]);
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
-    let expected = |mark: &str| (1..=40).map(|n| format!("{mark} {n}\n")).collect::<String>();
+    let expected = |mark: &str| (1..=40).map(|n| format!("{mark} {n}\n")).collect::<Vec<_>>().concat();
     assert_eq!(fs::read_to_string(&out).expect("text"), expected("é"));
     let told = fs::read_to_string(&told).expect("text");
     let printed = told.lines().filter(|line| line.starts_with("x ")).map(|line| format!("{line}\n"));
