@@ -79,6 +79,11 @@ bench-compare *arguments:
     cargo build --release
     python3 bench/compare.py {{arguments}}
 
+# The API under load: reads at a steady rate, what it takes into the queue, open streams; needs `oha`
+bench-api *arguments:
+    cargo build --release
+    python3 bench/api.py {{arguments}}
+
 # The built components beside the packs that ship them, to install these from their folders
 components:
     cargo build --release

@@ -99,6 +99,7 @@ struct Api {
         description = "Runs automation actions under the language runtime version that each asks for.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    servers((url = "/", description = "Where this document comes from")),
     security(("token" = [])),
     components(schemas(Problem, stream::Stands, stream::Printed, stream::Became)),
     modifiers(&Token),

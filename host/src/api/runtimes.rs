@@ -1,5 +1,6 @@
 //! Runtimes, and what their components may do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -82,7 +83,7 @@ pub(super) struct Runtime {
     /// Other names for it.
     aliases: Vec<String>,
     /// Words that stand for constraints, each with its constraint.
-    constraint_aliases: Vec<(String, String)>,
+    constraint_aliases: BTreeMap<String, String>,
     /// SHA-256 of the component that serves it; none if it needs none.
     component: Option<String>,
     /// Whether the operator approved what that may do.
@@ -99,7 +100,7 @@ impl From<RuntimeRow> for Runtime {
             label: row.runtime.label,
             description: row.runtime.description,
             aliases: row.runtime.aliases,
-            constraint_aliases: row.constraint_aliases,
+            constraint_aliases: row.constraint_aliases.into_iter().collect(),
             approved: row.plugin.as_ref().is_some_and(|plugin| plugin.approved.is_some()),
             component: row.plugin.map(|plugin| plugin.sha256),
             ad_hoc: row.ad_hoc,

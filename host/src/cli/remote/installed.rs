@@ -1,5 +1,6 @@
 //! What is installed on a server: `attune runtime`, `attune env`, `attune worker list`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +15,6 @@ use crate::cli::redraw::Watch;
 use crate::cli::runtime::{Known, Runtime};
 use crate::client::{Client, Page};
 use crate::printable::printable;
-use crate::shape::object;
 
 pub(super) async fn workers(client: &Client, watch: Watch, output: &Output) -> Result<Exit, Failed> {
     #[derive(Deserialize)]
@@ -47,14 +47,14 @@ pub(super) async fn runtime(client: &Client, command: Runtime, output: &Output) 
                 #[serde(flatten)]
                 known: Known,
                 description: Option<String>,
-                #[serde(serialize_with = "object")]
-                constraint_aliases: Vec<(String, String)>,
+                constraint_aliases: BTreeMap<String, String>,
                 #[serde(rename(serialize = "plugin"))]
                 component: Option<String>,
             }
             let shown = client.get::<Shown>(&["runtimes", &runtime], &[]).await?;
             output.data(&shown, || {
-                let mut text = shown.known.text(shown.description.as_deref(), &shown.constraint_aliases);
+                let aliases = shown.constraint_aliases.clone().into_iter().collect::<Vec<_>>();
+                let mut text = shown.known.text(shown.description.as_deref(), &aliases);
                 if let Some(component) = &shown.component {
                     // Writing to a string can't fail.
                     let _ = writeln!(text, "{:<14}{}", "component", printable(component));
