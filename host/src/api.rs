@@ -7,6 +7,7 @@
 mod access;
 mod actions;
 mod body;
+mod change;
 mod events;
 mod executions;
 mod fleet;

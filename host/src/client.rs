@@ -100,10 +100,10 @@ pub(crate) struct Client {
 
 /// A part of a list.
 #[derive(Debug, serde::Deserialize)]
-pub(crate) struct Page<T> {
-    pub(crate) items: Vec<T>,
+struct Page<T> {
+    items: Vec<T>,
     /// The cursor of the next page.
-    pub(crate) next: Option<String>,
+    next: Option<String>,
 }
 
 impl Client {
@@ -184,6 +184,11 @@ impl Client {
                 return Ok(items);
             }
         }
+    }
+
+    /// Reads all of a list.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Vec<T>> {
+        self.list(path, &[], (None, usize::MAX)).await
     }
 
     /// Asks for a change, and reads what came of it.

@@ -25,6 +25,7 @@ pub mod requirement;
 pub mod runtime;
 pub mod runtime_version;
 pub mod sensor;
+pub mod slice;
 pub mod token;
 pub mod worker;
 

@@ -11,25 +11,16 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged, expected, typed};
+use super::body::{Body, Tagged};
+use super::change::{Change, Changeable};
 use super::page::{Page, Query, Wanted};
 use super::problem::{self, Problem};
-use super::programs::{self, Filter, merged, surroundings, written};
+use super::programs::{self, Filter, ProgramSummary, Served};
+use crate::pack::part::{Fault, Surroundings};
 use crate::pack::{self, OutputFormat, ParameterDelivery, ParameterFormat, VersionPolicy};
 use crate::reference::ActionRef;
 use crate::store::action::ActionRow;
-use crate::store::program::ProgramFilter;
-use crate::token::Role;
-
-/// An action in a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ActionSummary {
-    r#ref: String,
-    label: String,
-    runtime: String,
-    runtime_version_constraint: Option<String>,
-    enabled: bool,
-}
+use crate::store::{self, Store};
 
 /// Something that can be run, as a file of a pack declares it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -91,34 +82,9 @@ fn yes() -> bool {
     true
 }
 
-/// What of an action is to be another: what is null is taken out, what is left out stays.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes a document that is merged as it is")]
-pub(super) struct ActionChange {
-    label: Option<String>,
-    description: Option<String>,
-    runtime: Option<String>,
-    #[schema(example = ">=3.12")]
-    runtime_version_constraint: Option<String>,
-    runtime_variant: Option<String>,
-    version_policy: Option<String>,
-    entry_point: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    parameters: Option<Value>,
-    parameter_delivery: Option<String>,
-    parameter_format: Option<String>,
-    output_format: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    output_schema: Option<Value>,
-    timeout: Option<f64>,
-    retries: Option<u32>,
-    concurrency: Option<u32>,
-    idempotent: Option<bool>,
-    enabled: Option<bool>,
-    #[schema(value_type = Option<Object>)]
-    env_vars: Option<Value>,
-    secrets: Option<Vec<Value>>,
-}
+type ActionChange = Change<NewAction>;
+
+impl Changeable for NewAction {}
 
 /// Something that can be run.
 #[derive(Debug, Serialize, ToSchema)]
@@ -130,15 +96,9 @@ pub(super) struct Action {
     ad_hoc: bool,
 }
 
-impl From<ActionRow> for ActionSummary {
-    fn from(ActionRow { action, .. }: ActionRow) -> Self {
-        Self {
-            r#ref: action.reference.to_string(),
-            runtime_version_constraint: programs::constraint(&action.program),
-            label: action.label,
-            runtime: action.program.runtime,
-            enabled: action.enabled,
-        }
+impl From<pack::Action> for ProgramSummary {
+    fn from(action: pack::Action) -> Self {
+        Self::new(action.reference.to_string(), action.label, action.enabled, action.program)
     }
 }
 
@@ -171,30 +131,34 @@ impl From<pack::Action> for NewAction {
 }
 
 impl From<ActionRow> for Action {
-    fn from(ActionRow { action, pack_digest, ad_hoc, .. }: ActionRow) -> Self {
-        Self { declared: action.into(), pack_digest, ad_hoc }
+    fn from(ActionRow { declared, pack_digest, ad_hoc, .. }: ActionRow) -> Self {
+        Self { declared: declared.into(), pack_digest, ad_hoc }
     }
 }
 
-/// List the actions, by reference
-#[utoipa::path(get, path = "/actions", tag = "actions", operation_id = "list_actions", params(Filter, Wanted),
-    responses((status = 200, body = Page<ActionSummary>), problem::Every))]
+impl Served for pack::Action {
+    type Document = NewAction;
+
+    fn read(surroundings: &Surroundings, document: &Value) -> Result<Self, Vec<Fault>> {
+        surroundings.action(document)
+    }
+
+    async fn find(store: &Store, reference: &ActionRef) -> store::Result<Option<ActionRow>> {
+        store.action(reference).await
+    }
+}
+
+/// List the actions
+#[utoipa::path(get, path = "/actions", tag = "actions", operation_id = "list_actions", 
+    params(Filter, Wanted<ProgramSummary>),
+    responses((status = 200, body = Page<ProgramSummary>), problem::Every))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     _: Caller,
     Query(filter): Query<Filter>,
-    Query(page): Query<Wanted>,
-) -> Result<Json<Page<ActionSummary>>, Problem> {
-    let (pack, limit) = filter.read(&page)?;
-    let wanted = ProgramFilter {
-        pack: pack.as_ref(),
-        enabled: filter.enabled,
-        after: page.cursor.as_deref(),
-        limit: Some(limit + 1),
-    };
-    let rows = api.worker.store.actions_where(&wanted).await?;
-    let items = rows.into_iter().map(ActionSummary::from).collect();
-    Ok(Json(Page::new(items, limit, |last: &ActionSummary| last.r#ref.clone())))
+    Query(page): Query<Wanted<ProgramSummary>>,
+) -> Result<Json<Page<ProgramSummary>>, Problem> {
+    programs::list::<pack::Action>(&api, &filter, page).await
 }
 
 /// Show an action
@@ -206,27 +170,8 @@ pub(super) async fn show(
     _: Caller,
     Path(reference): Path<String>,
 ) -> Result<Tagged<Action>, Problem> {
-    let row = find(&api, &reference).await?;
+    let row = programs::find::<pack::Action>(&api, &reference).await?;
     Ok(Tagged(row.revision, row.into()))
-}
-
-async fn find(api: &Api, text: &str) -> Result<ActionRow, Problem> {
-    let none = || Problem::not_found(format!("there is no action `{text}`"));
-    let reference = text.parse::<ActionRef>().map_err(|_| none())?;
-    api.worker.store.action(&reference).await?.ok_or_else(none)
-}
-
-/// What is declared, read as a file of the pack would be.
-async fn read(
-    api: &Api,
-    reference: &ActionRef,
-    document: Map<String, Value>,
-) -> Result<pack::Action, Problem> {
-    // Of the types that the description says; what is in there besides is found by what reads it.
-    let declared = typed::<NewAction>(Value::Object(document.clone()))?;
-    programs::check_constraint(declared.runtime_version_constraint.as_deref())?;
-    let surroundings = surroundings(api, reference.pack()).await?;
-    surroundings.action(&written(document)).map_err(Problem::declaration)
 }
 
 /// Add an action to a pack that is installed
@@ -239,11 +184,7 @@ pub(super) async fn create(
     caller: Caller,
     Body(document): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Tagged<Action>), Problem> {
-    let reference = programs::reference::<ActionRef>(&document)?;
-    caller.needs_in(Role::Author, reference.pack())?;
-    let action = read(&api, &reference, document).await?;
-    api.worker.store.create_action(&action).await?;
-    let row = find(&api, &reference.to_string()).await?;
+    let row = programs::create::<pack::Action>(&api, &caller, document).await?;
     Ok((StatusCode::CREATED, Tagged(row.revision, row.into())))
 }
 
@@ -262,14 +203,7 @@ pub(super) async fn change(
     headers: HeaderMap,
     Body(change): Body<Map<String, Value>>,
 ) -> Result<Tagged<Action>, Problem> {
-    let ActionRow { action, revision, .. } = find(&api, &reference).await?;
-    let known = action.reference.clone();
-    caller.needs_in(Role::Author, known.pack())?;
-    let action = read(&api, &known, merged(&NewAction::from(action), change)?).await?;
-    // What is left out stays as it was read just now: nobody else's change is lost.
-    let expected = expected(&headers)?.unwrap_or(revision);
-    api.worker.store.update_action(&action, Some(expected)).await?;
-    let row = find(&api, &reference).await?;
+    let row = programs::change::<pack::Action>(&api, &caller, (&reference, &headers), change).await?;
     Ok(Tagged(row.revision, row.into()))
 }
 
@@ -286,8 +220,5 @@ pub(super) async fn delete(
     Path(reference): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let known = find(&api, &reference).await?.action.reference;
-    caller.needs_in(Role::Author, known.pack())?;
-    api.worker.store.delete_action(&known, expected(&headers)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    programs::delete::<pack::Action>(&api, &caller, (&reference, &headers)).await
 }

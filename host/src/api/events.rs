@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::page::{Page, Query, Wanted};
+use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use crate::reference::SensorRef;
 use crate::store::event::EventRow;
@@ -36,25 +36,33 @@ pub(super) struct Event {
     received_at: DateTime<Utc>,
 }
 
+impl Listed for Event {
+    const KEYS: &'static [SortKey<Self>] = &[("received_at", |event| (&event.received_at).into())];
+    const DEFAULT: &'static str = "-received_at";
+
+    fn identity(&self) -> String {
+        self.id.clone()
+    }
+}
+
 impl From<EventRow> for Event {
     fn from(EventRow { id, sensor, payload, occurred_at, received_at }: EventRow) -> Self {
         Self { id: id.to_string(), sensor, payload, occurred_at, received_at }
     }
 }
 
-/// List what sensors saw, the last first
-#[utoipa::path(get, path = "/events", tag = "sensors", operation_id = "list_events", params(Filter, Wanted),
+/// List what sensors saw
+#[utoipa::path(get, path = "/events", tag = "sensors", operation_id = "list_events", params(Filter, Wanted<Event>),
     responses((status = 200, body = Page<Event>), problem::Every))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     _: Caller,
     Query(filter): Query<Filter>,
-    Query(page): Query<Wanted>,
+    Query(page): Query<Wanted<Event>>,
 ) -> Result<Json<Page<Event>>, Problem> {
     let sensor = filter.sensor.as_deref().map(str::parse::<SensorRef>).transpose();
     let sensor = sensor.map_err(|error| Problem::invalid("query/sensor", error.to_string()))?;
-    let limit = page.limit()?;
-    let rows = api.worker.store.events(sensor.as_ref(), page.after()?, limit + 1).await?;
-    let items = rows.into_iter().map(Event::from).collect();
-    Ok(Json(Page::new(items, limit, |last: &Event| last.id.clone())))
+    let cut = page.read()?;
+    let rows = api.worker.store.events(sensor.as_ref(), &cut.slice()?).await?;
+    Ok(Json(cut.page(rows.into_iter().map(Event::from).collect())))
 }

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::access::Caller;
 use super::body::Body;
-use super::page::{Page, Query, Wanted};
+use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use crate::execution::{ExecutionId, Given, Request, Status};
 use crate::queue::waiting::{Waiting, waiting};
@@ -42,21 +42,6 @@ pub(super) struct Filter {
     pack: Option<String>,
     /// Only those with this status: `queued`, `running`, `succeeded`, `failed`, `timed_out`, `cancelled` or `abandoned`.
     status: Option<String>,
-    /// The newest first unless given.
-    #[serde(default)]
-    #[param(inline)]
-    order: Order,
-}
-
-/// Which of two executions comes first in a list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Order {
-    /// The one that was asked for later.
-    #[default]
-    Newest,
-    /// The one that was asked for earlier.
-    Oldest,
 }
 
 /// An execution in a list.
@@ -135,6 +120,15 @@ pub(super) struct Execution {
 struct Failure {
     class: String,
     message: String,
+}
+
+impl Listed for ExecutionSummary {
+    const KEYS: &'static [SortKey<Self>] = &[("created_at", |execution| (&execution.created_at).into())];
+    const DEFAULT: &'static str = "-created_at";
+
+    fn identity(&self) -> String {
+        self.id.clone()
+    }
 }
 
 impl From<ExecutionRow> for ExecutionSummary {
@@ -263,6 +257,14 @@ pub(super) struct Piece {
     text: String,
 }
 
+impl Listed for Piece {
+    const KEYS: &'static [SortKey<Self>] = &[("sequence", |piece| (&piece.sequence).into())];
+
+    fn identity(&self) -> String {
+        self.sequence.to_string()
+    }
+}
+
 fn seconds(field: &str, seconds: f64) -> Result<Duration, Problem> {
     if (0.0..=SECONDS_MAX).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
@@ -278,13 +280,13 @@ pub(super) async fn find(api: &Api, text: &str) -> Result<ExecutionRow, Problem>
 }
 
 /// List executions
-#[utoipa::path(get, path = "/executions", tag = "executions", operation_id = "list_executions", params(Filter, Wanted),
+#[utoipa::path(get, path = "/executions", tag = "executions", operation_id = "list_executions", params(Filter, Wanted<ExecutionSummary>),
     responses((status = 200, body = Page<ExecutionSummary>), problem::Every))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     _: Caller,
     Query(filter): Query<Filter>,
-    Query(page): Query<Wanted>,
+    Query(page): Query<Wanted<ExecutionSummary>>,
 ) -> Result<Json<Page<ExecutionSummary>>, Problem> {
     let action = filter.action.as_deref().map(str::parse::<ActionRef>).transpose();
     let action = action.map_err(|error| Problem::invalid("query/action", error.to_string()))?;
@@ -292,18 +294,10 @@ pub(super) async fn list(
     let pack = pack.map_err(|error| Problem::invalid("query/pack", error.to_string()))?;
     let status = filter.status.as_deref().map(str::parse::<Status>).transpose();
     let status = status.map_err(|error| Problem::invalid("query/status", error.to_string()))?;
-    let limit = page.limit()?;
-    let wanted = ExecutionsFilter {
-        action: action.as_ref(),
-        pack: pack.as_ref(),
-        status,
-        oldest_first: filter.order == Order::Oldest,
-        after: page.after()?,
-        limit: limit + 1,
-    };
-    let rows = api.worker.store.executions_where(&wanted).await?;
-    let items = rows.into_iter().map(ExecutionSummary::from).collect();
-    Ok(Json(Page::new(items, limit, |last: &ExecutionSummary| last.id.clone())))
+    let cut = page.read()?;
+    let wanted = ExecutionsFilter { action: action.as_ref(), pack: pack.as_ref(), status };
+    let rows = api.worker.store.executions_where(&wanted, &cut.slice()?).await?;
+    Ok(Json(cut.page(rows.into_iter().map(ExecutionSummary::from).collect())))
 }
 
 /// Show an execution
@@ -439,27 +433,27 @@ pub(super) async fn retry(
 pub(super) struct LogFilter {
     /// Of the last one unless given.
     attempt: Option<i64>,
-    /// From this sequence number on.
-    from: Option<i64>,
 }
 
 /// Show what an execution printed
 #[utoipa::path(get, path = "/executions/{id}/log", tag = "executions", operation_id = "log",
-    params(("id" = String, Path, description = "Its identifier"), LogFilter),
+    params(("id" = String, Path, description = "Its identifier"), LogFilter, Wanted<Piece>),
     responses((status = 200, body = Page<Piece>), problem::Every, problem::NotFound))]
 pub(super) async fn log(
     State(api): State<Arc<Api>>,
     _: Caller,
     Path(id): Path<String>,
     Query(filter): Query<LogFilter>,
+    Query(page): Query<Wanted<Piece>>,
 ) -> Result<Json<Page<Piece>>, Problem> {
     let row = find(&api, &id).await?;
     let attempt = Attempt { id: row.id, number: filter.attempt.unwrap_or(row.attempt) };
-    let pieces = api.worker.store.execution_log(attempt, filter.from.unwrap_or_default()).await?;
+    let cut = page.read()?;
+    let pieces = api.worker.store.execution_log(attempt, &cut.slice()?).await?;
     let pieces = pieces.into_iter().map(|(sequence, chunk)| Piece {
         sequence,
         stream: chunk.stream,
         text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
     });
-    Ok(Json(Page::whole(pieces.collect())))
+    Ok(Json(cut.page(pieces.collect())))
 }

@@ -10,11 +10,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::page::{Page, Query};
+use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use crate::store::environment::EnvironmentRow;
 use crate::store::fleet::{WorkerRow, silence_max};
-use crate::store::worker::Wanted;
+use crate::store::worker;
 use crate::token::Role;
 
 /// A process that takes executions, or did.
@@ -25,7 +25,7 @@ pub(super) struct Worker {
     /// As it is on record.
     status: String,
     /// What somebody wants of it: `cordoned` or `drained`.
-    wanted: Option<Wanted>,
+    wanted: Option<worker::Wanted>,
     /// Whether it gave a sign of life of late.
     live: bool,
     /// How many executions it runs at a time.
@@ -45,6 +45,18 @@ struct Installed {
     runtime: String,
     /// The newest first.
     versions: Vec<String>,
+}
+
+impl Listed for Worker {
+    const KEYS: &'static [SortKey<Self>] = &[
+        ("name", |worker| (&worker.name).into()),
+        ("heartbeat_at", |worker| (&worker.heartbeat_at).into()),
+        ("running", |worker| (&worker.running).into()),
+    ];
+
+    fn identity(&self) -> String {
+        self.name.clone()
+    }
 }
 
 impl From<WorkerRow> for Worker {
@@ -67,12 +79,17 @@ impl From<WorkerRow> for Worker {
     }
 }
 
-/// List the workers, by name
-#[utoipa::path(get, path = "/workers", tag = "workers", operation_id = "list_workers",
+/// List the workers
+#[utoipa::path(get, path = "/workers", tag = "workers", operation_id = "list_workers", params(Wanted<Worker>),
     responses((status = 200, body = Page<Worker>), problem::Every))]
-pub(super) async fn workers(State(api): State<Arc<Api>>, _: Caller) -> Result<Json<Page<Worker>>, Problem> {
+pub(super) async fn workers(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Query(page): Query<Wanted<Worker>>,
+) -> Result<Json<Page<Worker>>, Problem> {
+    let cut = page.read()?;
     let workers = api.worker.store.workers(silence_max(api.worker.settings.lease)).await?;
-    Ok(Json(Page::whole(workers.into_iter().map(Worker::from).collect())))
+    Ok(Json(cut.page_of(workers.into_iter().map(Worker::from).collect())))
 }
 
 /// Which environments are listed.
@@ -108,6 +125,20 @@ pub(super) struct Environment {
     last_used_at: DateTime<Utc>,
 }
 
+impl Listed for Environment {
+    const KEYS: &'static [SortKey<Self>] = &[
+        ("worker", |environment| (&environment.worker).into()),
+        ("pack", |environment| (&environment.pack).into()),
+        ("size", |environment| environment.size.as_ref().into()),
+        ("created_at", |environment| (&environment.created_at).into()),
+        ("last_used_at", |environment| (&environment.last_used_at).into()),
+    ];
+
+    fn identity(&self) -> String {
+        format!("{}\n{}", self.worker, self.path)
+    }
+}
+
 impl Environment {
     fn new(worker: String, row: EnvironmentRow) -> Self {
         Self {
@@ -127,20 +158,23 @@ impl Environment {
     }
 }
 
-/// List the environments, by worker and path
-#[utoipa::path(get, path = "/environments", tag = "workers", operation_id = "list_environments", params(Filter),
+/// List the environments
+#[utoipa::path(get, path = "/environments", tag = "workers", operation_id = "list_environments", 
+    params(Filter, Wanted<Environment>),
     responses((status = 200, body = Page<Environment>), problem::Every))]
 pub(super) async fn environments(
     State(api): State<Arc<Api>>,
     _: Caller,
     Query(filter): Query<Filter>,
+    Query(page): Query<Wanted<Environment>>,
 ) -> Result<Json<Page<Environment>>, Problem> {
+    let cut = page.read()?;
     let all = api.worker.store.environments_everywhere().await?.into_iter();
     let wanted = all.filter(|(worker, row)| {
         filter.worker.as_ref().is_none_or(|wanted| wanted == worker)
             && filter.pack.as_ref().is_none_or(|wanted| *wanted == row.pack)
     });
-    Ok(Json(Page::whole(wanted.map(|(worker, row)| Environment::new(worker, row)).collect())))
+    Ok(Json(cut.page_of(wanted.map(|(worker, row)| Environment::new(worker, row)).collect())))
 }
 
 async fn find(api: &Api, name: &str) -> Result<WorkerRow, Problem> {
@@ -165,7 +199,7 @@ async fn want(
     api: &Api,
     caller: &Caller,
     name: &str,
-    wanted: Option<Wanted>,
+    wanted: Option<worker::Wanted>,
 ) -> Result<Json<Worker>, Problem> {
     caller.needs(Role::Admin)?;
     find(api, name).await?;
@@ -182,7 +216,7 @@ pub(super) async fn cordon(
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Worker>, Problem> {
-    want(&api, &caller, &name, Some(Wanted::Cordoned)).await
+    want(&api, &caller, &name, Some(worker::Wanted::Cordoned)).await
 }
 
 /// Have a worker take executions again
@@ -206,5 +240,5 @@ pub(super) async fn drain(
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Worker>, Problem> {
-    want(&api, &caller, &name, Some(Wanted::Drained)).await
+    want(&api, &caller, &name, Some(worker::Wanted::Drained)).await
 }

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::access::Caller;
 use super::body::{Body, Tagged};
-use super::page::{Page, Query};
+use super::page::{Key, Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use super::runtimes::find;
 use super::versions::{self, Version};
@@ -64,6 +64,21 @@ struct Failure {
     message: String,
 }
 
+impl Listed for Installation {
+    const KEYS: &'static [SortKey<Self>] = &[
+        ("worker", |installation| (&installation.worker).into()),
+        ("path", |installation| (&installation.path).into()),
+        ("version", |installation| {
+            installation.version.as_ref().and_then(|text| text.parse().ok()).map_or(Key::None, Key::Version)
+        }),
+        ("verified_at", |installation| (&installation.verified_at).into()),
+    ];
+
+    fn identity(&self) -> String {
+        format!("{}\n{}", self.worker, self.path)
+    }
+}
+
 impl Installation {
     fn new(worker: String, found: FoundInstallation) -> Self {
         let failure = found.status.failure();
@@ -85,20 +100,22 @@ impl Installation {
     }
 }
 
-/// List what workers found of a runtime, by worker and path
+/// List what workers found of a runtime
 #[utoipa::path(get, path = "/runtimes/{ref}/installations", tag = "runtimes", operation_id = "list_installations",
-    params(("ref" = String, Path, description = "The runtime's reference"), Filter),
+    params(("ref" = String, Path, description = "The runtime's reference"), Filter, Wanted<Installation>),
     responses((status = 200, body = Page<Installation>), problem::Every, problem::NotFound))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     _: Caller,
     Path(reference): Path<String>,
     Query(filter): Query<Filter>,
+    Query(page): Query<Wanted<Installation>>,
 ) -> Result<Json<Page<Installation>>, Problem> {
+    let cut = page.read()?;
     let runtime = find(&api, &reference).await?;
     let found = api.worker.store.installations_everywhere(runtime.id).await?.into_iter();
     let wanted = found.filter(|(worker, _)| filter.worker.as_ref().is_none_or(|wanted| wanted == worker));
-    Ok(Json(Page::whole(wanted.map(|(worker, found)| Installation::new(worker, found)).collect())))
+    Ok(Json(cut.page_of(wanted.map(|(worker, found)| Installation::new(worker, found)).collect())))
 }
 
 /// Look for the installations of a runtime on the machine of the server, and verify each anew
@@ -261,7 +278,7 @@ pub(super) async fn resolve(
             let reference = reference.map_err(|error| Problem::invalid("/action", error.to_string()))?;
             let none = || Problem::invalid("/action", format!("there is no action `{reference}`"));
             let row = worker.store.action(&reference).await?.ok_or_else(none)?;
-            Some((reference, row.action.program))
+            Some((reference, row.declared.program))
         }
         None => None,
     };

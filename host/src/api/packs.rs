@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::access::Caller;
 use super::body::{Bytes, Tagged, expected};
-use super::page::{Page, Query};
+use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Mistake, Problem};
 use crate::pack::Grants;
 use crate::pack::bundle::Bundle;
@@ -56,6 +56,18 @@ pub(super) struct Pack {
     verified_by: Option<String>,
     /// Whether its lock names the digests of its components.
     locked: bool,
+}
+
+impl Listed for Pack {
+    const KEYS: &'static [SortKey<Self>] = &[
+        ("ref", |pack| (&pack.r#ref).into()),
+        ("label", |pack| (&pack.label).into()),
+        ("installed_at", |pack| (&pack.installed_at).into()),
+    ];
+
+    fn identity(&self) -> String {
+        self.r#ref.clone()
+    }
 }
 
 impl From<PackRow> for Pack {
@@ -171,12 +183,17 @@ impl Installed {
     }
 }
 
-/// List the installed packs, by reference
-#[utoipa::path(get, path = "/packs", tag = "packs", operation_id = "list_packs",
+/// List the installed packs
+#[utoipa::path(get, path = "/packs", tag = "packs", operation_id = "list_packs", params(Wanted<Pack>),
     responses((status = 200, body = Page<Pack>), problem::Every))]
-pub(super) async fn list(State(api): State<Arc<Api>>, _: Caller) -> Result<Json<Page<Pack>>, Problem> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Query(page): Query<Wanted<Pack>>,
+) -> Result<Json<Page<Pack>>, Problem> {
+    let cut = page.read()?;
     let packs = api.worker.store.packs().await?;
-    Ok(Json(Page::whole(packs.into_iter().map(Pack::from).collect())))
+    Ok(Json(cut.page_of(packs.into_iter().map(Pack::from).collect())))
 }
 
 /// Show a pack

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::access::Caller;
-use super::page::Page;
+use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use crate::reference::PackRef;
 use crate::store::pack::PluginRow;
@@ -33,6 +33,15 @@ pub(super) struct Plugin {
     runtimes: Vec<String>,
 }
 
+impl Listed for Plugin {
+    const KEYS: &'static [SortKey<Self>] =
+        &[("ref", |plugin| (&plugin.r#ref).into()), ("size", |plugin| (&plugin.size).into())];
+
+    fn identity(&self) -> String {
+        self.r#ref.clone()
+    }
+}
+
 async fn of_pack(api: &Api, pack: &PackRef, runtimes: &[RuntimeRow]) -> Result<Vec<Plugin>, Problem> {
     let mut plugins = Vec::new();
     for PluginRow { sha256, name, size, contract_version, imports, exports } in
@@ -53,16 +62,21 @@ async fn of_pack(api: &Api, pack: &PackRef, runtimes: &[RuntimeRow]) -> Result<V
     Ok(plugins)
 }
 
-/// List the components of the installed packs, by reference
-#[utoipa::path(get, path = "/plugins", tag = "plugins", operation_id = "list_plugins",
+/// List the components of the installed packs
+#[utoipa::path(get, path = "/plugins", tag = "plugins", operation_id = "list_plugins", params(Wanted<Plugin>),
     responses((status = 200, body = Page<Plugin>), problem::Every))]
-pub(super) async fn list(State(api): State<Arc<Api>>, _: Caller) -> Result<Json<Page<Plugin>>, Problem> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Query(page): Query<Wanted<Plugin>>,
+) -> Result<Json<Page<Plugin>>, Problem> {
+    let cut = page.read()?;
     let runtimes = api.worker.store.runtimes().await?;
     let mut plugins = Vec::new();
     for pack in api.worker.store.packs().await? {
         plugins.extend(of_pack(&api, &pack.reference, &runtimes).await?);
     }
-    Ok(Json(Page::whole(plugins)))
+    Ok(Json(cut.page_of(plugins)))
 }
 
 /// Show a component

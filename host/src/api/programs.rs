@@ -1,19 +1,40 @@
-//! What actions and sensors have in common: how they are listed, and how documents of theirs are read.
+//! What actions and sensors have in common: how they are listed, read, made and changed.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
+use axum::http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::page::Wanted;
+use super::access::Caller;
+use super::body::{expected, typed};
+use super::change::{merged, written};
+use super::page::{Listed, Page, SortKey, Wanted};
 use super::problem::Problem;
-use crate::pack::part::Surroundings;
+use crate::pack::part::{Fault, Surroundings};
 use crate::pack::{Program, SecretDeclaration, VariableChange};
 use crate::reference::PackRef;
+use crate::store::program::{Declared, ProgramFilter, ProgramRow};
+use crate::store::{self, Store};
+use crate::token::Role;
 use crate::version::constraint::Constraint;
+
+/// An action or a sensor, as the API has it.
+pub(super) trait Served: Declared<Reference: FromStr<Err: Display>> {
+    /// What of it is declared, as a file of a pack says it.
+    type Document: From<Self> + Serialize + DeserializeOwned;
+
+    fn read(surroundings: &Surroundings, document: &Json) -> Result<Self, Vec<Fault>>;
+
+    fn find(
+        store: &Store,
+        reference: &Self::Reference,
+    ) -> impl Future<Output = store::Result<Option<ProgramRow<Self>>>> + Send;
+}
 
 /// Which actions or sensors are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -22,16 +43,101 @@ pub(super) struct Filter {
     /// Only those of this pack.
     pack: Option<String>,
     /// Only those that are enabled, or are not.
-    pub(super) enabled: Option<bool>,
+    enabled: Option<bool>,
+    /// Only those that name their runtime so.
+    runtime: Option<String>,
 }
 
-impl Filter {
-    /// What it says, as the store takes it: one more than the page has, to see whether there is another.
-    pub(super) fn read(&self, page: &Wanted) -> Result<(Option<PackRef>, u32), Problem> {
-        let pack = self.pack.as_deref().map(str::parse::<PackRef>).transpose();
-        let pack = pack.map_err(|error| Problem::invalid("query/pack", error.to_string()))?;
-        Ok((pack, page.limit()?))
+/// An action or a sensor in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProgramSummary {
+    r#ref: String,
+    label: String,
+    runtime: String,
+    runtime_version_constraint: Option<String>,
+    enabled: bool,
+}
+
+impl ProgramSummary {
+    pub(super) fn new(reference: String, label: String, enabled: bool, program: Program) -> Self {
+        let runtime_version_constraint = constraint(&program);
+        Self { r#ref: reference, label, runtime: program.runtime, runtime_version_constraint, enabled }
     }
+}
+
+impl Listed for ProgramSummary {
+    const KEYS: &'static [SortKey<Self>] = &[("ref", |program| (&program.r#ref).into())];
+
+    fn identity(&self) -> String {
+        self.r#ref.clone()
+    }
+}
+
+pub(super) async fn list<P: Served + Into<ProgramSummary>>(
+    api: &Api,
+    filter: &Filter,
+    page: Wanted<ProgramSummary>,
+) -> Result<axum::Json<Page<ProgramSummary>>, Problem> {
+    let pack = filter.pack.as_deref().map(str::parse::<PackRef>).transpose();
+    let pack = pack.map_err(|error| Problem::invalid("query/pack", error.to_string()))?;
+    let wanted =
+        ProgramFilter { pack: pack.as_ref(), enabled: filter.enabled, runtime: filter.runtime.as_deref() };
+    let cut = page.read()?;
+    let rows = api.worker.store.programs::<P>(&wanted, &cut.slice()?).await?;
+    Ok(axum::Json(cut.page(rows.into_iter().map(|row| row.declared.into()).collect())))
+}
+
+pub(super) async fn find<P: Served>(api: &Api, text: &str) -> Result<ProgramRow<P>, Problem> {
+    let none = || Problem::not_found(format!("there is no {} `{text}`", P::KIND));
+    let reference = text.parse::<P::Reference>().map_err(|_| none())?;
+    P::find(&api.worker.store, &reference).await?.ok_or_else(none)
+}
+
+/// What is declared, read as a file of the pack would be.
+async fn read<P: Served>(api: &Api, pack: &PackRef, document: Map<String, Json>) -> Result<P, Problem> {
+    // Of the types that the description says; what is in there besides is found by what reads it.
+    typed::<P::Document>(Json::Object(document.clone()))?;
+    check_constraint(document.get("runtime_version_constraint").and_then(Json::as_str))?;
+    P::read(&surroundings(api, pack).await?, &written(document)).map_err(Problem::declaration)
+}
+
+pub(super) async fn create<P: Served>(
+    api: &Api,
+    caller: &Caller,
+    document: Map<String, Json>,
+) -> Result<ProgramRow<P>, Problem> {
+    let reference = reference::<P::Reference>(&document)?;
+    let pack = P::pack_of(&reference);
+    caller.needs_in(Role::Author, pack)?;
+    api.worker.store.create_program(&read::<P>(api, pack, document).await?).await?;
+    find(api, &reference.to_string()).await
+}
+
+pub(super) async fn change<P: Served>(
+    api: &Api,
+    caller: &Caller,
+    (text, headers): (&str, &HeaderMap),
+    change: Map<String, Json>,
+) -> Result<ProgramRow<P>, Problem> {
+    let ProgramRow { declared, revision, .. } = find::<P>(api, text).await?;
+    let pack = P::pack_of(declared.reference()).clone();
+    caller.needs_in(Role::Author, &pack)?;
+    let changed = read::<P>(api, &pack, merged(&P::Document::from(declared), change)?).await?;
+    // What is left out stays as it was read just now: nobody else's change is lost.
+    let expected = expected(headers)?.unwrap_or(revision);
+    api.worker.store.update_program(&changed, Some(expected)).await?;
+    find(api, text).await
+}
+
+pub(super) async fn delete<P: Served>(
+    api: &Api,
+    caller: &Caller,
+    (text, headers): (&str, &HeaderMap),
+) -> Result<StatusCode, Problem> {
+    let known = find::<P>(api, text).await?.declared;
+    caller.needs_in(Role::Author, P::pack_of(known.reference()))?;
+    api.worker.store.delete_program::<P>(known.reference(), expected(headers)?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The constraint of a program, as it is written.
@@ -69,26 +175,6 @@ pub(super) async fn surroundings(api: &Api, pack: &PackRef) -> Result<Surroundin
     let none = || Problem::invalid("/ref", format!("there is no pack `{pack}`"));
     let row = api.worker.store.pack(pack).await?.ok_or_else(none)?;
     Ok(Surroundings::of(&api.worker, pack, &row.digest).await?)
-}
-
-/// A document as packs write it: what is null is left out.
-pub(super) fn written(mut document: Map<String, Json>) -> Json {
-    document.retain(|_, value| !value.is_null());
-    Json::Object(document)
-}
-
-/// A document with changes: what is null in those is taken out, and what they leave out stays (RFC 7396, of one level).
-pub(super) fn merged<T: Serialize>(
-    current: &T,
-    change: Map<String, Json>,
-) -> Result<Map<String, Json>, Problem> {
-    if change.contains_key("ref") {
-        return Err(Problem::invalid("/ref", "what something is called can't be changed"));
-    }
-    let Json::Object(mut document) = json!(current) else { return Err(Problem::internal()) };
-    document.extend(change);
-    document.retain(|_, value| !value.is_null());
-    Ok(document)
 }
 
 /// What something that is to be made is called: the `ref` of its document.

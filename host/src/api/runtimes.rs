@@ -14,9 +14,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::access::Caller;
 use super::body::{Body, Tagged, expected, typed};
-use super::page::{Page, Query};
+use super::change::{Change, Changeable, merged, written};
+use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
-use super::programs::{self, merged, surroundings, written};
+use super::programs::{self, surroundings};
 use super::versions::Version;
 use crate::pack::install::{self, Approve};
 use crate::pack::{self, Grants};
@@ -51,17 +52,10 @@ pub(super) struct NewRuntime {
     versions: Option<Value>,
 }
 
-/// What of a runtime is to be another: what is null is taken out, what is left out stays.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes a document that is merged as it is")]
-pub(super) struct RuntimeChange {
-    label: Option<String>,
-    description: Option<String>,
-    aliases: Option<Vec<String>>,
-    #[schema(value_type = Option<Object>)]
-    distributions: Option<Value>,
-    #[schema(value_type = Option<Object>)]
-    execution_config: Option<Value>,
+type RuntimeChange = Change<NewRuntime>;
+
+impl Changeable for NewRuntime {
+    const FIXED: &'static [&'static str] = &["ref", "plugin", "versions"];
 }
 
 /// Whether what a component asks for is allowed with it.
@@ -91,6 +85,15 @@ pub(super) struct Runtime {
     /// Made by somebody, not by the pack.
     ad_hoc: bool,
     versions: Vec<Version>,
+}
+
+impl Listed for Runtime {
+    const KEYS: &'static [SortKey<Self>] =
+        &[("ref", |runtime| (&runtime.r#ref).into()), ("label", |runtime| (&runtime.label).into())];
+
+    fn identity(&self) -> String {
+        self.r#ref.clone()
+    }
 }
 
 impl From<RuntimeRow> for Runtime {
@@ -161,12 +164,17 @@ pub(super) async fn find(api: &Api, text: &str) -> Result<RuntimeRow, Problem> {
     api.worker.store.runtime(&reference).await?.ok_or_else(|| none(text))
 }
 
-/// List the runtimes, by reference
-#[utoipa::path(get, path = "/runtimes", tag = "runtimes", operation_id = "list_runtimes",
+/// List the runtimes
+#[utoipa::path(get, path = "/runtimes", tag = "runtimes", operation_id = "list_runtimes", params(Wanted<Runtime>),
     responses((status = 200, body = Page<Runtime>), problem::Every))]
-pub(super) async fn list(State(api): State<Arc<Api>>, _: Caller) -> Result<Json<Page<Runtime>>, Problem> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Query(page): Query<Wanted<Runtime>>,
+) -> Result<Json<Page<Runtime>>, Problem> {
+    let cut = page.read()?;
     let runtimes = api.worker.store.runtimes().await?;
-    Ok(Json(Page::whole(runtimes.into_iter().map(Runtime::from).collect())))
+    Ok(Json(cut.page_of(runtimes.into_iter().map(Runtime::from).collect())))
 }
 
 /// Show a runtime

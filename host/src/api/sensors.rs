@@ -11,25 +11,16 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged, expected, typed};
+use super::body::{Body, Tagged};
+use super::change::{Change, Changeable};
 use super::page::{Page, Query, Wanted};
 use super::problem::{self, Problem};
-use super::programs::{self, Filter, merged, surroundings, written};
+use super::programs::{self, Filter, ProgramSummary, Served};
+use crate::pack::part::{Fault, Surroundings};
 use crate::pack::{self, VersionPolicy};
 use crate::reference::SensorRef;
-use crate::store::program::ProgramFilter;
 use crate::store::sensor::SensorRow;
-use crate::token::Role;
-
-/// A sensor in a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SensorSummary {
-    r#ref: String,
-    label: String,
-    runtime: String,
-    runtime_version_constraint: Option<String>,
-    enabled: bool,
-}
+use crate::store::{self, Store};
 
 /// Something that watches for events, as a file of a pack declares it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -70,25 +61,9 @@ fn yes() -> bool {
     true
 }
 
-/// What of a sensor is to be another: what is null is taken out, what is left out stays.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes a document that is merged as it is")]
-pub(super) struct SensorChange {
-    label: Option<String>,
-    description: Option<String>,
-    runtime: Option<String>,
-    #[schema(example = ">=3.12")]
-    runtime_version_constraint: Option<String>,
-    runtime_variant: Option<String>,
-    version_policy: Option<String>,
-    entry_point: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    event_schema: Option<Value>,
-    enabled: Option<bool>,
-    #[schema(value_type = Option<Object>)]
-    env_vars: Option<Value>,
-    secrets: Option<Vec<Value>>,
-}
+type SensorChange = Change<NewSensor>;
+
+impl Changeable for NewSensor {}
 
 /// Something that watches for events.
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,15 +75,9 @@ pub(super) struct Sensor {
     ad_hoc: bool,
 }
 
-impl From<SensorRow> for SensorSummary {
-    fn from(SensorRow { sensor, .. }: SensorRow) -> Self {
-        Self {
-            r#ref: sensor.reference.to_string(),
-            runtime_version_constraint: programs::constraint(&sensor.program),
-            label: sensor.label,
-            runtime: sensor.program.runtime,
-            enabled: sensor.enabled,
-        }
+impl From<pack::Sensor> for ProgramSummary {
+    fn from(sensor: pack::Sensor) -> Self {
+        Self::new(sensor.reference.to_string(), sensor.label, sensor.enabled, sensor.program)
     }
 }
 
@@ -133,30 +102,34 @@ impl From<pack::Sensor> for NewSensor {
 }
 
 impl From<SensorRow> for Sensor {
-    fn from(SensorRow { sensor, pack_digest, ad_hoc, .. }: SensorRow) -> Self {
-        Self { declared: sensor.into(), pack_digest, ad_hoc }
+    fn from(SensorRow { declared, pack_digest, ad_hoc, .. }: SensorRow) -> Self {
+        Self { declared: declared.into(), pack_digest, ad_hoc }
     }
 }
 
-/// List the sensors, by reference
-#[utoipa::path(get, path = "/sensors", tag = "sensors", operation_id = "list_sensors", params(Filter, Wanted),
-    responses((status = 200, body = Page<SensorSummary>), problem::Every))]
+impl Served for pack::Sensor {
+    type Document = NewSensor;
+
+    fn read(surroundings: &Surroundings, document: &Value) -> Result<Self, Vec<Fault>> {
+        surroundings.sensor(document)
+    }
+
+    async fn find(store: &Store, reference: &SensorRef) -> store::Result<Option<SensorRow>> {
+        store.sensor(reference).await
+    }
+}
+
+/// List the sensors
+#[utoipa::path(get, path = "/sensors", tag = "sensors", operation_id = "list_sensors", 
+    params(Filter, Wanted<ProgramSummary>),
+    responses((status = 200, body = Page<ProgramSummary>), problem::Every))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     _: Caller,
     Query(filter): Query<Filter>,
-    Query(page): Query<Wanted>,
-) -> Result<Json<Page<SensorSummary>>, Problem> {
-    let (pack, limit) = filter.read(&page)?;
-    let wanted = ProgramFilter {
-        pack: pack.as_ref(),
-        enabled: filter.enabled,
-        after: page.cursor.as_deref(),
-        limit: Some(limit + 1),
-    };
-    let rows = api.worker.store.sensors_where(&wanted).await?;
-    let items = rows.into_iter().map(SensorSummary::from).collect();
-    Ok(Json(Page::new(items, limit, |last: &SensorSummary| last.r#ref.clone())))
+    Query(page): Query<Wanted<ProgramSummary>>,
+) -> Result<Json<Page<ProgramSummary>>, Problem> {
+    programs::list::<pack::Sensor>(&api, &filter, page).await
 }
 
 /// Show a sensor
@@ -168,27 +141,8 @@ pub(super) async fn show(
     _: Caller,
     Path(reference): Path<String>,
 ) -> Result<Tagged<Sensor>, Problem> {
-    let row = find(&api, &reference).await?;
+    let row = programs::find::<pack::Sensor>(&api, &reference).await?;
     Ok(Tagged(row.revision, row.into()))
-}
-
-async fn find(api: &Api, text: &str) -> Result<SensorRow, Problem> {
-    let none = || Problem::not_found(format!("there is no sensor `{text}`"));
-    let reference = text.parse::<SensorRef>().map_err(|_| none())?;
-    api.worker.store.sensor(&reference).await?.ok_or_else(none)
-}
-
-/// What is declared, read as a file of the pack would be.
-async fn read(
-    api: &Api,
-    reference: &SensorRef,
-    document: Map<String, Value>,
-) -> Result<pack::Sensor, Problem> {
-    // Of the types that the description says; what is in there besides is found by what reads it.
-    let declared = typed::<NewSensor>(Value::Object(document.clone()))?;
-    programs::check_constraint(declared.runtime_version_constraint.as_deref())?;
-    let surroundings = surroundings(api, reference.pack()).await?;
-    surroundings.sensor(&written(document)).map_err(Problem::declaration)
 }
 
 /// Add a sensor to a pack that is installed
@@ -201,11 +155,7 @@ pub(super) async fn create(
     caller: Caller,
     Body(document): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Tagged<Sensor>), Problem> {
-    let reference = programs::reference::<SensorRef>(&document)?;
-    caller.needs_in(Role::Author, reference.pack())?;
-    let sensor = read(&api, &reference, document).await?;
-    api.worker.store.create_sensor(&sensor).await?;
-    let row = find(&api, &reference.to_string()).await?;
+    let row = programs::create::<pack::Sensor>(&api, &caller, document).await?;
     Ok((StatusCode::CREATED, Tagged(row.revision, row.into())))
 }
 
@@ -224,14 +174,7 @@ pub(super) async fn change(
     headers: HeaderMap,
     Body(change): Body<Map<String, Value>>,
 ) -> Result<Tagged<Sensor>, Problem> {
-    let SensorRow { sensor, revision, .. } = find(&api, &reference).await?;
-    let known = sensor.reference.clone();
-    caller.needs_in(Role::Author, known.pack())?;
-    let sensor = read(&api, &known, merged(&NewSensor::from(sensor), change)?).await?;
-    // What is left out stays as it was read just now: nobody else's change is lost.
-    let expected = expected(&headers)?.unwrap_or(revision);
-    api.worker.store.update_sensor(&sensor, Some(expected)).await?;
-    let row = find(&api, &reference).await?;
+    let row = programs::change::<pack::Sensor>(&api, &caller, (&reference, &headers), change).await?;
     Ok(Tagged(row.revision, row.into()))
 }
 
@@ -248,8 +191,5 @@ pub(super) async fn delete(
     Path(reference): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let known = find(&api, &reference).await?.sensor.reference;
-    caller.needs_in(Role::Author, known.pack())?;
-    api.worker.store.delete_sensor(&known, expected(&headers)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    programs::delete::<pack::Sensor>(&api, &caller, (&reference, &headers)).await
 }

@@ -7,12 +7,12 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
 use super::body::Body;
-use super::page::{Page, Query, Wanted};
+use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use crate::reference::PackRef;
 use crate::store::token::{AuditRow, NewToken as New, TokenRow};
@@ -69,6 +69,28 @@ pub(super) struct Done {
     request_id: String,
 }
 
+impl Listed for Token {
+    const KEYS: &'static [SortKey<Self>] = &[
+        ("name", |token| (&token.name).into()),
+        ("created_at", |token| (&token.created_at).into()),
+        ("expires_at", |token| token.expires_at.as_ref().into()),
+        ("last_used_at", |token| token.last_used_at.as_ref().into()),
+    ];
+
+    fn identity(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl Listed for Done {
+    const KEYS: &'static [SortKey<Self>] = &[("at", |done| (&done.at).into())];
+    const DEFAULT: &'static str = "-at";
+
+    fn identity(&self) -> String {
+        self.id.to_string()
+    }
+}
+
 impl From<TokenRow> for Token {
     fn from(row: TokenRow) -> Self {
         Self {
@@ -90,13 +112,18 @@ impl From<AuditRow> for Done {
     }
 }
 
-/// List the tokens, by name
-#[utoipa::path(get, path = "/tokens", tag = "access", operation_id = "list_tokens",
+/// List the tokens
+#[utoipa::path(get, path = "/tokens", tag = "access", operation_id = "list_tokens", params(Wanted<Token>),
     responses((status = 200, body = Page<Token>), problem::Every))]
-pub(super) async fn list(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Page<Token>>, Problem> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Query(page): Query<Wanted<Token>>,
+) -> Result<Json<Page<Token>>, Problem> {
     caller.needs(Role::Admin)?;
+    let cut = page.read()?;
     let tokens = api.worker.store.tokens().await?;
-    Ok(Json(Page::whole(tokens.into_iter().map(Token::from).collect())))
+    Ok(Json(cut.page_of(tokens.into_iter().map(Token::from).collect())))
 }
 
 /// Make a token
@@ -140,17 +167,26 @@ pub(super) async fn revoke(
     Ok(Json(api.worker.store.revoke_token(&name).await?.ok_or_else(none)?.into()))
 }
 
-/// List what was changed by the API, the last first
-#[utoipa::path(get, path = "/audit", tag = "access", operation_id = "list_audit", params(Wanted),
+/// Which of it is listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AuditFilter {
+    /// Only what was done with the token of this name.
+    token: Option<String>,
+}
+
+/// List what was changed by the API
+#[utoipa::path(get, path = "/audit", tag = "access", operation_id = "list_audit", params(AuditFilter, Wanted<Done>),
     responses((status = 200, body = Page<Done>), problem::Every))]
 pub(super) async fn audit(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Query(wanted): Query<Wanted>,
+    Query(filter): Query<AuditFilter>,
+    Query(page): Query<Wanted<Done>>,
 ) -> Result<Json<Page<Done>>, Problem> {
     caller.needs(Role::Admin)?;
-    let limit = wanted.limit()?;
-    let rows = api.worker.store.audit(wanted.after()?, limit + 1).await?;
-    let items = rows.into_iter().map(Done::from).collect();
-    Ok(Json(Page::new(items, limit, |last: &Done| last.id.to_string())))
+    let cut = page.read()?;
+    let slice = cut.slice()?;
+    let rows = api.worker.store.audit(filter.token.as_deref(), &slice).await?;
+    Ok(Json(cut.page(rows.into_iter().map(Done::from).collect())))
 }

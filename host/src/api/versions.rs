@@ -13,13 +13,14 @@ use utoipa::ToSchema;
 use super::Api;
 use super::access::Caller;
 use super::body::{Body, Tagged, expected};
-use super::page::Page;
+use super::page::{Key, Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use super::runtimes::find;
 use crate::pack::DeclaredVersion;
 use crate::reference::RuntimeRef;
 use crate::store::runtime_version::{RuntimeVersionRow, VersionFilter};
 use crate::token::Role;
+use crate::version::Series;
 
 /// A version of a runtime.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,6 +39,21 @@ pub(super) struct Version {
     ad_hoc: bool,
     /// `eol`, `lts` and the like.
     meta: BTreeMap<String, String>,
+}
+
+impl Listed for Version {
+    const KEYS: &'static [SortKey<Self>] = &[
+        ("version", |version| match version.version.parse::<Series>() {
+            Ok(series) => Key::Version(series.floor()),
+            Err(_) => (&version.version).into(),
+        }),
+        ("verified_at", |version| version.verified_at.as_ref().into()),
+    ];
+    const DEFAULT: &'static str = "-version";
+
+    fn identity(&self) -> String {
+        self.version.clone()
+    }
 }
 
 impl From<RuntimeVersionRow> for Version {
@@ -76,19 +92,21 @@ pub(super) struct VersionChange {
     available: Option<bool>,
 }
 
-/// List the versions of a runtime, the newest first
+/// List the versions of a runtime
 #[utoipa::path(get, path = "/runtimes/{ref}/versions", tag = "runtimes", operation_id = "list_versions",
-    params(("ref" = String, Path, description = "The runtime's reference")),
+    params(("ref" = String, Path, description = "The runtime's reference"), Wanted<Version>),
     responses((status = 200, body = Page<Version>), problem::Every, problem::NotFound))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     _: Caller,
     Path(reference): Path<String>,
+    Query(page): Query<Wanted<Version>>,
 ) -> Result<Json<Page<Version>>, Problem> {
+    let cut = page.read()?;
     let runtime = find(&api, &reference).await?;
     let filter = VersionFilter { runtime: Some(runtime.id), ..VersionFilter::default() };
     let versions = api.worker.store.runtime_versions(filter).await?;
-    Ok(Json(Page::whole(versions.into_iter().map(Version::from).collect())))
+    Ok(Json(cut.page_of(versions.into_iter().map(Version::from).collect())))
 }
 
 /// Register a version of a runtime

@@ -27,6 +27,7 @@ use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, ExecutionsFilter, LogStream};
 use crate::store::fleet::silence_max;
 use crate::store::queue::CancelOutcome;
+use crate::store::slice::Slice;
 use crate::worker;
 
 #[derive(Debug, Subcommand)]
@@ -164,15 +165,12 @@ impl Execution {
         match self {
             Self::Enqueue { .. } => {}
             Self::List { action, status, limit, watch } => {
-                let filter = ExecutionsFilter {
-                    action: action.as_ref(),
-                    status,
-                    limit,
-                    ..ExecutionsFilter::default()
-                };
+                let filter =
+                    ExecutionsFilter { action: action.as_ref(), status, ..ExecutionsFilter::default() };
+                let slice = Slice::last(limit);
                 if watch.watch {
                     let look = async || {
-                        let found = store.executions_where(&filter).await?;
+                        let found = store.executions_where(&filter, &slice).await?;
                         let found = found.iter().map(Summary::from).collect::<Vec<_>>();
                         Ok(View::passing(list(output, &found, NONE)))
                     };
@@ -180,7 +178,7 @@ impl Execution {
                     store.close().await;
                     return Ok(exit);
                 }
-                let executions = store.executions_where(&filter).await?;
+                let executions = store.executions_where(&filter, &slice).await?;
                 let none = match action {
                     Some(action) if executions.is_empty() => none_of(&store, &action).await?,
                     None if status.is_none() => {
@@ -290,9 +288,7 @@ pub(super) struct Changed {
 
 async fn find(store: &Store, which: Which) -> Result<ExecutionRow, Failed> {
     let found = match which {
-        Which::Last => {
-            store.executions_where(&ExecutionsFilter { limit: 1, ..ExecutionsFilter::default() }).await?.pop()
-        }
+        Which::Last => store.executions_where(&ExecutionsFilter::default(), &Slice::last(1)).await?.pop(),
         Which::Id(id) => store.execution(id).await?,
         Which::Begins(first, digits) => {
             let mut found = store.executions_between(first, first.last_with(digits), LISTED_MAX + 1).await?;
@@ -369,7 +365,7 @@ async fn logs(
     attempt: Attempt,
     wanted: Option<Stream>,
 ) -> Result<(), Failed> {
-    let pieces = store.execution_log(attempt, 0).await?.into_iter();
+    let pieces = store.execution_log(attempt, &Slice::default()).await?.into_iter();
     let pieces = pieces.map(|(sequence, chunk)| (sequence, chunk.stream, chunk.bytes));
     print_log(pieces, wanted, output)
 }

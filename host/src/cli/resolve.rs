@@ -97,7 +97,7 @@ impl Resolve {
         let Some(row) = worker.store.action(&reference).await? else {
             return Err(super::run::unknown_action(worker, &reference).await);
         };
-        let program = &row.action.program;
+        let program = &row.declared.program;
         let runtime =
             worker.runtime(&program.runtime, Some(reference.pack())).await.map_err(unknown_runtime)?;
         let asked = Asked {

@@ -264,7 +264,7 @@ pub(super) async fn unknown_action(worker: &Worker, action: &ActionRef) -> Faile
 /// The action that is probably meant by the name of one that is not there.
 pub(super) async fn nearest_action(store: &Store, action: &ActionRef) -> Result<Option<String>, StoreError> {
     let actions = store.actions(None).await?;
-    let names = actions.into_iter().map(|row| row.action.reference.to_string());
+    let names = actions.into_iter().map(|row| row.declared.reference.to_string());
     Ok(nearest_name(names, &action.to_string()))
 }
 

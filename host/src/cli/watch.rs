@@ -18,6 +18,7 @@ use crate::process::Stream;
 use crate::queue::waiting::waiting;
 use crate::store::Store;
 use crate::store::execution::{Attempt, ExecutionRow, LogStream};
+use crate::store::slice::Slice;
 
 /// How soon a watcher looks again after something has changed, and how soon at the latest: twice as long each time, so
 /// that what is short is over at once, and what is long costs little. What it prints reaches the database twice a second.
@@ -268,7 +269,8 @@ async fn pass_on(
         return Ok(false);
     }
     let attempt = Attempt { id: row.id, number: seen.attempt };
-    let pieces = store.execution_log(attempt, seen.sequence).await?;
+    let pieces =
+        store.execution_log(attempt, &Slice { after: Some(seen.sequence - 1), ..Slice::default() }).await?;
     let is_any = !pieces.is_empty();
     for (sequence, chunk) in pieces {
         printer.push(stream(chunk.stream), &chunk.bytes);

@@ -267,8 +267,7 @@ impl Client {
     pub(crate) async fn log(&self, id: ExecutionId, attempt: Option<i64>) -> Result<Vec<Piece>> {
         let query = attempt.map(|attempt| ("attempt", attempt.to_string()));
         let query = query.into_iter().collect::<Vec<_>>();
-        let page = self.get::<super::Page<Piece>>(&["executions", &id.to_string(), "log"], &query).await?;
-        Ok(page.items)
+        self.list(&["executions", &id.to_string(), "log"], &query, (None, usize::MAX)).await
     }
 
     /// What becomes of an execution from its beginning, and what it prints.

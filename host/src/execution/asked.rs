@@ -175,7 +175,7 @@ pub(crate) struct Checked {
 pub(crate) async fn check(worker: &Worker, request: &Request) -> Result<Checked, AskError> {
     let row = worker.store.action(&request.action).await?;
     let Some(row) = row else { return Err(AskError::NoAction { action: request.action.clone() }) };
-    let action = row.action;
+    let action = row.declared;
     if !action.enabled {
         return Err(AskError::Disabled { action: action.reference });
     }

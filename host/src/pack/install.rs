@@ -278,13 +278,13 @@ async fn gone(worker: &Worker, pack: &Pack) -> Result<Vec<String>, StoreError> {
         }
     }
     for row in worker.store.actions(Some(&pack.reference)).await? {
-        let reference = row.action.reference;
+        let reference = row.declared.reference;
         if !row.ad_hoc && pack.actions.iter().all(|action| action.reference != reference) {
             gone.push(format!("action {reference}"));
         }
     }
     for row in worker.store.sensors(Some(&pack.reference)).await? {
-        let reference = row.sensor.reference;
+        let reference = row.declared.reference;
         if !row.ad_hoc && pack.sensors.iter().all(|sensor| sensor.reference != reference) {
             gone.push(format!("sensor {reference}"));
         }

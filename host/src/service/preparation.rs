@@ -251,7 +251,7 @@ fn wanted(
 /// Builds the environments that enabled actions need and that are not there yet, several at a time.
 async fn build_all(worker: &Arc<Worker>) -> Result<(), StoreError> {
     let actions = worker.store.actions(None).await?;
-    let building = actions.into_iter().filter(|row| row.action.enabled).map(|row| {
+    let building = actions.into_iter().filter(|row| row.declared.enabled).map(|row| {
         let worker = Arc::clone(worker);
         async move { build_for(&worker, &row).await }
     });
@@ -277,7 +277,7 @@ async fn some_at_once(
     }
 }
 
-async fn build_for(worker: &Worker, ActionRow { action, pack_digest, .. }: &ActionRow) {
+async fn build_for(worker: &Worker, ActionRow { declared: action, pack_digest, .. }: &ActionRow) {
     let pack = action.reference.pack();
     let folder = worker.pack_folder(pack, pack_digest);
     if !folder.is_dir() {

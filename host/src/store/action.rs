@@ -3,25 +3,18 @@
 use std::time::Duration;
 
 use super::cache::Key;
-use super::change::{ChangeError, Kind, Revision, lock_for_new};
+use super::change::{Kind, Revision};
 use super::database::{Engine, Row, Transaction};
-use super::program::{ProgramFilter, lock_runtime, meant_runtime, name, named, program_row};
+use super::program::{Declared, ProgramFilter, ProgramRow, meant_runtime, name, named, program_row};
 use super::requirement::require_anew;
 use super::row::{optional_json, parsed, to_json};
-use super::{Durability, Result, Store};
-use crate::pack::{Action, Output, Parameters};
+use super::slice::{Slice, sliced};
+use super::{Result, Store};
+use crate::pack::{Action, Output, Parameters, Program};
 use crate::reference::{ActionRef, PackRef};
 
 /// An installed action.
-#[derive(Clone, Debug)]
-pub struct ActionRow {
-    pub action: Action,
-    /// Digest of the pack that it belongs to.
-    pub pack_digest: String,
-    pub revision: Revision,
-    /// Made by somebody, not by the pack: it stays when the pack is installed again.
-    pub ad_hoc: bool,
-}
+pub type ActionRow = ProgramRow<Action>;
 
 macro_rules! select_action {
     ($which:literal) => {
@@ -32,83 +25,126 @@ macro_rules! select_action {
     };
 }
 
+impl Declared for Action {
+    type Reference = ActionRef;
+
+    const SELECT: &'static str = select_action!("where action.ref = $1");
+    const SELECT_SLICE: [&'static str; 2] = sliced!(
+        select_action!(
+            "where ($1 is null or pack.ref = $1) and ($2 is null or action.enabled = $2)
+                 and ($3 is null or action.runtime = $3)"
+        ),
+        "action.ref" after "$4", limit "$5"
+    );
+    const DELETE: &'static str = "delete from action where id = $1";
+    const KIND: Kind = Kind::Action;
+
+    fn reference(&self) -> &ActionRef {
+        &self.reference
+    }
+
+    fn pack_of(reference: &ActionRef) -> &PackRef {
+        reference.pack()
+    }
+
+    fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn of(row: &Row) -> Result<Self> {
+        let timeout: Option<i64> = row.try_get("timeout_ms")?;
+        let retries: i64 = row.try_get("retries")?;
+        let concurrency: Option<i64> = row.try_get("concurrency")?;
+        Ok(Self {
+            reference: parsed(row, "ref")?,
+            label: row.try_get("label")?,
+            description: row.try_get("description")?,
+            program: program_row(row)?,
+            parameters: Parameters {
+                schema: optional_json(row, "parameters")?,
+                delivery: named(row, "parameter_delivery")?,
+                format: named(row, "parameter_format")?,
+            },
+            output: Output {
+                format: named(row, "output_format")?,
+                schema: optional_json(row, "output_schema")?,
+            },
+            timeout: timeout.map(|milliseconds| Duration::from_millis(milliseconds.unsigned_abs())),
+            retries: u32::try_from(retries).unwrap_or(u32::MAX),
+            concurrency: concurrency.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+            idempotent: row.try_get("idempotent")?,
+            enabled: row.try_get("enabled")?,
+        })
+    }
+
+    /// What waits in the queue needs from now on what the action does.
+    async fn put(&self, transaction: &mut Transaction, pack: i64, ad_hoc: bool) -> Result<Revision> {
+        let revision = Revision::new();
+        let needed = needed(transaction, &self.reference).await?;
+        let program = &self.program;
+        transaction.query(
+            "insert into action
+                 (pack, ref, label, description, runtime, entry_point, parameters, output_schema,
+                  runtime_version_constraint, runtime_variant, version_policy, parameter_delivery,
+                  parameter_format, output_format, timeout_ms, retries, concurrency, idempotent, env_vars,
+                  secrets, enabled, revision, ad_hoc)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                  $22, $23)
+             on conflict (ref) do update set
+                 label = excluded.label, description = excluded.description, runtime = excluded.runtime,
+                 entry_point = excluded.entry_point, parameters = excluded.parameters,
+                 output_schema = excluded.output_schema,
+                 runtime_version_constraint = excluded.runtime_version_constraint,
+                 runtime_variant = excluded.runtime_variant, version_policy = excluded.version_policy,
+                 parameter_delivery = excluded.parameter_delivery, parameter_format = excluded.parameter_format,
+                 output_format = excluded.output_format, timeout_ms = excluded.timeout_ms,
+                 retries = excluded.retries, concurrency = excluded.concurrency,
+                 idempotent = excluded.idempotent, env_vars = excluded.env_vars, secrets = excluded.secrets,
+                 enabled = excluded.enabled, revision = excluded.revision, ad_hoc = excluded.ad_hoc",
+        )
+        .bind(pack)
+        .bind(self.reference.to_string())
+        .bind(&self.label)
+        .bind(&self.description)
+        .bind(&program.runtime)
+        .bind(&program.entry_point)
+        .bind(self.parameters.schema.as_ref().map(to_json))
+        .bind(self.output.schema.as_ref().map(to_json))
+        .bind(program.constraint.as_ref().map(ToString::to_string))
+        .bind(&program.variant)
+        .bind(name(&program.version_policy))
+        .bind(name(&self.parameters.delivery))
+        .bind(name(&self.parameters.format))
+        .bind(name(&self.output.format))
+        .bind(self.timeout.map(|timeout| i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)))
+        .bind(i64::from(self.retries))
+        .bind(self.concurrency.map(i64::from))
+        .bind(self.idempotent)
+        .bind(to_json(&program.env_vars))
+        .bind(to_json(&program.secrets))
+        .bind(self.enabled)
+        .bind(revision.value())
+        .bind(ad_hoc)
+        .execute()
+        .await?;
+        if needed != Some(Needed::by(self))
+            && let Some(runtime) = meant_runtime(transaction, self.reference.pack(), &program.runtime).await?
+        {
+            require_anew(transaction, self, &runtime).await?;
+        }
+        Ok(revision)
+    }
+}
+
 impl Store {
     /// The action with this reference.
     pub async fn action(&self, reference: &ActionRef) -> Result<Option<ActionRow>> {
-        let read = async {
-            let row = self
-                .database
-                .query(select_action!("where action.ref = $1"))
-                .bind(reference.to_string())
-                .fetch_optional()
-                .await?;
-            row.as_ref().map(action_row).transpose()
-        };
-        self.cached(|| Key::Action(reference.to_string()), read).await
+        self.cached(|| Key::Action(reference.to_string()), self.program(reference)).await
     }
 
     /// All actions, or those of one pack, by reference.
     pub async fn actions(&self, pack: Option<&PackRef>) -> Result<Vec<ActionRow>> {
-        self.actions_where(&ProgramFilter { pack, ..ProgramFilter::default() }).await
-    }
-
-    /// Some actions, by reference.
-    pub async fn actions_where(&self, filter: &ProgramFilter<'_>) -> Result<Vec<ActionRow>> {
-        let rows = self
-            .database
-            .query(select_action!(
-                "where ($1 is null or pack.ref = $1) and ($2 is null or action.enabled = $2)
-                 and ($3 is null or action.ref > $3)
-             order by action.ref limit $4"
-            ))
-            .bind(filter.pack.map(PackRef::as_str))
-            .bind(filter.enabled)
-            .bind(filter.after)
-            .bind(filter.limit())
-            .fetch_all()
-            .await?;
-        rows.iter().map(action_row).collect()
-    }
-
-    /// Adds an action to a pack that is installed; it stays when the pack is installed again, unless that has one of its
-    /// name.
-    pub async fn create_action(&self, action: &Action) -> Result<Revision, ChangeError> {
-        let (reference, pack) = (action.reference.to_string(), action.reference.pack());
-        let mut transaction = self.begin(Durability::Disk).await?;
-        let id = lock_for_new(&mut transaction, Kind::Action, pack.as_str(), &reference).await?;
-        lock_runtime(&mut transaction, (&reference, pack), &action.program).await?;
-        let revision = put_action(&mut transaction, id, action, true).await?;
-        self.commit_runnable(transaction).await?;
-        Ok(revision)
-    }
-
-    /// Puts an action in place of what is under its reference; with `expected`, only if that is the last state. The next
-    /// installation of the pack puts back what the pack ships. What of it waits in the queue follows it.
-    pub async fn update_action(
-        &self,
-        action: &Action,
-        expected: Option<Revision>,
-    ) -> Result<Revision, ChangeError> {
-        let (reference, pack) = (action.reference.to_string(), action.reference.pack());
-        let mut transaction = self.begin(Durability::Disk).await?;
-        lock_runtime(&mut transaction, (&reference, pack), &action.program).await?;
-        let locked = Kind::Action.lock_for_change(&mut transaction, &reference, expected).await?;
-        let revision = put_action(&mut transaction, locked.pack, action, locked.ad_hoc).await?;
-        self.commit_runnable(transaction).await?;
-        Ok(revision)
-    }
-
-    /// Deletes an action; with `expected`, only in that state. What a pack ships comes back when that is installed again.
-    pub async fn delete_action(
-        &self,
-        reference: &ActionRef,
-        expected: Option<Revision>,
-    ) -> Result<(), ChangeError> {
-        let mut transaction = self.begin(Durability::Disk).await?;
-        let locked = Kind::Action.lock_for_change(&mut transaction, &reference.to_string(), expected).await?;
-        transaction.query("delete from action where id = $1").bind(locked.id).execute().await?;
-        self.commit_runnable(transaction).await?;
-        Ok(())
+        self.programs(&ProgramFilter { pack, ..ProgramFilter::default() }, &Slice::default()).await
     }
 }
 
@@ -157,69 +193,6 @@ async fn needed(transaction: &mut Transaction, reference: &ActionRef) -> Result<
     .transpose()
 }
 
-/// Writes an action in place of what is under its reference. What waits in the queue needs from now on what the action does.
-pub(super) async fn put_action(
-    transaction: &mut Transaction,
-    pack: i64,
-    action: &Action,
-    ad_hoc: bool,
-) -> Result<Revision> {
-    let revision = Revision::new();
-    let needed = needed(transaction, &action.reference).await?;
-    let program = &action.program;
-    transaction.query(
-        "insert into action
-             (pack, ref, label, description, runtime, entry_point, parameters, output_schema,
-              runtime_version_constraint, runtime_variant, version_policy, parameter_delivery,
-              parameter_format, output_format, timeout_ms, retries, concurrency, idempotent, env_vars,
-              secrets, enabled, revision, ad_hoc)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-              $22, $23)
-         on conflict (ref) do update set
-             label = excluded.label, description = excluded.description, runtime = excluded.runtime,
-             entry_point = excluded.entry_point, parameters = excluded.parameters,
-             output_schema = excluded.output_schema,
-             runtime_version_constraint = excluded.runtime_version_constraint,
-             runtime_variant = excluded.runtime_variant, version_policy = excluded.version_policy,
-             parameter_delivery = excluded.parameter_delivery, parameter_format = excluded.parameter_format,
-             output_format = excluded.output_format, timeout_ms = excluded.timeout_ms,
-             retries = excluded.retries, concurrency = excluded.concurrency,
-             idempotent = excluded.idempotent, env_vars = excluded.env_vars, secrets = excluded.secrets,
-             enabled = excluded.enabled, revision = excluded.revision, ad_hoc = excluded.ad_hoc",
-    )
-    .bind(pack)
-    .bind(action.reference.to_string())
-    .bind(&action.label)
-    .bind(&action.description)
-    .bind(&program.runtime)
-    .bind(&program.entry_point)
-    .bind(action.parameters.schema.as_ref().map(to_json))
-    .bind(action.output.schema.as_ref().map(to_json))
-    .bind(program.constraint.as_ref().map(ToString::to_string))
-    .bind(&program.variant)
-    .bind(name(&program.version_policy))
-    .bind(name(&action.parameters.delivery))
-    .bind(name(&action.parameters.format))
-    .bind(name(&action.output.format))
-    .bind(action.timeout.map(|timeout| i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)))
-    .bind(i64::from(action.retries))
-    .bind(action.concurrency.map(i64::from))
-    .bind(action.idempotent)
-    .bind(to_json(&program.env_vars))
-    .bind(to_json(&program.secrets))
-    .bind(action.enabled)
-    .bind(revision.value())
-    .bind(ad_hoc)
-    .execute()
-    .await?;
-    if needed != Some(Needed::by(action))
-        && let Some(runtime) = meant_runtime(transaction, action.reference.pack(), &program.runtime).await?
-    {
-        require_anew(transaction, action, &runtime).await?;
-    }
-    Ok(revision)
-}
-
 /// Has what waits in the queue for an action need what the action does: to be called where something comes back into the
 /// queue, since the action may have been changed while it was not in there.
 pub(super) async fn require_as_now(transaction: &mut Transaction, reference: &ActionRef) -> Result<()> {
@@ -227,13 +200,13 @@ pub(super) async fn require_as_now(transaction: &mut Transaction, reference: &Ac
     // it would count as one.
     let row = transaction
         .query(match transaction.engine() {
-            Engine::Sqlite => select_action!("where action.ref = $1"),
+            Engine::Sqlite => Action::SELECT,
             Engine::Postgres => select_action!("where action.ref = $1 for update of action"),
         })
         .bind(reference.to_string())
         .fetch_optional()
         .await?;
-    let Some(ActionRow { action, .. }) = row.as_ref().map(action_row).transpose()? else { return Ok(()) };
+    let Some(action) = row.as_ref().map(Action::of).transpose()? else { return Ok(()) };
     let runtime = meant_runtime(transaction, reference.pack(), &action.program.runtime).await?;
     match runtime {
         Some(runtime) => require_anew(transaction, &action, &runtime).await,
@@ -252,35 +225,4 @@ pub(super) async fn lock_actions(transaction: &mut Transaction, pack: i64) -> Re
         }
     }
     Ok(())
-}
-
-fn action_row(row: &Row) -> Result<ActionRow> {
-    let timeout: Option<i64> = row.try_get("timeout_ms")?;
-    let retries: i64 = row.try_get("retries")?;
-    let concurrency: Option<i64> = row.try_get("concurrency")?;
-    Ok(ActionRow {
-        action: Action {
-            reference: parsed(row, "ref")?,
-            label: row.try_get("label")?,
-            description: row.try_get("description")?,
-            program: program_row(row)?,
-            parameters: Parameters {
-                schema: optional_json(row, "parameters")?,
-                delivery: named(row, "parameter_delivery")?,
-                format: named(row, "parameter_format")?,
-            },
-            output: Output {
-                format: named(row, "output_format")?,
-                schema: optional_json(row, "output_schema")?,
-            },
-            timeout: timeout.map(|milliseconds| Duration::from_millis(milliseconds.unsigned_abs())),
-            retries: u32::try_from(retries).unwrap_or(u32::MAX),
-            concurrency: concurrency.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
-            idempotent: row.try_get("idempotent")?,
-            enabled: row.try_get("enabled")?,
-        },
-        pack_digest: row.try_get("pack_digest")?,
-        revision: Revision::of(row)?,
-        ad_hoc: row.try_get("ad_hoc")?,
-    })
 }

@@ -25,14 +25,14 @@ pub(super) enum Database {
 
 /// A transaction; dropped without a commit, it changes nothing.
 #[derive(Debug)]
-pub(super) enum Transaction {
+pub enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
 /// A row of an answer.
 #[derive(Debug)]
-pub(super) enum Row {
+pub enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::row::json;
+use super::slice::{Slice, sliced};
 use super::{Result, Store};
 use crate::reference::SensorRef;
 
@@ -20,21 +21,17 @@ pub struct EventRow {
 
 impl Store {
     /// Events, or those of one sensor, the last first; before the one with this identifier, so many at most.
-    pub async fn events(
-        &self,
-        sensor: Option<&SensorRef>,
-        before: Option<Uuid>,
-        limit: u32,
-    ) -> Result<Vec<EventRow>> {
+    pub async fn events(&self, sensor: Option<&SensorRef>, slice: &Slice<Uuid>) -> Result<Vec<EventRow>> {
         let rows = self
             .database
-            .query(
+            .query(slice.way(sliced!(
                 "select id, sensor, payload, occurred_at, received_at from event
-             where ($1 is null or sensor = $1) and ($2 is null or id < $2) order by id desc limit $3",
-            )
+             where ($1 is null or sensor = $1)",
+                "id" after "$2", limit "$3"
+            )))
             .bind(sensor.map(ToString::to_string))
-            .bind(before)
-            .bind(i64::from(limit))
+            .bind(slice.after)
+            .bind(slice.limit())
             .fetch_all()
             .await?;
         rows.iter()

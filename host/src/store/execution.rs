@@ -13,6 +13,7 @@ use super::group::Group;
 use super::queue::PRIORITY_STEP;
 use super::requirement::{NewRequirement, keep_requirement};
 use super::row::{json, optional_json, parsed, to_json};
+use super::slice::{Slice, sliced};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store};
 use crate::execution::{ExecutionId, Status};
@@ -204,12 +205,6 @@ pub struct ExecutionsFilter<'a> {
     /// Those of actions of this pack.
     pub pack: Option<&'a PackRef>,
     pub status: Option<Status>,
-    /// Whether the oldest comes first, not the newest.
-    pub oldest_first: bool,
-    /// Those that come after this one.
-    pub after: Option<ExecutionId>,
-    /// So many at most.
-    pub limit: u32,
 }
 
 /// The statement for executions with the constraint that each asked for, and with the names of what ran it; what follows
@@ -344,28 +339,25 @@ impl Store {
     }
 
     /// Some executions, in the order of their asking.
-    pub async fn executions_where(&self, filter: &ExecutionsFilter<'_>) -> Result<Vec<ExecutionRow>> {
-        let statement = if filter.oldest_first {
-            select_execution!(
-                "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
-                 and ($5 is null or execution.pack = $5) and ($4 is null or execution.id > $4)
-             order by execution.id limit $3"
-            )
-        } else {
-            select_execution!(
-                "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
-                 and ($5 is null or execution.pack = $5) and ($4 is null or execution.id < $4)
-             order by execution.id desc limit $3"
-            )
-        };
+    pub async fn executions_where(
+        &self,
+        filter: &ExecutionsFilter<'_>,
+        slice: &Slice<ExecutionId>,
+    ) -> Result<Vec<ExecutionRow>> {
         let rows = self
             .database
-            .query(statement)
+            .query(slice.way(sliced!(
+                select_execution!(
+                    "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
+                     and ($3 is null or execution.pack = $3)"
+                ),
+                "execution.id" after "$4", limit "$5"
+            )))
             .bind(filter.action.map(ToString::to_string))
             .bind(filter.status.map(Status::name))
-            .bind(i64::from(filter.limit))
-            .bind(filter.after.map(|id| id.0))
             .bind(filter.pack.map(PackRef::as_str))
+            .bind(slice.after.map(|id| id.0))
+            .bind(slice.limit())
             .fetch_all()
             .await?;
         rows.iter().map(execution_row).collect()

@@ -2,6 +2,7 @@
 
 use super::database::Row;
 use super::execution::{Attempt, LogChunk, LogStream};
+use super::slice::{Slice, sliced};
 use super::{Durability, Result, Store};
 
 /// So many pieces of a log are written in one transaction.
@@ -41,17 +42,18 @@ impl Store {
     pub async fn execution_log(
         &self,
         Attempt { id, number }: Attempt,
-        from: i64,
+        slice: &Slice<i64>,
     ) -> Result<Vec<(i64, LogChunk)>> {
         let rows = self
             .database
-            .query(
-                "select sequence, stream, bytes from execution_log
-             where execution = $1 and attempt = $2 and sequence >= $3 order by sequence",
-            )
+            .query(slice.way(sliced!(
+                "select sequence, stream, bytes from execution_log where execution = $1 and attempt = $2",
+                "sequence" after "$3", limit "$4"
+            )))
             .bind(id.0)
             .bind(number)
-            .bind(from)
+            .bind(slice.after)
+            .bind(slice.limit())
             .fetch_all()
             .await?;
         rows.iter().map(log_row).collect()

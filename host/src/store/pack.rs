@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::action::{lock_actions, put_action};
+use super::action::lock_actions;
 use super::change::{ChangeError, Kind, Revision};
 use super::database::{Query, Row, Transaction};
 use super::installation::lock_versions;
-use super::program::users as users_of;
+use super::program::{Declared, users as users_of};
 use super::row::{json, optional_json, parsed, to_json};
 use super::runtime::{put_runtime, serve};
 use super::runtime_version::replace_versions;
-use super::sensor::put_sensor;
 use super::{Durability, Result, Store, now};
 use crate::pack::{Grants, Pack, Voucher};
 use crate::reference::{PackRef, RuntimeRef};
@@ -194,10 +193,10 @@ impl Store {
             replace_versions(&mut transaction, id, runtime).await?;
         }
         for action in &install.pack.actions {
-            put_action(&mut transaction, pack, action, false).await?;
+            action.put(&mut transaction, pack, false).await?;
         }
         for sensor in &install.pack.sensors {
-            put_sensor(&mut transaction, pack, sensor, false).await?;
+            sensor.put(&mut transaction, pack, false).await?;
         }
         self.commit_runnable(transaction).await?;
         Ok(())

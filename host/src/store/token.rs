@@ -10,6 +10,7 @@ use super::database::Row;
 use super::execution::Attempt;
 use super::group::Group;
 use super::row::parsed;
+use super::slice::{Slice, sliced};
 use super::{Durability, Result, Store, now};
 use crate::reference::PackRef;
 use crate::token::{Role, Token};
@@ -211,13 +212,17 @@ impl Store {
         Ok(vec![(); all.len()])
     }
 
-    /// What was done, the last first; before the one with this id, so many at most.
-    pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>> {
+    /// What was done, by the order of it; with the token of one name, if there is one.
+    pub async fn audit(&self, token: Option<&str>, slice: &Slice<i64>) -> Result<Vec<AuditRow>> {
         let rows = self
             .database
-            .query("select * from audit where $1 is null or id < $1 order by id desc limit $2")
-            .bind(before)
-            .bind(i64::from(limit))
+            .query(slice.way(sliced!(
+                "select * from audit where ($1 is null or token = $1)",
+                "id" after "$2", limit "$3"
+            )))
+            .bind(token)
+            .bind(slice.after)
+            .bind(slice.limit())
             .fetch_all()
             .await?;
         rows.iter().map(audit_row).collect()

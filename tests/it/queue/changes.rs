@@ -94,9 +94,9 @@ fn what_was_changed_by_itself_holds_for_the_worker_at_once() {
     waits(&machine, &id);
     change(&machine, async |store| {
         let asks = "tools.asks".parse().expect("a reference");
-        let mut action = store.action(&asks).await.expect("a row").expect("it is there").action;
+        let mut action = store.action(&asks).await.expect("a row").expect("it is there").declared;
         action.program.constraint = Some("3.12".to_owned().try_into().expect("a constraint"));
-        store.update_action(&action, None).await.expect("changed");
+        store.update_program(&action, None).await.expect("changed");
     });
     becomes(&machine, &id, "succeeded");
     assert_eq!(service.stop(), 0);

@@ -13,6 +13,7 @@ use attune::store::lease::Lessee;
 use attune::store::pack::{NewPack, PackDetails};
 use attune::store::queue::{CancelOutcome, Enqueued, NewQueued};
 use attune::store::requirement::NewRequirement;
+use attune::store::slice::Slice;
 use attune::store::{Store, now};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -369,12 +370,13 @@ impl World {
             retry_at: retries.then_some(tried_again_at),
         };
         let attempt = Attempt { id, number };
-        let before = self.store.execution_log(attempt, 0).await.expect("a log");
+        let before = self.store.execution_log(attempt, &Slice::default()).await.expect("a log");
         let sequence = before.last().map_or(0, |(last, _)| last + 1);
         let rest = vec![LogChunk { stream: LogStream::Stdout, bytes: Vec::new() }];
         let end = End { attempt, ended, sequence, rest };
         let said = self.store.finish_execution(&end).await.expect("an answer");
-        let logged = self.store.execution_log(attempt, sequence).await.expect("a log");
+        let slice = Slice { after: Some(sequence - 1), ..Slice::default() };
+        let logged = self.store.execution_log(attempt, &slice).await.expect("a log");
         assert_eq!(logged.len(), usize::from(said));
         assert_eq!(said, expected.status == Status::Running && !late, "of attempt {number} of {expected:?}");
         if said && retries && !expected.cancel {

@@ -38,7 +38,7 @@ impl Subject {
         match change {
             Change::Action => {
                 let other = Action { label: "Another label".to_owned(), ..self.act.clone() };
-                store.update_action(&other, None).await.expect("changed");
+                store.update_program(&other, None).await.expect("changed");
             }
             Change::Pack => self.install(store, &"1".repeat(64)).await,
             Change::RuntimeVersion => {

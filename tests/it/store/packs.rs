@@ -89,7 +89,7 @@ fn removing_one_removes_what_is_in_it() {
         mine.actions = vec![action("mine.act", "lang", "1.0")];
         mine.sensors = vec![sensor("mine.sense", "mine.lang", "")];
         install(store, &mine).await;
-        store.create_action(&action("mine.added", "lang", "")).await.unwrap();
+        store.create_program(&action("mine.added", "lang", "")).await.unwrap();
         store.remove_pack(&mine.reference, None).await.unwrap();
         assert!(store.runtimes().await.unwrap().is_empty());
         assert!(store.runtime_versions(VersionFilter::default()).await.unwrap().is_empty());
@@ -163,15 +163,15 @@ fn installing_again_puts_back_what_the_pack_ships_and_leaves_what_somebody_added
         install(store, &mine).await;
 
         let lang = &mine.runtimes[0].reference.clone();
-        store.create_action(&action("mine.added", "lang", "")).await.unwrap();
-        store.create_sensor(&sensor("mine.watch", "lang", "")).await.unwrap();
+        store.create_program(&action("mine.added", "lang", "")).await.unwrap();
+        store.create_program(&sensor("mine.watch", "lang", "")).await.unwrap();
         store.create_runtime(&runtime("mine.other", &["7"]), &RuntimeInstall::default()).await.unwrap();
         store.create_runtime_version(lang, &default_version("2.0")).await.unwrap();
         store.create_runtime_version(lang, &version("v3.0")).await.unwrap();
         let mut changed = action("mine.act", "lang", "<1");
         changed.enabled = false;
-        store.update_action(&changed, None).await.unwrap();
-        store.update_sensor(&sensor("mine.sense", "lang", "<1"), None).await.unwrap();
+        store.update_program(&changed, None).await.unwrap();
+        store.update_program(&sensor("mine.sense", "lang", "<1"), None).await.unwrap();
         store.delete_runtime_version(lang, "1.1", None).await.unwrap();
 
         mine.actions.pop();
@@ -184,8 +184,8 @@ fn installing_again_puts_back_what_the_pack_ships_and_leaves_what_somebody_added
         let actions = actions
             .iter()
             .map(|row| {
-                let constraint = row.action.program.constraint.as_ref().map(ToString::to_string);
-                (row.action.reference.to_string(), constraint, row.action.enabled, row.ad_hoc)
+                let constraint = row.declared.program.constraint.as_ref().map(ToString::to_string);
+                (row.declared.reference.to_string(), constraint, row.declared.enabled, row.ad_hoc)
             })
             .collect::<Vec<_>>();
         assert_eq!(
@@ -199,8 +199,8 @@ fn installing_again_puts_back_what_the_pack_ships_and_leaves_what_somebody_added
         let sensors = sensors
             .iter()
             .map(|row| {
-                let constraint = row.sensor.program.constraint.as_ref().map(ToString::to_string);
-                (row.sensor.reference.to_string(), constraint.unwrap_or_default(), row.ad_hoc)
+                let constraint = row.declared.program.constraint.as_ref().map(ToString::to_string);
+                (row.declared.reference.to_string(), constraint.unwrap_or_default(), row.ad_hoc)
             })
             .collect::<Vec<_>>();
         assert_eq!(

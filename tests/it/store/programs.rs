@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use attune::execution::Status;
+use attune::pack::{Action, Sensor};
 use attune::reference::RuntimeRef;
 use attune::store::change::{ChangeError, Kind};
 use attune::store::execution::Attempt;
 use attune::store::pack::RuntimeInstall;
 use attune::store::program::ProgramFilter;
+use attune::store::slice::Slice;
 use attune::store::{Location, Store};
 use serde_json::json;
 use sqlx::{Connection, PgConnection, SqliteConnection};
@@ -30,34 +32,34 @@ fn actions_are_made_read_changed_and_deleted() {
         act.parameters.schema = Some(json!({ "type": "object" }));
         act.timeout = Some(Duration::from_millis(1500));
         act.concurrency = Some(2);
-        let made = store.create_action(&act).await.unwrap();
+        let made = store.create_program(&act).await.unwrap();
         let row = store.action(&act.reference).await.unwrap().unwrap();
         assert_eq!((row.revision, row.ad_hoc), (made, true));
-        assert_eq!(json!(row.action), json!(act), "as it was given");
-        let error = store.create_action(&act).await.unwrap_err();
+        assert_eq!(json!(row.declared), json!(act), "as it was given");
+        let error = store.create_program(&act).await.unwrap_err();
         assert!(matches!(error, ChangeError::Duplicate { kind: Kind::Action, .. }), "{error}");
 
         let mut changed = action("mine.act", "mine.lang", "<2");
         changed.enabled = false;
-        let revision = store.update_action(&changed, Some(made)).await.unwrap();
+        let revision = store.update_program(&changed, Some(made)).await.unwrap();
         let row = store.action(&act.reference).await.unwrap().unwrap();
-        assert_eq!((json!(row.action), row.revision, row.ad_hoc), (json!(changed), revision, true));
-        let error = store.update_action(&act, Some(made)).await.unwrap_err();
+        assert_eq!((json!(row.declared), row.revision, row.ad_hoc), (json!(changed), revision, true));
+        let error = store.update_program(&act, Some(made)).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "the action `mine.act` has been changed by somebody else: read it again"
         );
-        assert_eq!(json!(store.action(&act.reference).await.unwrap().unwrap().action), json!(changed));
-        let error = store.delete_action(&act.reference, Some(made)).await.unwrap_err();
+        assert_eq!(json!(store.action(&act.reference).await.unwrap().unwrap().declared), json!(changed));
+        let error = store.delete_program::<Action>(&act.reference, Some(made)).await.unwrap_err();
         assert!(matches!(error, ChangeError::Changed { kind: Kind::Action, .. }), "{error}");
-        store.delete_action(&act.reference, Some(revision)).await.unwrap();
-        let error = store.delete_action(&act.reference, None).await.unwrap_err();
+        store.delete_program::<Action>(&act.reference, Some(revision)).await.unwrap();
+        let error = store.delete_program::<Action>(&act.reference, None).await.unwrap_err();
         assert!(matches!(error, ChangeError::NotFound { kind: Kind::Action, .. }), "{error}");
-        let error = store.update_action(&act, None).await.unwrap_err();
+        let error = store.update_program(&act, None).await.unwrap_err();
         assert!(matches!(error, ChangeError::NotFound { kind: Kind::Action, .. }), "{error}");
         // Made anew, it is another one: who has read the first does not change it.
-        store.create_action(&act).await.unwrap();
-        let error = store.update_action(&changed, Some(revision)).await.unwrap_err();
+        store.create_program(&act).await.unwrap();
+        let error = store.update_program(&changed, Some(revision)).await.unwrap_err();
         assert!(matches!(error, ChangeError::Changed { kind: Kind::Action, .. }), "{error}");
     });
 }
@@ -68,21 +70,21 @@ fn sensors_are_made_read_changed_and_deleted() {
         prepare(store).await;
         let mut sense = sensor("mine.sense", "lang", ">=1.0");
         sense.event_schema = Some(json!({ "type": "object" }));
-        let made = store.create_sensor(&sense).await.unwrap();
+        let made = store.create_program(&sense).await.unwrap();
         let row = store.sensor(&sense.reference).await.unwrap().unwrap();
-        assert_eq!((json!(row.sensor), row.revision, row.ad_hoc), (json!(sense), made, true));
-        let error = store.create_sensor(&sense).await.unwrap_err();
+        assert_eq!((json!(row.declared), row.revision, row.ad_hoc), (json!(sense), made, true));
+        let error = store.create_program(&sense).await.unwrap_err();
         assert!(matches!(error, ChangeError::Duplicate { kind: Kind::Sensor, .. }), "{error}");
         let changed = sensor("mine.sense", "mine.lang", "<2");
-        let revision = store.update_sensor(&changed, Some(made)).await.unwrap();
+        let revision = store.update_program(&changed, Some(made)).await.unwrap();
         let row = store.sensor(&sense.reference).await.unwrap().unwrap();
-        assert_eq!((json!(row.sensor), row.revision, row.ad_hoc), (json!(changed), revision, true));
-        let error = store.update_sensor(&sense, Some(made)).await.unwrap_err();
+        assert_eq!((json!(row.declared), row.revision, row.ad_hoc), (json!(changed), revision, true));
+        let error = store.update_program(&sense, Some(made)).await.unwrap_err();
         assert!(matches!(error, ChangeError::Changed { kind: Kind::Sensor, .. }), "{error}");
-        let error = store.delete_sensor(&sense.reference, Some(made)).await.unwrap_err();
+        let error = store.delete_program::<Sensor>(&sense.reference, Some(made)).await.unwrap_err();
         assert!(matches!(error, ChangeError::Changed { kind: Kind::Sensor, .. }), "{error}");
-        store.delete_sensor(&sense.reference, None).await.unwrap();
-        let error = store.delete_sensor(&sense.reference, None).await.unwrap_err();
+        store.delete_program::<Sensor>(&sense.reference, None).await.unwrap();
+        let error = store.delete_program::<Sensor>(&sense.reference, None).await.unwrap_err();
         assert!(matches!(error, ChangeError::NotFound { kind: Kind::Sensor, .. }), "{error}");
     });
 }
@@ -91,24 +93,24 @@ fn sensors_are_made_read_changed_and_deleted() {
 fn what_they_belong_to_and_are_started_with_must_be_there() {
     on_each_engine(&async |store, _| {
         prepare(store).await;
-        let error = store.create_action(&action("other.act", "mine.lang", "")).await.unwrap_err();
+        let error = store.create_program(&action("other.act", "mine.lang", "")).await.unwrap_err();
         assert!(matches!(error, ChangeError::Unknown { kind: Kind::Pack, .. }), "{error}");
-        let error = store.create_action(&action("mine.act", "long", "")).await.unwrap_err();
+        let error = store.create_program(&action("mine.act", "long", "")).await.unwrap_err();
         assert_eq!(error.to_string(), "`mine.act` needs the runtime `long`, which is not there");
-        let error = store.create_sensor(&sensor("mine.sense", "other.lang", "")).await.unwrap_err();
+        let error = store.create_program(&sensor("mine.sense", "other.lang", "")).await.unwrap_err();
         assert!(matches!(error, ChangeError::Unknown { kind: Kind::Runtime, .. }), "{error}");
         for name in ["other", "third"] {
             install(store, &pack(name)).await;
             let served = RuntimeInstall::default();
             store.create_runtime(&runtime(&format!("{name}.tongue"), &[]), &served).await.unwrap();
         }
-        let error = store.create_action(&action("mine.act", "tongue", "")).await.unwrap_err();
+        let error = store.create_program(&action("mine.act", "tongue", "")).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "`mine.act` asks for the runtime `tongue`, which may mean `other.tongue`, `third.tongue`: write which"
         );
-        store.create_action(&action("mine.act", "lang", "")).await.unwrap();
-        let error = store.update_action(&action("mine.act", "long", ""), None).await.unwrap_err();
+        store.create_program(&action("mine.act", "lang", "")).await.unwrap();
+        let error = store.update_program(&action("mine.act", "long", ""), None).await.unwrap_err();
         assert!(matches!(error, ChangeError::Unknown { kind: Kind::Runtime, .. }), "{error}");
         assert_eq!(store.actions(None).await.unwrap().len(), 1);
     });
@@ -125,31 +127,33 @@ fn lists_come_in_pages() {
             let mut act = action(&name, "mine.lang", "");
             let mut sense = sensor(&name, "mine.lang", "");
             (act.enabled, sense.enabled) = (number != 5, number != 5);
-            store.create_action(&act).await.unwrap();
-            store.create_sensor(&sense).await.unwrap();
+            store.create_program(&act).await.unwrap();
+            store.create_program(&sense).await.unwrap();
             if number != 3 && number != 5 {
                 expected.push(name);
             }
         }
         let mine = "mine".parse().unwrap();
-        let (mut actions, mut sensors, mut after) = (Vec::new(), Vec::new(), None::<String>);
-        loop {
-            let filter = ProgramFilter {
-                pack: Some(&mine),
-                enabled: Some(true),
-                after: after.as_deref(),
-                limit: Some(2),
-            };
-            let page = store.actions_where(&filter).await.unwrap();
-            sensors.extend(store.sensors_where(&filter).await.unwrap());
-            assert!(page.len() <= 2);
-            let Some(last) = page.last() else { break };
-            after = Some(last.action.reference.to_string());
-            actions.extend(page);
+        for is_descending in [false, true] {
+            let (mut actions, mut sensors, mut after) = (Vec::new(), Vec::new(), None::<String>);
+            loop {
+                let filter =
+                    ProgramFilter { pack: Some(&mine), enabled: Some(true), ..ProgramFilter::default() };
+                let slice = Slice { after, is_descending, limit: 2 };
+                let page = store.programs::<Action>(&filter, &slice).await.unwrap();
+                sensors.extend(store.programs::<Sensor>(&filter, &slice).await.unwrap());
+                assert!(page.len() <= 2);
+                let Some(last) = page.last() else { break };
+                after = Some(last.declared.reference.to_string());
+                actions.extend(page);
+            }
+            let actions = actions.iter().map(|row| row.declared.reference.to_string()).collect::<Vec<_>>();
+            let sensors = sensors.iter().map(|row| row.declared.reference.to_string()).collect::<Vec<_>>();
+            assert_eq!((&actions, &sensors), (&expected, &expected));
+            expected.reverse();
         }
-        let actions = actions.iter().map(|row| row.action.reference.to_string()).collect::<Vec<_>>();
-        let sensors = sensors.iter().map(|row| row.sensor.reference.to_string()).collect::<Vec<_>>();
-        assert_eq!((actions, sensors), (expected.clone(), expected));
+        let filter = ProgramFilter { runtime: Some("other.lang"), ..ProgramFilter::default() };
+        assert!(store.programs::<Action>(&filter, &Slice::default()).await.unwrap().is_empty());
         assert_eq!(store.actions(None).await.unwrap().len(), 7);
     });
 }
@@ -159,12 +163,12 @@ fn of_two_who_change_the_same_state_one_is_refused() {
     on_each_engine(&async |store, location| {
         prepare(store).await;
         let other = Store::open(location).await.unwrap();
-        let mut revision = store.create_action(&action("mine.act", "lang", "")).await.unwrap();
+        let mut revision = store.create_program(&action("mine.act", "lang", "")).await.unwrap();
         for turn in 0..10 {
             let (one, two) = (action("mine.act", "lang", "1"), action("mine.act", "lang", "2"));
             let outcome = tokio::join!(
-                store.update_action(&one, Some(revision)),
-                other.update_action(&two, Some(revision))
+                store.update_program(&one, Some(revision)),
+                other.update_program(&two, Some(revision))
             );
             revision = match outcome {
                 (Ok(revision), Err(ChangeError::Changed { .. }))
@@ -184,13 +188,13 @@ fn what_waits_in_the_queue_follows_its_action() {
         let old = worker(store, "old").await;
         let new = worker(store, "new").await;
         let before = action("mine.act", "lang", "1.0");
-        store.create_action(&before).await.unwrap();
+        store.create_program(&before).await.unwrap();
         let follows = enqueue(store, &before, &lang, None).await;
         let stays = enqueue(store, &before, &lang, Some("1.0")).await;
         assert!(claim(store, new, &["2.0"]).await.is_empty());
 
         let after = action("mine.act", "lang", "2.0");
-        store.update_action(&after, None).await.unwrap();
+        store.update_program(&after, None).await.unwrap();
         let row = store.execution(follows).await.unwrap().unwrap();
         assert_eq!(row.constraint.as_deref(), Some("2.0"));
         assert_eq!(claim(store, old, &["1.0"]).await, [stays], "its own constraint is its own");
@@ -214,10 +218,10 @@ fn what_comes_back_into_the_queue_needs_what_its_action_does_by_then() {
         let old = worker(store, "old").await;
         let new = worker(store, "new").await;
         let act = action("mine.act", "lang", "1.0");
-        store.create_action(&act).await.unwrap();
+        store.create_program(&act).await.unwrap();
         let ids = [enqueue(store, &act, &lang, None).await, enqueue(store, &act, &lang, None).await];
         assert_eq!(claim(store, old, &["1.0"]).await.len(), ids.len());
-        store.update_action(&action("mine.act", "lang", "2.0"), None).await.unwrap();
+        store.update_program(&action("mine.act", "lang", "2.0"), None).await.unwrap();
 
         let [lost, given_back] = ids.map(|id| Attempt { id, number: 1 });
         let status = store.lose(lost, "its worker was killed").await.unwrap();
@@ -236,7 +240,7 @@ fn what_is_decided_while_it_is_given_up_is_not_begun_by_another() {
         let lang = prepare(store).await;
         let worker = worker(store, "one").await;
         let act = action("mine.act", "lang", "1.0");
-        store.create_action(&act).await.unwrap();
+        store.create_program(&act).await.unwrap();
         let id = enqueue(store, &act, &lang, None).await;
         assert_eq!(claim(store, worker, &["1.0"]).await, [id]);
         // Another process decides, and has not committed yet when the execution is given up.
@@ -267,18 +271,18 @@ fn a_new_limit_holds_for_what_waits() {
         let lang = prepare(store).await;
         let worker = worker(store, "one").await;
         let mut act = action("mine.act", "lang", "1.0");
-        store.create_action(&act).await.unwrap();
+        store.create_program(&act).await.unwrap();
         for _ in 0..4 {
             enqueue(store, &act, &lang, None).await;
         }
         act.concurrency = Some(1);
-        store.update_action(&act, None).await.unwrap();
+        store.update_program(&act, None).await.unwrap();
         assert_eq!(claim(store, worker, &["1.0"]).await.len(), 1);
         act.concurrency = Some(2);
-        store.update_action(&act, None).await.unwrap();
+        store.update_program(&act, None).await.unwrap();
         assert_eq!(claim(store, worker, &["1.0"]).await.len(), 1);
         act.concurrency = None;
-        store.update_action(&act, None).await.unwrap();
+        store.update_program(&act, None).await.unwrap();
         assert_eq!(claim(store, worker, &["1.0"]).await.len(), 2);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use attune::pack::{Grants, PluginDeclaration};
+use attune::pack::{Action, Grants, PluginDeclaration, Sensor};
 use attune::store::change::{ChangeError, Kind};
 use attune::store::pack::{Approval, PackInstall, PluginRow, RuntimeInstall};
 
@@ -100,9 +100,9 @@ fn one_that_is_used_is_not_deleted() {
         assert_eq!(store.runtime(lang).await.unwrap().unwrap().runtime.aliases, ["tongue"]);
 
         for action in ["mine.by_ref", "mine.by_name"] {
-            store.delete_action(&action.parse().unwrap(), None).await.unwrap();
+            store.delete_program::<Action>(&action.parse().unwrap(), None).await.unwrap();
         }
-        store.delete_sensor(&"mine.by_alias".parse().unwrap(), None).await.unwrap();
+        store.delete_program::<Sensor>(&"mine.by_alias".parse().unwrap(), None).await.unwrap();
         store.delete_runtime(lang, None).await.unwrap();
     });
 }

@@ -26,10 +26,10 @@ enum Obstacle {
 pub(super) async fn stranded(worker: &Worker) -> Result<Vec<Finding>, Failed> {
     let mut stranded = Vec::new();
     for row in worker.store.actions(None).await? {
-        if row.action.enabled
-            && let Some(obstacle) = obstacle(worker, &row.action).await
+        if row.declared.enabled
+            && let Some(obstacle) = obstacle(worker, &row.declared).await
         {
-            stranded.push((obstacle, row.action.reference));
+            stranded.push((obstacle, row.declared.reference));
         }
     }
     stranded.sort();

@@ -67,14 +67,14 @@ pub(super) async fn repair(worker: &Worker, dry: DryRun, output: &Output) -> Res
     let progress = Progress::begin(output);
     let mut looked: Vec<Looked> = Vec::new();
     for row in worker.store.actions(None).await? {
-        progress.say(format!("checking the environment of {}", row.action.reference));
+        progress.say(format!("checking the environment of {}", row.declared.reference));
         let (place, outcome, reason, steps) = match look(worker, &row, dry, &looked).await {
             Ok(None) => continue,
             Ok(Some(((place, outcome, reason), steps))) => (Some(place), outcome, reason, steps),
             Err((place, failed)) => (place, Outcome::Failed, Some(failed.text()), Vec::new()),
         };
         let (path, installation) = place.unzip();
-        let action = row.action.reference.to_string();
+        let action = row.declared.reference.to_string();
         looked.push(Looked { path, installation, action, outcome, reason, steps });
     }
     progress.end();
@@ -129,8 +129,8 @@ async fn look(
     looked: &[Looked],
 ) -> Result<Option<(Found, Vec<String>)>, (Option<Place>, Failed)> {
     let unknown = |failed: Failed| (None, failed);
-    let program = &row.action.program;
-    let pack = row.action.reference.pack();
+    let program = &row.declared.program;
+    let pack = row.declared.reference.pack();
     let runtime = match worker.runtime(&program.runtime, Some(pack)).await {
         Ok(runtime) => runtime,
         Err(RuntimeError::Unknown { .. } | RuntimeError::Ambiguous { .. }) => return Ok(None),

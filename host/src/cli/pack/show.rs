@@ -79,15 +79,15 @@ pub(super) async fn show(worker: &Worker, reference: &PackRef, output: &Output) 
     let mut actions = Vec::new();
     let progress = Progress::begin(output);
     for row in store.actions(Some(reference)).await? {
-        progress.say(format!("looking for what {} runs under", row.action.reference));
-        let runtime = runtime(worker, &row.action.program, reference).await;
-        let runs_under = runs_under(worker, &row.action).await;
-        actions.push(ActionView { action: row.action, runtime, runs_under });
+        progress.say(format!("looking for what {} runs under", row.declared.reference));
+        let runtime = runtime(worker, &row.declared.program, reference).await;
+        let runs_under = runs_under(worker, &row.declared).await;
+        actions.push(ActionView { action: row.declared, runtime, runs_under });
     }
     let mut sensors = Vec::new();
     for row in store.sensors(Some(reference)).await? {
-        let runtime = runtime(worker, &row.sensor.program, reference).await;
-        sensors.push(SensorView { sensor: row.sensor, runtime });
+        let runtime = runtime(worker, &row.declared.program, reference).await;
+        sensors.push(SensorView { sensor: row.declared, runtime });
     }
     progress.end();
     let runtimes = store.runtimes_of(reference).await?;

@@ -13,7 +13,7 @@ use crate::cli::fleet;
 use crate::cli::output::{Output, table};
 use crate::cli::redraw::Watch;
 use crate::cli::runtime::{Known, Runtime};
-use crate::client::{Client, Page};
+use crate::client::Client;
 use crate::printable::printable;
 
 pub(super) async fn workers(client: &Client, watch: Watch, output: &Output) -> Result<Exit, Failed> {
@@ -24,7 +24,7 @@ pub(super) async fn workers(client: &Client, watch: Watch, output: &Output) -> R
         live: bool,
     }
     let look = async || {
-        let workers = client.get::<Page<Worker>>(&["workers"], &[]).await?.items.into_iter();
+        let workers = client.all::<Worker>(&["workers"]).await?.into_iter();
         Ok(workers.map(|Worker { shown, live }| shown.heard_of(live)).collect())
     };
     fleet::print(watch, output, look).await
@@ -33,7 +33,7 @@ pub(super) async fn workers(client: &Client, watch: Watch, output: &Output) -> R
 pub(super) async fn runtime(client: &Client, command: Runtime, output: &Output) -> Result<Exit, Failed> {
     match command {
         Runtime::List => {
-            let runtimes = client.get::<Page<Known>>(&["runtimes"], &[]).await?.items;
+            let runtimes = client.all::<Known>(&["runtimes"]).await?;
             output.data(&runtimes, || {
                 table(
                     ["RUNTIME", "LABEL", "ALIASES", "VERSIONS"],
@@ -86,7 +86,7 @@ struct Environment {
 }
 
 pub(super) async fn environments(client: &Client, output: &Output) -> Result<Exit, Failed> {
-    let environments = client.get::<Page<Environment>>(&["environments"], &[]).await?.items;
+    let environments = client.all::<Environment>(&["environments"]).await?;
     output.data(&environments, || {
         if environments.is_empty() {
             return NONE.to_owned();

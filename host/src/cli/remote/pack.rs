@@ -16,7 +16,7 @@ use crate::cli::pack::{Pack, invalid, print_list, read_to_check};
 use crate::cli::progress::Progress;
 use crate::cli::runtime::Known;
 use crate::client::packs::{Installed, Mistake, Upload};
-use crate::client::{Client, ClientError, Page};
+use crate::client::{Client, ClientError};
 use crate::pack::bundle::Bundle;
 use crate::pack::install::Asked;
 use crate::pack::problem::{Problems, Source, counted};
@@ -31,7 +31,7 @@ const PROGRAMS_MAX: usize = 10_000;
 pub(super) async fn execute(client: &Client, command: Pack, output: &Output) -> Result<Exit, Failed> {
     match command {
         Pack::List => {
-            let packs = client.get::<Page<PackRow>>(&["packs"], &[]).await?.items;
+            let packs = client.all::<PackRow>(&["packs"]).await?;
             print_list(&packs, output)?;
         }
         Pack::Show { pack } => {
@@ -89,7 +89,7 @@ async fn shipped(client: &Client, pack: &PackRef) -> Result<Shipped, Failed> {
     let of_pack = [("pack", pack.to_string())];
     let actions = client.list(&["actions"], &of_pack, (None, PROGRAMS_MAX)).await?;
     let sensors = client.list(&["sensors"], &of_pack, (None, PROGRAMS_MAX)).await?;
-    let runtimes = client.get::<Page<Known>>(&["runtimes"], &[]).await?.items.into_iter();
+    let runtimes = client.all::<Known>(&["runtimes"]).await?.into_iter();
     let is_own = |name: &String| name.split_once('.').is_some_and(|(of, _)| of == pack.as_str());
     let runtimes = runtimes.map(|known| known.reference).filter(is_own).collect();
     Ok(Shipped { pack: row, runtimes, actions, sensors })

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::output::Output;
 use crate::cli::token::{self, Shown, Token};
-use crate::client::{Client, Page};
+use crate::client::Client;
 use crate::reference::PackRef;
 use crate::token::Role;
 
@@ -29,7 +29,7 @@ pub(super) async fn execute(client: &Client, command: Token, output: &Output) ->
             token::print_created(&made, output)?;
         }
         Token::List => {
-            let tokens = client.get::<Page<Shown>>(&["tokens"], &[]).await?.items;
+            let tokens = client.all::<Shown>(&["tokens"]).await?;
             token::print_list(&tokens, output)?;
         }
         Token::Revoke { name } => {
