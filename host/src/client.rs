@@ -162,16 +162,16 @@ impl Client {
         self.document(self.request(Method::GET, path, query)).await
     }
 
-    /// Reads as much of a list as there is after a cursor, up to a limit.
+    /// Reads as much of a list as there is, up to a limit.
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
         path: &[&str],
         query: &[(&str, String)],
-        (mut cursor, limit): (Option<String>, usize),
+        limit: usize,
     ) -> Result<Vec<T>> {
         /// As many as a page has at most.
         const PAGE_MAX: usize = 500;
-        let mut items = Vec::new();
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
         loop {
             let mut query = query.to_vec();
             query.push(("limit", (limit - items.len()).min(PAGE_MAX).to_string()));
@@ -188,7 +188,7 @@ impl Client {
 
     /// Reads all of a list.
     pub(crate) async fn all<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Vec<T>> {
-        self.list(path, &[], (None, usize::MAX)).await
+        self.list(path, &[], usize::MAX).await
     }
 
     /// Asks for a change, and reads what came of it.

@@ -37,7 +37,7 @@ use crate::worker::{FilesError, Worker};
 
 pub use asked::{AskError, Asked, Given};
 pub use outcome::{Ending, ExecutionError, Outcome};
-pub use state::{ExecutionId, Status, UnknownStatus};
+pub use state::{ExecutionId, IdPrefix, InvalidIdPrefix, Status, UnknownStatus};
 
 use choice::{Choice, ChoiceError, choose};
 use launch::Launch;

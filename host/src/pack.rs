@@ -46,6 +46,7 @@ pub use voucher::Voucher;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use utoipa::ToSchema;
 
 use crate::reference::{ActionRef, Name, PackRef, RuntimeRef, SensorRef};
 use crate::version::Series;
@@ -309,7 +310,7 @@ pub struct Program {
 }
 
 /// What happens when no installation satisfies the constraint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionPolicy {
     /// It is an error.
@@ -338,7 +339,7 @@ pub struct Parameters {
     pub format: ParameterFormat,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParameterDelivery {
     #[default]
@@ -347,7 +348,7 @@ pub enum ParameterDelivery {
     File,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParameterFormat {
     #[default]
@@ -363,7 +364,7 @@ pub struct Output {
     pub schema: Option<Json>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputFormat {
     #[default]

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::str::FromStr;
 
 use crate::digest;
+use crate::printable::one_line;
 use crate::store::execution::Attempt;
 
 /// What every token begins with, so that scanners for secrets that got out know one.
@@ -74,6 +75,40 @@ impl FromStr for Role {
             .into_iter()
             .find(|role| role.name() == text)
             .ok_or(InvalidRole)
+    }
+}
+
+/// What a token is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenName(String);
+
+impl TokenName {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// More characters than this has no name of a token.
+const NAME_MAX: usize = 100;
+
+/// That a text is no name of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the name of a token has 1 to {NAME_MAX} characters, none of which steer a terminal, and no spaces around it"
+)]
+pub struct InvalidTokenName;
+
+impl FromStr for TokenName {
+    type Err = InvalidTokenName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTokenName> {
+        let is_plain = text == text.trim() && text == one_line(text);
+        if is_plain && (1..=NAME_MAX).contains(&text.chars().count()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidTokenName)
+        }
     }
 }
 

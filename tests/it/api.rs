@@ -7,6 +7,7 @@ mod connections;
 mod description;
 mod executions;
 mod fleet;
+mod lists;
 mod packs;
 mod streams;
 

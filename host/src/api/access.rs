@@ -38,8 +38,20 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Refuses who may less than `role`.
+    /// Refuses who may less than `role`, or may it for one pack alone: for what is of no pack.
     pub(super) fn needs(&self, role: Role) -> Result<(), Problem> {
+        self.has(role)?;
+        match &self.token.pack {
+            Some(own) => Err(Problem::forbidden(format!(
+                "the token `{}` is for the pack `{own}`, and this is of no pack",
+                self.token.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses who may less than `role`, wherever that is.
+    pub(super) fn has(&self, role: Role) -> Result<(), Problem> {
         if self.token.role >= role {
             return Ok(());
         }
@@ -49,15 +61,32 @@ impl Caller {
         )))
     }
 
-    /// The same, for something of a pack.
+    /// Refuses who may less than `role` for what is of a pack.
     pub(super) fn needs_in(&self, role: Role, pack: &PackRef) -> Result<(), Problem> {
-        self.needs(role)?;
+        self.has(role)?;
+        self.sees(pack)
+    }
+
+    /// Refuses whose token is for another pack.
+    pub(super) fn sees(&self, pack: &PackRef) -> Result<(), Problem> {
         match &self.token.pack {
             Some(own) if own != pack => Err(Problem::forbidden(format!(
                 "the token `{}` is for the pack `{own}`, and this is of `{pack}`",
                 self.token.name
             ))),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The pack of which alone something is listed: the one that is asked for, or that the token is for.
+    pub(super) fn pack(&self, asked: Option<&str>) -> Result<Option<PackRef>, Problem> {
+        let asked = asked.map(str::parse::<PackRef>).transpose();
+        match asked.map_err(|error| Problem::invalid("query/pack", error.to_string()))? {
+            Some(pack) => {
+                self.sees(&pack)?;
+                Ok(Some(pack))
+            }
+            None => Ok(self.token.pack.clone()),
         }
     }
 }

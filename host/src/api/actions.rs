@@ -38,7 +38,7 @@ pub(super) struct NewAction {
     runtime_variant: Option<String>,
     /// What happens when no installation satisfies the constraint.
     #[serde(default)]
-    #[schema(value_type = String, example = "strict")]
+    #[schema(inline)]
     version_policy: VersionPolicy,
     /// A file of the pack, relative to it.
     entry_point: String,
@@ -46,13 +46,13 @@ pub(super) struct NewAction {
     #[schema(value_type = Option<Object>)]
     parameters: Option<Value>,
     #[serde(default)]
-    #[schema(value_type = String, example = "stdin")]
+    #[schema(inline)]
     parameter_delivery: ParameterDelivery,
     #[serde(default)]
-    #[schema(value_type = String, example = "json")]
+    #[schema(inline)]
     parameter_format: ParameterFormat,
     #[serde(default)]
-    #[schema(value_type = String, example = "json")]
+    #[schema(inline)]
     output_format: OutputFormat,
     /// JSON Schema.
     #[schema(value_type = Option<Object>)]
@@ -154,11 +154,11 @@ impl Served for pack::Action {
     responses((status = 200, body = Page<ProgramSummary>), problem::Every))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Query(filter): Query<Filter>,
     Query(page): Query<Wanted<ProgramSummary>>,
 ) -> Result<Json<Page<ProgramSummary>>, Problem> {
-    programs::list::<pack::Action>(&api, &filter, page).await
+    programs::list::<pack::Action>(&api, &caller, &filter, page).await
 }
 
 /// Show an action
@@ -167,10 +167,10 @@ pub(super) async fn list(
     responses((status = 200, body = Action, headers(("ETag" = String))), problem::Every, problem::NotFound))]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Path(reference): Path<String>,
 ) -> Result<Tagged<Action>, Problem> {
-    let row = programs::find::<pack::Action>(&api, &reference).await?;
+    let row = programs::show::<pack::Action>(&api, &caller, &reference).await?;
     Ok(Tagged(row.revision, row.into()))
 }
 

@@ -48,7 +48,12 @@ impl<T: Changeable> ToSchema for Change<T> {
 
 fn or_null(schema: &mut RefOr<Schema>) {
     let kind = match schema {
-        RefOr::T(Schema::Object(object)) => &mut object.schema_type,
+        RefOr::T(Schema::Object(object)) => {
+            if let Some(values) = &mut object.enum_values {
+                values.push(Json::Null);
+            }
+            &mut object.schema_type
+        }
         RefOr::T(Schema::Array(array)) => &mut array.schema_type,
         RefOr::T(_) | RefOr::Ref(_) => return,
     };

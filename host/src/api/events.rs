@@ -20,6 +20,8 @@ use crate::store::event::EventRow;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {
+    /// Only those of this pack's sensors.
+    pack: Option<String>,
     /// Only those of this sensor.
     sensor: Option<String>,
 }
@@ -56,13 +58,14 @@ impl From<EventRow> for Event {
     responses((status = 200, body = Page<Event>), problem::Every))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Query(filter): Query<Filter>,
     Query(page): Query<Wanted<Event>>,
 ) -> Result<Json<Page<Event>>, Problem> {
     let sensor = filter.sensor.as_deref().map(str::parse::<SensorRef>).transpose();
     let sensor = sensor.map_err(|error| Problem::invalid("query/sensor", error.to_string()))?;
+    let pack = caller.pack(filter.pack.as_deref())?;
     let cut = page.read()?;
-    let rows = api.worker.store.events(sensor.as_ref(), &cut.slice()?).await?;
+    let rows = api.worker.store.events((pack.as_ref(), sensor.as_ref()), &cut.slice()?).await?;
     Ok(Json(cut.page(rows.into_iter().map(Event::from).collect())))
 }

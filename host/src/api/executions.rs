@@ -16,10 +16,10 @@ use super::access::Caller;
 use super::body::Body;
 use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
-use crate::execution::{ExecutionId, Given, Request, Status};
+use crate::execution::{ExecutionId, Given, IdPrefix, Request, Status};
 use crate::queue::waiting::{Waiting, waiting};
 use crate::queue::{Terms, enqueue as put};
-use crate::reference::{ActionRef, PackRef};
+use crate::reference::ActionRef;
 use crate::shape::object;
 use crate::store::bell::Bell;
 use crate::store::execution::{Attempt, ExecutionRow, ExecutionsFilter, LogStream};
@@ -40,7 +40,10 @@ pub(super) struct Filter {
     action: Option<String>,
     /// Only those of actions of this pack.
     pack: Option<String>,
-    /// Only those with this status: `queued`, `running`, `succeeded`, `failed`, `timed_out`, `cancelled` or `abandoned`.
+    /// Only those whose identifier begins so, with hyphens or without.
+    id: Option<String>,
+    /// Only those with this status.
+    #[param(value_type = Option<Status>)]
     status: Option<String>,
 }
 
@@ -50,7 +53,6 @@ pub(super) struct ExecutionSummary {
     #[schema(value_type = String, format = Uuid)]
     id: String,
     action: String,
-    #[schema(value_type = String, example = "succeeded")]
     status: Status,
     runtime: Option<String>,
     /// Exact version of the installation.
@@ -243,7 +245,6 @@ pub(super) struct Queued {
 pub(super) struct Changed {
     #[schema(value_type = String, format = Uuid)]
     id: String,
-    #[schema(value_type = String, example = "cancelled")]
     status: Status,
 }
 
@@ -251,7 +252,6 @@ pub(super) struct Changed {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Piece {
     sequence: i64,
-    #[schema(value_type = String, example = "stdout")]
     stream: LogStream,
     /// Bytes that are no UTF-8 are replaced.
     text: String,
@@ -273,10 +273,12 @@ fn seconds(field: &str, seconds: f64) -> Result<Duration, Problem> {
     }
 }
 
-pub(super) async fn find(api: &Api, text: &str) -> Result<ExecutionRow, Problem> {
+pub(super) async fn find(api: &Api, caller: &Caller, text: &str) -> Result<ExecutionRow, Problem> {
     let none = || Problem::not_found(format!("there is no execution `{text}`"));
     let id = text.parse::<ExecutionId>().map_err(|_| none())?;
-    api.worker.store.execution(id).await?.ok_or_else(none)
+    let row = api.worker.store.execution(id).await?.ok_or_else(none)?;
+    caller.sees(row.action.pack())?;
+    Ok(row)
 }
 
 /// List executions
@@ -284,18 +286,19 @@ pub(super) async fn find(api: &Api, text: &str) -> Result<ExecutionRow, Problem>
     responses((status = 200, body = Page<ExecutionSummary>), problem::Every))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Query(filter): Query<Filter>,
     Query(page): Query<Wanted<ExecutionSummary>>,
 ) -> Result<Json<Page<ExecutionSummary>>, Problem> {
     let action = filter.action.as_deref().map(str::parse::<ActionRef>).transpose();
     let action = action.map_err(|error| Problem::invalid("query/action", error.to_string()))?;
-    let pack = filter.pack.as_deref().map(str::parse::<PackRef>).transpose();
-    let pack = pack.map_err(|error| Problem::invalid("query/pack", error.to_string()))?;
+    let pack = caller.pack(filter.pack.as_deref())?;
+    let prefix = filter.id.as_deref().map(str::parse::<IdPrefix>).transpose();
+    let prefix = prefix.map_err(|error| Problem::invalid("query/id", error.to_string()))?;
     let status = filter.status.as_deref().map(str::parse::<Status>).transpose();
     let status = status.map_err(|error| Problem::invalid("query/status", error.to_string()))?;
     let cut = page.read()?;
-    let wanted = ExecutionsFilter { action: action.as_ref(), pack: pack.as_ref(), status };
+    let wanted = ExecutionsFilter { action: action.as_ref(), pack: pack.as_ref(), status, prefix };
     let rows = api.worker.store.executions_where(&wanted, &cut.slice()?).await?;
     Ok(Json(cut.page(rows.into_iter().map(ExecutionSummary::from).collect())))
 }
@@ -306,10 +309,10 @@ pub(super) async fn list(
     responses((status = 200, body = Execution), problem::Every, problem::NotFound))]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Execution>, Problem> {
-    let row = find(&api, &id).await?;
+    let row = find(&api, &caller, &id).await?;
     let store = &api.worker.store;
     let waiting = match row.status {
         Status::Queued => Some(waiting(store, &row, silence_max(api.worker.settings.lease)).await?),
@@ -325,10 +328,10 @@ pub(super) async fn show(
         problem::Every, problem::NotFound))]
 pub(super) async fn result(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Option<Value>>, Problem> {
-    let row = find(&api, &id).await?;
+    let row = find(&api, &caller, &id).await?;
     if row.finished_at.is_none() {
         return Err(Problem::conflict("not-ended", format!("it is {}", row.status)));
     }
@@ -384,7 +387,7 @@ pub(super) async fn cancel(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Changed>, Problem> {
-    let row = find(&api, &id).await?;
+    let row = find(&api, &caller, &id).await?;
     caller.needs_in(Role::Operator, row.action.pack())?;
     let status = match api.worker.store.cancel_execution(row.id).await? {
         CancelOutcome::Cancelled => Status::Cancelled,
@@ -413,7 +416,7 @@ pub(super) async fn retry(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Changed>, Problem> {
-    let row = find(&api, &id).await?;
+    let row = find(&api, &caller, &id).await?;
     caller.needs_in(Role::Operator, row.action.pack())?;
     if !api.worker.store.retry_execution(row.id).await? {
         let why = if row.queued {
@@ -441,12 +444,12 @@ pub(super) struct LogFilter {
     responses((status = 200, body = Page<Piece>), problem::Every, problem::NotFound))]
 pub(super) async fn log(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Path(id): Path<String>,
     Query(filter): Query<LogFilter>,
     Query(page): Query<Wanted<Piece>>,
 ) -> Result<Json<Page<Piece>>, Problem> {
-    let row = find(&api, &id).await?;
+    let row = find(&api, &caller, &id).await?;
     let attempt = Attempt { id: row.id, number: filter.attempt.unwrap_or(row.attempt) };
     let cut = page.read()?;
     let pieces = api.worker.store.execution_log(attempt, &cut.slice()?).await?;

@@ -164,15 +164,16 @@ impl Environment {
     responses((status = 200, body = Page<Environment>), problem::Every))]
 pub(super) async fn environments(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Query(filter): Query<Filter>,
     Query(page): Query<Wanted<Environment>>,
 ) -> Result<Json<Page<Environment>>, Problem> {
     let cut = page.read()?;
+    let pack = caller.pack(filter.pack.as_deref())?;
     let all = api.worker.store.environments_everywhere().await?.into_iter();
     let wanted = all.filter(|(worker, row)| {
         filter.worker.as_ref().is_none_or(|wanted| wanted == worker)
-            && filter.pack.as_ref().is_none_or(|wanted| *wanted == row.pack)
+            && pack.as_ref().is_none_or(|pack| pack.as_str() == row.pack)
     });
     Ok(Json(cut.page_of(wanted.map(|(worker, row)| Environment::new(worker, row)).collect())))
 }

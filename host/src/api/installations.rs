@@ -159,7 +159,7 @@ async fn look(api: &Api, caller: &Caller, runtime: &RuntimeRow) -> Result<Vec<Fo
 /// What is asked of a runtime: by an action, or as it is given.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Question {
+pub(super) struct ResolveRequest {
     /// What this action asks for.
     #[schema(example = "examples.greet")]
     action: Option<String>,
@@ -261,12 +261,12 @@ impl Resolution {
 }
 
 /// Explain which installation is selected
-#[utoipa::path(post, path = "/resolve", tag = "runtimes", operation_id = "resolve", request_body = Question,
+#[utoipa::path(post, path = "/resolve", tag = "runtimes", operation_id = "resolve", request_body = ResolveRequest,
     responses((status = 200, body = Resolution), problem::Every, problem::Changes))]
 pub(super) async fn resolve(
     State(api): State<Arc<Api>>,
-    _: Caller,
-    Body(question): Body<Question>,
+    caller: Caller,
+    Body(question): Body<ResolveRequest>,
 ) -> Result<Json<Resolution>, Problem> {
     const CONSTRAINT: &str = "/runtime_version_constraint";
     let worker = &api.worker;
@@ -276,6 +276,7 @@ pub(super) async fn resolve(
         Some(text) => {
             let reference = text.parse::<ActionRef>();
             let reference = reference.map_err(|error| Problem::invalid("/action", error.to_string()))?;
+            caller.sees(reference.pack())?;
             let none = || Problem::invalid("/action", format!("there is no action `{reference}`"));
             let row = worker.store.action(&reference).await?.ok_or_else(none)?;
             Some((reference, row.declared.program))

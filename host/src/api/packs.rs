@@ -188,12 +188,13 @@ impl Installed {
     responses((status = 200, body = Page<Pack>), problem::Every))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Query(page): Query<Wanted<Pack>>,
 ) -> Result<Json<Page<Pack>>, Problem> {
     let cut = page.read()?;
-    let packs = api.worker.store.packs().await?;
-    Ok(Json(cut.page_of(packs.into_iter().map(Pack::from).collect())))
+    let packs = api.worker.store.packs().await?.into_iter();
+    let seen = packs.filter(|row| caller.sees(&row.reference).is_ok());
+    Ok(Json(cut.page_of(seen.map(Pack::from).collect())))
 }
 
 /// Show a pack
@@ -202,11 +203,12 @@ pub(super) async fn list(
     responses((status = 200, body = Pack, headers(("ETag" = String))), problem::Every, problem::NotFound))]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Path(reference): Path<String>,
 ) -> Result<Tagged<Pack>, Problem> {
     let none = || Problem::not_found(format!("there is no pack `{reference}`"));
     let known = reference.parse::<PackRef>().map_err(|_| none())?;
+    caller.sees(&known)?;
     let row = api.worker.store.pack(&known).await?.ok_or_else(none)?;
     Ok(Tagged(row.revision, row.into()))
 }
@@ -226,10 +228,8 @@ pub(super) async fn install(
     headers: HeaderMap,
     Bytes(body): Bytes,
 ) -> Result<(StatusCode, Json<Installed>), Problem> {
-    caller.needs(Role::Author)?;
-    if options.approve {
-        caller.needs(Role::Admin)?;
-    }
+    // Which pack it is, the archive says.
+    caller.has(if options.approve { Role::Admin } else { Role::Author })?;
     let signature =
         headers.get(SIGNATURE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let worker = api.worker.clone();
@@ -312,7 +312,7 @@ pub(super) async fn validate(
     caller: Caller,
     Bytes(body): Bytes,
 ) -> Result<Json<Validity>, Problem> {
-    caller.needs(Role::Author)?;
+    caller.has(Role::Author)?;
     let worker = api.worker.clone();
     let checked = apart(async move {
         let bundle = read(&body)?;

@@ -75,11 +75,11 @@ impl Listed for ProgramSummary {
 
 pub(super) async fn list<P: Served + Into<ProgramSummary>>(
     api: &Api,
+    caller: &Caller,
     filter: &Filter,
     page: Wanted<ProgramSummary>,
 ) -> Result<axum::Json<Page<ProgramSummary>>, Problem> {
-    let pack = filter.pack.as_deref().map(str::parse::<PackRef>).transpose();
-    let pack = pack.map_err(|error| Problem::invalid("query/pack", error.to_string()))?;
+    let pack = caller.pack(filter.pack.as_deref())?;
     let wanted =
         ProgramFilter { pack: pack.as_ref(), enabled: filter.enabled, runtime: filter.runtime.as_deref() };
     let cut = page.read()?;
@@ -87,7 +87,17 @@ pub(super) async fn list<P: Served + Into<ProgramSummary>>(
     Ok(axum::Json(cut.page(rows.into_iter().map(|row| row.declared.into()).collect())))
 }
 
-pub(super) async fn find<P: Served>(api: &Api, text: &str) -> Result<ProgramRow<P>, Problem> {
+pub(super) async fn show<P: Served>(
+    api: &Api,
+    caller: &Caller,
+    text: &str,
+) -> Result<ProgramRow<P>, Problem> {
+    let row = find::<P>(api, text).await?;
+    caller.sees(P::pack_of(row.declared.reference()))?;
+    Ok(row)
+}
+
+async fn find<P: Served>(api: &Api, text: &str) -> Result<ProgramRow<P>, Problem> {
     let none = || Problem::not_found(format!("there is no {} `{text}`", P::KIND));
     let reference = text.parse::<P::Reference>().map_err(|_| none())?;
     P::find(&api.worker.store, &reference).await?.ok_or_else(none)

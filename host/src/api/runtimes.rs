@@ -214,10 +214,7 @@ pub(super) async fn create(
     Body(document): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Tagged<Runtime>), Problem> {
     let reference = programs::reference::<RuntimeRef>(&document)?;
-    caller.needs_in(Role::Author, reference.pack())?;
-    if options.approve {
-        caller.needs(Role::Admin)?;
-    }
+    caller.needs_in(if options.approve { Role::Admin } else { Role::Author }, reference.pack())?;
     let runtime = read(&api, &reference, document).await?;
     if api.worker.store.runtime(&reference).await?.is_some() {
         let name = reference.to_string();
@@ -346,9 +343,10 @@ pub(super) async fn set_grants(
     Path(reference): Path<String>,
     Body(consent): Body<Consent>,
 ) -> Result<Json<GrantsOf>, Problem> {
-    caller.needs(Role::Admin)?;
+    caller.has(Role::Admin)?;
     let by = caller.token.name.as_str();
     let row = find(&api, &reference).await?;
+    caller.needs_in(Role::Admin, row.runtime.reference.pack())?;
     api.worker.store.set_consent(row.id, consent.approved.then_some(by)).await?;
     Ok(Json(grants_of(&api, &reference).await?))
 }

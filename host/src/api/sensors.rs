@@ -38,7 +38,7 @@ pub(super) struct NewSensor {
     runtime_variant: Option<String>,
     /// What happens when no installation satisfies the constraint.
     #[serde(default)]
-    #[schema(value_type = String, example = "strict")]
+    #[schema(inline)]
     version_policy: VersionPolicy,
     /// A file of the pack, relative to it.
     entry_point: String,
@@ -125,11 +125,11 @@ impl Served for pack::Sensor {
     responses((status = 200, body = Page<ProgramSummary>), problem::Every))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Query(filter): Query<Filter>,
     Query(page): Query<Wanted<ProgramSummary>>,
 ) -> Result<Json<Page<ProgramSummary>>, Problem> {
-    programs::list::<pack::Sensor>(&api, &filter, page).await
+    programs::list::<pack::Sensor>(&api, &caller, &filter, page).await
 }
 
 /// Show a sensor
@@ -138,10 +138,10 @@ pub(super) async fn list(
     responses((status = 200, body = Sensor, headers(("ETag" = String))), problem::Every, problem::NotFound))]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Path(reference): Path<String>,
 ) -> Result<Tagged<Sensor>, Problem> {
-    let row = programs::find::<pack::Sensor>(&api, &reference).await?;
+    let row = programs::show::<pack::Sensor>(&api, &caller, &reference).await?;
     Ok(Tagged(row.revision, row.into()))
 }
 

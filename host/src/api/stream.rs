@@ -64,7 +64,6 @@ pub(super) struct Printed {
     attempt: i64,
     /// Of the piece of the log in which it ends.
     sequence: i64,
-    #[schema(value_type = String, example = "stdout")]
     stream: LogStream,
     /// Bytes that are no UTF-8 are replaced.
     text: String,
@@ -76,7 +75,6 @@ pub(super) struct Became {
     #[schema(value_type = String, format = Uuid)]
     id: String,
     action: String,
-    #[schema(value_type = String, example = "succeeded")]
     status: Status,
     /// How often it was started.
     attempt: i64,
@@ -118,12 +116,12 @@ pub(super) struct Filter {
     responses((status = 200, body = StreamEvent, content_type = "text/event-stream"), problem::Every, problem::NotFound))]
 pub(super) async fn follow(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Position { place, shown } = last_event(&headers)?.unwrap_or_default();
-    let id = find(&api, &id).await?.id;
+    let id = find(&api, &caller, &id).await?.id;
     let mut tails = Tails::default();
     if let Some(LogPlace { attempt, sequence }) = place
         && sequence > 0
@@ -159,14 +157,13 @@ pub(super) async fn follow(
     responses((status = 200, body = StreamEvent, content_type = "text/event-stream"), problem::Every))]
 pub(super) async fn follow_all(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     Query(filter): Query<Filter>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let action = filter.action.as_deref().map(str::parse::<ActionRef>).transpose();
     let action = action.map_err(|error| Problem::invalid("query/action", error.to_string()))?;
-    let pack = filter.pack.as_deref().map(str::parse::<PackRef>).transpose();
-    let pack = pack.map_err(|error| Problem::invalid("query/pack", error.to_string()))?;
+    let pack = caller.pack(filter.pack.as_deref())?;
     let last: Option<i64> = last_event(&headers)?;
     let mut kept = api.watch.follow_all();
     // From then on nothing is missed, and whoever lists executions after the answer knows all of before.

@@ -16,14 +16,14 @@ use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use crate::reference::PackRef;
 use crate::store::token::{AuditRow, NewToken as New, TokenRow};
-use crate::token::{Role, Token as Secret};
+use crate::token::{Role, Token as Secret, TokenName};
 
 /// A token, without what is sent.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Token {
     name: String,
     role: Role,
-    /// Only what is of this pack may be changed with it.
+    /// Only what is of this pack may be seen and changed with it.
     pack: Option<String>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
@@ -39,14 +39,14 @@ pub(super) struct NewToken {
     #[schema(min_length = 1, max_length = 100)]
     name: String,
     role: Role,
-    /// Only what is of this pack may be changed with it.
+    /// Only what is of this pack may be seen and changed with it.
     pack: Option<String>,
     expires_at: Option<DateTime<Utc>>,
 }
 
 /// A token that was made. It is shown this once.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Created {
+pub(super) struct CreatedToken {
     /// What is sent as `Authorization: Bearer …`.
     token: String,
     #[serde(flatten)]
@@ -55,7 +55,7 @@ pub(super) struct Created {
 
 /// Something that was changed by the API.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Done {
+pub(super) struct AuditEntry {
     id: i64,
     at: DateTime<Utc>,
     /// The name of the token.
@@ -82,7 +82,7 @@ impl Listed for Token {
     }
 }
 
-impl Listed for Done {
+impl Listed for AuditEntry {
     const KEYS: &'static [SortKey<Self>] = &[("at", |done| (&done.at).into())];
     const DEFAULT: &'static str = "-at";
 
@@ -105,7 +105,7 @@ impl From<TokenRow> for Token {
     }
 }
 
-impl From<AuditRow> for Done {
+impl From<AuditRow> for AuditEntry {
     fn from(row: AuditRow) -> Self {
         let AuditRow { id, at, token, role, method, path, status, request_id } = row;
         Self { id, at, token, role, method, path, status, request_id }
@@ -128,29 +128,24 @@ pub(super) async fn list(
 
 /// Make a token
 #[utoipa::path(post, path = "/tokens", tag = "access", operation_id = "create_token", request_body = NewToken,
-    responses((status = 201, body = Created), problem::Every, problem::Changes))]
+    responses((status = 201, body = CreatedToken), problem::Every, problem::Changes))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Body(new): Body<NewToken>,
-) -> Result<(StatusCode, Json<Created>), Problem> {
+) -> Result<(StatusCode, Json<CreatedToken>), Problem> {
     caller.needs(Role::Admin)?;
-    let name = new.name.trim();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(Problem::invalid(
-            "/name",
-            "a name has 1 to 100 characters, none of which steer a terminal",
-        ));
-    }
+    let name = new.name.parse::<TokenName>();
+    let name = name.map_err(|error| Problem::invalid("/name", error.to_string()))?;
     let pack = new.pack.as_deref().map(str::parse::<PackRef>).transpose();
     let pack = pack.map_err(|error| Problem::invalid("/pack", error.to_string()))?;
     let secret = Secret::random().map_err(|error| {
         tracing::error!("can't make a token: {error}");
         Problem::internal()
     })?;
-    let new = New { name, role: new.role, pack: pack.as_ref(), expires_at: new.expires_at };
+    let new = New { name: name.as_str(), role: new.role, pack: pack.as_ref(), expires_at: new.expires_at };
     let kept = api.worker.store.create_token(&secret, &new).await?;
-    Ok((StatusCode::CREATED, Json(Created { token: secret.reveal().to_owned(), kept: kept.into() })))
+    Ok((StatusCode::CREATED, Json(CreatedToken { token: secret.reveal().to_owned(), kept: kept.into() })))
 }
 
 /// Revoke a token: from now on nobody gets in with it
@@ -176,17 +171,17 @@ pub(super) struct AuditFilter {
 }
 
 /// List what was changed by the API
-#[utoipa::path(get, path = "/audit", tag = "access", operation_id = "list_audit", params(AuditFilter, Wanted<Done>),
-    responses((status = 200, body = Page<Done>), problem::Every))]
+#[utoipa::path(get, path = "/audit", tag = "access", operation_id = "list_audit", params(AuditFilter, Wanted<AuditEntry>),
+    responses((status = 200, body = Page<AuditEntry>), problem::Every))]
 pub(super) async fn audit(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Query(filter): Query<AuditFilter>,
-    Query(page): Query<Wanted<Done>>,
-) -> Result<Json<Page<Done>>, Problem> {
+    Query(page): Query<Wanted<AuditEntry>>,
+) -> Result<Json<Page<AuditEntry>>, Problem> {
     caller.needs(Role::Admin)?;
     let cut = page.read()?;
     let slice = cut.slice()?;
     let rows = api.worker.store.audit(filter.token.as_deref(), &slice).await?;
-    Ok(Json(cut.page(rows.into_iter().map(Done::from).collect())))
+    Ok(Json(cut.page(rows.into_iter().map(AuditEntry::from).collect())))
 }

@@ -17,7 +17,7 @@ use super::runtime::{open_worker, worker_failed};
 use super::shown::{Shown, begun, show, status_text, time, took};
 use super::watch::watch;
 use crate::client::executions::{Piece, Summary};
-use crate::execution::{ExecutionId, Status};
+use crate::execution::{ExecutionId, IdPrefix, Status};
 use crate::nearest::did_you_mean;
 use crate::printable::coloured;
 use crate::queue::waiting::{Waiting, waiting};
@@ -113,8 +113,7 @@ impl Stream {
 pub(super) enum Which {
     Last,
     Id(ExecutionId),
-    /// It begins with so many digits, the rest being zero.
-    Begins(ExecutionId, usize),
+    Begins(IdPrefix),
 }
 
 /// As many digits as the beginning of an identifier needs.
@@ -132,9 +131,10 @@ impl std::str::FromStr for Which {
         if let Ok(id) = text.parse() {
             return Ok(Self::Id(id));
         }
-        ExecutionId::beginning(text)
-            .filter(|(_, digits)| *digits >= DIGITS_MIN)
-            .map(|(id, digits)| Self::Begins(id, digits))
+        text.parse::<IdPrefix>()
+            .ok()
+            .filter(|prefix| prefix.digits() >= DIGITS_MIN)
+            .map(Self::Begins)
             .ok_or_else(|| {
                 format!(
                     "write {DIGITS_MIN} or more digits of the identifier that `attune execution list` shows, or `last`"
@@ -290,8 +290,9 @@ async fn find(store: &Store, which: Which) -> Result<ExecutionRow, Failed> {
     let found = match which {
         Which::Last => store.executions_where(&ExecutionsFilter::default(), &Slice::last(1)).await?.pop(),
         Which::Id(id) => store.execution(id).await?,
-        Which::Begins(first, digits) => {
-            let mut found = store.executions_between(first, first.last_with(digits), LISTED_MAX + 1).await?;
+        Which::Begins(prefix) => {
+            let filter = ExecutionsFilter { prefix: Some(prefix), ..ExecutionsFilter::default() };
+            let mut found = store.executions_where(&filter, &Slice::last(LISTED_MAX + 1)).await?;
             if found.len() > 1 {
                 return Err(ambiguous(&found.iter().map(Summary::from).collect::<Vec<_>>()));
             }

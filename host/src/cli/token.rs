@@ -16,7 +16,7 @@ use crate::printable::printable;
 use crate::reference::PackRef;
 use crate::store::change::ChangeError;
 use crate::store::token::{NewToken, TokenRow};
-use crate::token::{Role, Token as Secret};
+use crate::token::{Role, Token as Secret, TokenName};
 use crate::worker;
 
 #[derive(Debug, Subcommand)]
@@ -24,11 +24,11 @@ pub(super) enum Token {
     /// Make a token, and print it: it is shown this once
     Create {
         /// What it is called
-        name: String,
+        name: TokenName,
         /// What may be done with it: each role may do what those before it may
         #[arg(long, value_enum, default_value = "viewer")]
         role: Role,
-        /// Only what is of this pack may be changed with it
+        /// Only what is of this pack may be seen and changed with it
         #[arg(long, value_name = "PACK")]
         pack: Option<PackRef>,
         /// It is good for this long; until it is revoked unless given
@@ -86,7 +86,7 @@ impl Token {
                 let expires_at = expires
                     .and_then(|expires| TimeDelta::from_std(expires).ok())
                     .map(|expires| Utc::now() + expires);
-                let new = NewToken { name: &name, role, pack: pack.as_ref(), expires_at };
+                let new = NewToken { name: name.as_str(), role, pack: pack.as_ref(), expires_at };
                 let row = store.create_token(&secret, &new).await.map_err(change_failed)?;
                 let made = Shown { token: Some(secret.reveal().to_owned()), ..row.into() };
                 print_created(&made, output)?;

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::events::{Event, Events};
 use super::{Client, ClientError, Result};
-use crate::execution::{ExecutionId, Request, Status};
+use crate::execution::{ExecutionId, IdPrefix, Request, Status};
 use crate::queue::Terms;
 use crate::queue::waiting::Waiting;
 use crate::reference::ActionRef;
@@ -196,8 +196,8 @@ pub(crate) struct Piece {
 pub(crate) struct Wanted<'a> {
     pub(crate) action: Option<&'a ActionRef>,
     pub(crate) status: Option<Status>,
-    /// Only those that began before this one.
-    pub(crate) before: Option<ExecutionId>,
+    /// Those whose identifiers begin so.
+    pub(crate) prefix: Option<IdPrefix>,
     pub(crate) limit: u32,
 }
 
@@ -211,12 +211,13 @@ impl Client {
 
     /// Executions, the newest first.
     pub(crate) async fn executions(&self, wanted: Wanted<'_>) -> Result<Vec<Summary>> {
-        let Wanted { action, status, before, limit } = wanted;
+        let Wanted { action, status, prefix, limit } = wanted;
         let mut query = Vec::new();
         query.extend(action.map(|action| ("action", action.to_string())));
         query.extend(status.map(|status| ("status", status.name().to_owned())));
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        self.list(&["executions"], &query, (before.map(|id| id.to_string()), limit)).await
+        query.extend(prefix.map(|prefix| ("id", prefix.to_string())));
+        self.list(&["executions"], &query, limit).await
     }
 
     /// Asks for an execution. Under a key it is asked for again when the answer is lost.
@@ -267,7 +268,7 @@ impl Client {
     pub(crate) async fn log(&self, id: ExecutionId, attempt: Option<i64>) -> Result<Vec<Piece>> {
         let query = attempt.map(|attempt| ("attempt", attempt.to_string()));
         let query = query.into_iter().collect::<Vec<_>>();
-        self.list(&["executions", &id.to_string(), "log"], &query, (None, usize::MAX)).await
+        self.list(&["executions", &id.to_string(), "log"], &query, usize::MAX).await
     }
 
     /// What becomes of an execution from its beginning, and what it prints.

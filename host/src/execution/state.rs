@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::pack::problem::alternatives;
@@ -18,25 +19,54 @@ impl ExecutionId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+}
 
-    /// The first one that begins with the hexadecimal digits of `text`, in which hyphens may stand, and how
-    /// many digits those are.
+/// What identifiers of executions begin with: one hexadecimal digit or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdPrefix {
+    first: ExecutionId,
+    digits: usize,
+}
+
+impl IdPrefix {
+    /// How many digits it has.
     #[must_use]
-    pub fn beginning(text: &str) -> Option<(Self, usize)> {
+    pub fn digits(self) -> usize {
+        self.digits
+    }
+
+    /// The first and the last identifier that begins so.
+    #[must_use]
+    pub fn range(self) -> (ExecutionId, ExecutionId) {
+        let rest = 1_u128.checked_shl(below(self.digits)).map_or(u128::MAX, |next| next - 1);
+        (self.first, ExecutionId(Uuid::from_u128(self.first.0.as_u128() | rest)))
+    }
+}
+
+impl fmt::Display for IdPrefix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.first.0.simple().to_string();
+        formatter.write_str(digits.get(..self.digits).unwrap_or(&digits))
+    }
+}
+
+/// That a text begins no identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the beginning of an identifier is 1 to {DIGITS} hexadecimal digits, with hyphens or without")]
+pub struct InvalidIdPrefix;
+
+impl std::str::FromStr for IdPrefix {
+    type Err = InvalidIdPrefix;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdPrefix> {
         let digits = text.chars().filter(|character| *character != '-').collect::<String>();
         let count = digits.len();
         if count == 0 || count > DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
+            return Err(InvalidIdPrefix);
         }
-        let value = u128::from_str_radix(&digits, 16).ok()?;
-        Some((Self(Uuid::from_u128(value.checked_shl(below(count)).unwrap_or_default())), count))
-    }
-
-    /// The last one that has the first `digits` digits in common with this one.
-    #[must_use]
-    pub fn last_with(self, digits: usize) -> Self {
-        let rest = 1_u128.checked_shl(below(digits)).map_or(u128::MAX, |next| next - 1);
-        Self(Uuid::from_u128(self.0.as_u128() | rest))
+        let value = u128::from_str_radix(&digits, 16).map_err(|_| InvalidIdPrefix)?;
+        let first = ExecutionId(Uuid::from_u128(value.checked_shl(below(count)).unwrap_or_default()));
+        Ok(Self { first, digits: count })
     }
 }
 
@@ -69,7 +99,7 @@ impl std::str::FromStr for ExecutionId {
 }
 
 /// Where an execution stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Accepted, not yet started.
@@ -150,15 +180,17 @@ mod tests {
     #[test]
     fn the_first_and_the_last_of_a_beginning() {
         let check = |text: &str, first: &str, last: &str| {
-            let (id, digits) = ExecutionId::beginning(text).expect("a beginning");
-            assert_eq!((id.to_string().as_str(), id.last_with(digits).to_string().as_str()), (first, last));
+            let prefix = text.parse::<IdPrefix>().expect("a beginning");
+            let (lowest, highest) = prefix.range();
+            assert_eq!((lowest.to_string().as_str(), highest.to_string().as_str()), (first, last));
+            assert_eq!(prefix.to_string().parse(), Ok(prefix));
         };
         let whole = "01a1ffe9-01a2-7421-86a8-425e358c4c1b";
         check("01a1", "01a10000-0000-0000-0000-000000000000", "01a1ffff-ffff-ffff-ffff-ffffffffffff");
         check("01A1FFE9-01a", "01a1ffe9-01a0-0000-0000-000000000000", "01a1ffe9-01af-ffff-ffff-ffffffffffff");
         check(whole, whole, whole);
         for text in ["", "-", "01g1", "last", "+123", &format!("{whole}0")] {
-            assert_eq!(ExecutionId::beginning(text), None, "{text}");
+            assert!(text.parse::<IdPrefix>().is_err(), "{text}");
         }
     }
 }

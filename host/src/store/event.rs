@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::row::json;
 use super::slice::{Slice, sliced};
 use super::{Result, Store};
-use crate::reference::SensorRef;
+use crate::reference::{PackRef, SensorRef};
 
 /// Something that a sensor saw.
 #[derive(Clone, Debug)]
@@ -21,15 +21,20 @@ pub struct EventRow {
 
 impl Store {
     /// Events, or those of one sensor, the last first; before the one with this identifier, so many at most.
-    pub async fn events(&self, sensor: Option<&SensorRef>, slice: &Slice<Uuid>) -> Result<Vec<EventRow>> {
+    pub async fn events(
+        &self,
+        (pack, sensor): (Option<&PackRef>, Option<&SensorRef>),
+        slice: &Slice<Uuid>,
+    ) -> Result<Vec<EventRow>> {
         let rows = self
             .database
             .query(slice.way(sliced!(
                 "select id, sensor, payload, occurred_at, received_at from event
-             where ($1 is null or sensor = $1)",
-                "id" after "$2", limit "$3"
+             where ($1 is null or sensor = $1) and ($2 is null or substr(sensor, 1, length($2)) = $2)",
+                "id" after "$3", limit "$4"
             )))
             .bind(sensor.map(ToString::to_string))
+            .bind(pack.map(|pack| format!("{pack}.")))
             .bind(slice.after)
             .bind(slice.limit())
             .fetch_all()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use utoipa::ToSchema;
 
 use super::action::require_as_now;
 use super::database::{Engine, Query, Row};
@@ -16,7 +17,7 @@ use super::row::{json, optional_json, parsed, to_json};
 use super::slice::{Slice, sliced};
 use super::worker::WorkerId;
 use super::{Durability, Result, Store};
-use crate::execution::{ExecutionId, Status};
+use crate::execution::{ExecutionId, IdPrefix, Status};
 use crate::installation::Identity;
 use crate::reference::{ActionRef, PackRef};
 use crate::trace::TraceContext;
@@ -110,7 +111,7 @@ pub struct LogChunk {
 }
 
 /// Which stream something was printed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogStream {
     Stdout,
@@ -205,6 +206,8 @@ pub struct ExecutionsFilter<'a> {
     /// Those of actions of this pack.
     pub pack: Option<&'a PackRef>,
     pub status: Option<Status>,
+    /// Those whose identifiers begin so.
+    pub prefix: Option<IdPrefix>,
 }
 
 /// The statement for executions with the constraint that each asked for, and with the names of what ran it; what follows
@@ -344,40 +347,24 @@ impl Store {
         filter: &ExecutionsFilter<'_>,
         slice: &Slice<ExecutionId>,
     ) -> Result<Vec<ExecutionRow>> {
+        let range = filter.prefix.map(IdPrefix::range);
         let rows = self
             .database
             .query(slice.way(sliced!(
                 select_execution!(
                     "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
-                     and ($3 is null or execution.pack = $3)"
+                     and ($3 is null or execution.pack = $3)
+                     and ($4 is null or execution.id between $4 and $5)"
                 ),
-                "execution.id" after "$4", limit "$5"
+                "execution.id" after "$6", limit "$7"
             )))
             .bind(filter.action.map(ToString::to_string))
             .bind(filter.status.map(Status::name))
             .bind(filter.pack.map(PackRef::as_str))
+            .bind(range.map(|(first, _)| first.0))
+            .bind(range.map(|(_, last)| last.0))
             .bind(slice.after.map(|id| id.0))
             .bind(slice.limit())
-            .fetch_all()
-            .await?;
-        rows.iter().map(execution_row).collect()
-    }
-
-    /// Executions whose identifiers lie between two, newest first.
-    pub async fn executions_between(
-        &self,
-        first: ExecutionId,
-        last: ExecutionId,
-        limit: u32,
-    ) -> Result<Vec<ExecutionRow>> {
-        let rows = self
-            .database
-            .query(select_execution!(
-                "where execution.id between $1 and $2 order by execution.id desc limit $3"
-            ))
-            .bind(first.0)
-            .bind(last.0)
-            .bind(i64::from(limit))
             .fetch_all()
             .await?;
         rows.iter().map(execution_row).collect()

@@ -65,6 +65,64 @@ fn who_may_do_what_is_up_to_the_token() {
 }
 
 #[test]
+fn a_token_for_a_pack_is_for_nothing_else() {
+    let machine = Machine::new();
+    pack(&machine);
+    let api = Api::start(&machine);
+    let asked = |action: &str, parameters: Json| {
+        let body = json!({ "action": action, "parameters": parameters });
+        let id = api.post("/executions", &body).is(201).json()["id"].as_str().expect("an id").to_owned();
+        api.becomes(&id, "succeeded");
+        id
+    };
+    let own = asked("served.say", json!({ "word": "mine" }));
+    let others = asked("core.echo", json!({ "message": "secret" }));
+    let made = |name: &str, role: &str| {
+        let body = json!({ "name": name, "role": role, "pack": "served" });
+        api.post("/tokens", &body).is(201).json()["token"].as_str().expect("a token").to_owned()
+    };
+    let (viewer, admin) = (made("looks", "viewer"), made("rules", "admin"));
+    let get = |path: &str| api.ask(&viewer, "GET", path, &[], &Json::Null);
+    for path in ["", "/log", "/result", "/stream"] {
+        get(&format!("/executions/{own}{path}")).is(200);
+        get(&format!("/executions/{others}{path}")).problem(403, "forbidden");
+    }
+    for list in ["/executions", "/actions", "/packs", "/sensors", "/events", "/environments"] {
+        let items = get(list).is(200).json()["items"].clone();
+        let items = items.as_array().expect("items");
+        assert!(items.iter().all(|item| item.to_string().contains("served")), "{list}: {items:?}");
+        assert!(items.len() < 4, "{list}: {items:?}");
+    }
+    for path in [
+        "/packs/core",
+        "/actions/core.echo",
+        "/actions?pack=core",
+        "/executions?pack=core",
+        "/executions/stream?pack=core",
+        "/events?pack=core",
+    ] {
+        get(path).problem(403, "forbidden");
+    }
+    get("/packs/served").is(200);
+    get("/actions/served.say").is(200);
+    // What serves every pack is no secret.
+    get("/runtimes/core.shell").is(200);
+    let resolve = |action: &str| api.ask(&viewer, "POST", "/resolve", &[], &json!({ "action": action }));
+    resolve("core.echo").problem(403, "forbidden");
+
+    // An administrator of a pack makes nobody one of everything.
+    let rule = |method: &str, path: &str, body: &Json| api.ask(&admin, method, path, &[], body);
+    rule("POST", "/tokens", &json!({ "name": "more", "role": "admin" })).problem(403, "forbidden");
+    rule("GET", "/tokens", &Json::Null).problem(403, "forbidden");
+    rule("GET", "/audit", &Json::Null).problem(403, "forbidden");
+    let worker = machine.runs(0, &["worker", "list", "--json"]).stdout;
+    let worker: Json = serde_json::from_str(&worker).expect("a list");
+    let name = worker[0]["name"].as_str().expect("a worker");
+    rule("POST", &format!("/workers/{name}/cordon"), &Json::Null).problem(403, "forbidden");
+    rule("PUT", "/runtimes/core.python/grants", &json!({ "approved": false })).problem(403, "forbidden");
+}
+
+#[test]
 fn an_action_may_ask_for_its_own_pack_while_it_runs() {
     let machine = Machine::new();
     let (go, told) = (machine.at("go"), machine.at("told"));

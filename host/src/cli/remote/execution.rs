@@ -18,7 +18,7 @@ use crate::execution::{ExecutionId, Status};
 pub(super) async fn execute(client: &Client, command: Execution, output: &Output) -> Result<Exit, Failed> {
     match command {
         Execution::List { action, status, limit, watch } => {
-            let wanted = Wanted { action: action.as_ref(), status, before: None, limit };
+            let wanted = Wanted { action: action.as_ref(), status, prefix: None, limit };
             if watch.watch {
                 let look = async || Ok(View::passing(list(output, &client.executions(wanted).await?, NONE)));
                 return redraw(output, look).await;
@@ -92,14 +92,12 @@ pub(super) async fn execute(client: &Client, command: Execution, output: &Output
 
 /// The execution that is meant.
 async fn find(client: &Client, which: Which) -> Result<ExecutionId, Failed> {
-    let newest = |before, limit| client.executions(Wanted { before, limit, ..Wanted::default() });
+    let newest = |prefix, limit| client.executions(Wanted { prefix, limit, ..Wanted::default() });
     match which {
         Which::Id(id) => Ok(id),
         Which::Last => newest(None, 1).await?.pop().map(|found| found.id).ok_or_else(no_execution),
-        Which::Begins(first, digits) => {
-            // The very last that could be meant is in nobody's reach.
-            let mut found = newest(Some(first.last_with(digits)), LISTED_MAX + 1).await?;
-            found.retain(|execution| execution.id >= first);
+        Which::Begins(prefix) => {
+            let mut found = newest(Some(prefix), LISTED_MAX + 1).await?;
             if found.len() > 1 {
                 return Err(ambiguous(&found));
             }

@@ -87,8 +87,8 @@ struct Shipped {
 async fn shipped(client: &Client, pack: &PackRef) -> Result<Shipped, Failed> {
     let row = client.get::<PackRow>(&["packs", pack.as_str()], &[]).await?;
     let of_pack = [("pack", pack.to_string())];
-    let actions = client.list(&["actions"], &of_pack, (None, PROGRAMS_MAX)).await?;
-    let sensors = client.list(&["sensors"], &of_pack, (None, PROGRAMS_MAX)).await?;
+    let actions = client.list(&["actions"], &of_pack, PROGRAMS_MAX).await?;
+    let sensors = client.list(&["sensors"], &of_pack, PROGRAMS_MAX).await?;
     let runtimes = client.all::<Known>(&["runtimes"]).await?.into_iter();
     let is_own = |name: &String| name.split_once('.').is_some_and(|(of, _)| of == pack.as_str());
     let runtimes = runtimes.map(|known| known.reference).filter(is_own).collect();

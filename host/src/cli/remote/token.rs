@@ -24,7 +24,7 @@ pub(super) async fn execute(client: &Client, command: Token, output: &Output) ->
         Token::Create { name, role, pack, expires } => {
             let expires = expires.and_then(|expires| TimeDelta::from_std(expires).ok());
             let expires_at = expires.map(|expires| Utc::now() + expires);
-            let new = New { name: &name, role, pack: pack.as_ref(), expires_at };
+            let new = New { name: name.as_str(), role, pack: pack.as_ref(), expires_at };
             let made = client.post::<Shown>(&["tokens"], &new).await?;
             token::print_created(&made, output)?;
         }
