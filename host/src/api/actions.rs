@@ -36,7 +36,6 @@ pub(super) struct NewAction {
     runtime_version_constraint: Option<String>,
     /// A build variant that is wanted.
     runtime_variant: Option<String>,
-    /// What happens when no installation satisfies the constraint.
     #[serde(default)]
     #[schema(inline)]
     version_policy: VersionPolicy,
