@@ -53,6 +53,10 @@ conformance tools="target/api-tools/bin" examples="15":
     cargo build --release
     tests/api/conformance.sh target/release/attune {{tools}} {{examples}}
 
+# The document that describes the API, by Redocly's rules: `npm install @redocly/cli` brings the linter
+lint-api redocly="redocly":
+    {{redocly}} lint docs/openapi.json
+
 # A worker that is killed again and again, for longer than the tests have time for
 crash crashes="100":
     ATTUNE_TEST_CRASHES={{crashes}} cargo test --release --workspace --test it killed_again_and_again

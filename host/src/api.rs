@@ -190,6 +190,8 @@ pub fn description() -> String {
             words.clone_into(&mut response.description);
         }
     }
+    let schemas = description.components.iter_mut().flat_map(|components| &mut components.schemas);
+    schemas.for_each(|(name, schema)| page::name_items(name, schema));
     let mut text = description.to_pretty_json().unwrap_or_default();
     text.push('\n');
     text

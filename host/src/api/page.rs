@@ -11,7 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::{ObjectBuilder, Required, Type};
+use utoipa::openapi::schema::ArrayItems;
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Required, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
@@ -214,6 +215,16 @@ impl<T> Page<T> {
     /// All of a list.
     pub(super) fn whole(items: Vec<T>) -> Self {
         Self { items, next: None }
+    }
+}
+
+/// Calls what a page has by its name where the document that describes the API has all of it once more.
+pub(super) fn name_items(name: &str, schema: &mut RefOr<Schema>) {
+    if let Some(item) = name.strip_prefix("Page_")
+        && let RefOr::T(Schema::Object(page)) = schema
+        && let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items")
+    {
+        items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
     }
 }
 
