@@ -136,6 +136,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(packs::show, packs::remove))
         .routes(routes!(runtimes::list, runtimes::create))
         .routes(routes!(runtimes::show, runtimes::change, runtimes::delete))
+        .routes(routes!(runtimes::all_grants))
         .routes(routes!(runtimes::grants, runtimes::set_grants))
         .routes(routes!(versions::list, versions::register))
         .routes(routes!(versions::show, versions::change, versions::delete))

@@ -11,6 +11,7 @@ mod env;
 mod execution;
 mod failure;
 mod fleet;
+mod grant;
 mod grants;
 mod interruption;
 mod key;
@@ -84,6 +85,9 @@ enum Command {
     /// Write, test, inspect and call components
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// See what components ask for, allow it and take that back
+    #[command(subcommand)]
+    Grant(grant::Grant),
     /// See the runtimes and what is installed of them
     #[command(subcommand)]
     Runtime(runtime::Runtime),
@@ -210,6 +214,7 @@ impl Command {
             | Self::Resolve(_)
             | Self::Pack(_)
             | Self::Plugin(_)
+            | Self::Grant(_)
             | Self::Runtime(_)
             | Self::Env(_)
             | Self::Execution(_)
@@ -235,6 +240,7 @@ impl Command {
             Self::Resolve(command) => command.execute(options, output).await,
             Self::Pack(command) => command.execute(options, output).await,
             Self::Plugin(command) => Box::pin(command.execute(options, output)).await,
+            Self::Grant(command) => command.execute(options, output).await,
             Self::Runtime(command) => command.execute(options, output).await,
             Self::Env(command) => Box::pin(command.execute(options, output)).await,
             Self::Execution(command) => Box::pin(command.execute(options, output)).await,

@@ -196,6 +196,11 @@ impl Client {
         self.document(self.with_json(self.request(Method::POST, path, &[]), body)?).await
     }
 
+    /// The same, with another method.
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T> {
+        self.document(self.with_json(self.request(Method::PUT, path, &[]), body)?).await
+    }
+
     /// The same, without anything to say.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, method: Method, path: &[&str]) -> Result<T> {
         self.document(self.request(method, path, &[])).await

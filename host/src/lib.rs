@@ -30,6 +30,7 @@ pub mod environment;
 pub mod parameters;
 pub mod secret;
 pub mod token;
+pub mod grants;
 pub mod process;
 pub mod result;
 pub mod execution;

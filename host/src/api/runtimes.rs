@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use chrono::{DateTime, Utc};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -15,17 +15,18 @@ use super::Api;
 use super::access::Caller;
 use super::body::{Body, Tagged, expected, typed};
 use super::change::{Change, Changeable, merged, written};
-use super::page::{Listed, Page, Query, SortKey, Wanted};
+use super::page::{Key, Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use super::programs::{self, surroundings};
 use super::versions::Version;
+use crate::grants::GrantsOf;
+use crate::pack;
 use crate::pack::install::{self, Approve};
-use crate::pack::{self, Grants};
 use crate::reference::RuntimeRef;
 use crate::store::change::{ChangeError, Kind};
-use crate::store::denial::DenialRow;
 use crate::store::runtime::RuntimeRow;
 use crate::token::Role;
+use crate::worker::RuntimeError;
 
 /// A language, as a file of a pack declares it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -112,39 +113,14 @@ impl From<RuntimeRow> for Runtime {
     }
 }
 
-/// What the component of a runtime asks for, may do, and was denied.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct GrantsOf {
-    runtime: String,
-    /// As the runtime names it.
-    component: String,
-    sha256: String,
-    #[schema(value_type = Object)]
-    asked: Grants,
-    /// None if nobody approved it: then the component is not used.
-    #[schema(value_type = Option<Object>)]
-    approved: Option<Grants>,
-    approved_by: Option<String>,
-    approved_at: Option<DateTime<Utc>>,
-    /// What the settings of the server withhold of it.
-    withheld: Vec<String>,
-    /// What it asked for and was denied, the last first.
-    denials: Vec<Denial>,
-}
+impl Listed for GrantsOf {
+    const KEYS: &'static [SortKey<Self>] = &[
+        ("runtime", |grants| Key::Text(grants.runtime.to_string())),
+        ("approved_at", |grants| grants.approved_at.as_ref().into()),
+    ];
 
-/// Something that a component was denied.
-#[derive(Debug, Serialize, ToSchema)]
-struct Denial {
-    what: String,
-    /// How many times.
-    count: i64,
-    first_at: DateTime<Utc>,
-    last_at: DateTime<Utc>,
-}
-
-impl From<DenialRow> for Denial {
-    fn from(DenialRow { what, count, first_at, last_at, .. }: DenialRow) -> Self {
-        Self { what, count, first_at, last_at }
+    fn identity(&self) -> String {
+        self.runtime.to_string()
     }
 }
 
@@ -155,13 +131,14 @@ pub(super) struct Consent {
     approved: bool,
 }
 
-fn none(reference: &str) -> Problem {
-    Problem::not_found(format!("there is no runtime `{reference}`"))
-}
-
+/// The runtime that is called so: a reference, or an alias that means one.
 pub(super) async fn find(api: &Api, text: &str) -> Result<RuntimeRow, Problem> {
-    let reference = text.parse::<RuntimeRef>().map_err(|_| none(text))?;
-    api.worker.store.runtime(&reference).await?.ok_or_else(|| none(text))
+    api.worker.runtime(text, None).await.map_err(|error| match error {
+        RuntimeError::Store(error) => error.into(),
+        error @ (RuntimeError::Unknown { .. } | RuntimeError::Ambiguous { .. }) => {
+            Problem::not_found(error.to_string())
+        }
+    })
 }
 
 /// List the runtimes
@@ -294,6 +271,18 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// List what the components of runtimes ask for, and whether they may
+#[utoipa::path(get, path = "/grants", tag = "plugins", operation_id = "list_grants", params(Wanted<GrantsOf>),
+    responses((status = 200, body = Page<GrantsOf>), problem::Every))]
+pub(super) async fn all_grants(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Query(page): Query<Wanted<GrantsOf>>,
+) -> Result<Json<Page<GrantsOf>>, Problem> {
+    let cut = page.read()?;
+    Ok(Json(cut.page_of(GrantsOf::all(&api.worker).await?)))
+}
+
 /// Show what the component of a runtime may do
 #[utoipa::path(get, path = "/runtimes/{ref}/grants", tag = "plugins", operation_id = "show_grants",
     params(("ref" = String, Path, description = "The runtime's reference")),
@@ -303,32 +292,12 @@ pub(super) async fn grants(
     _: Caller,
     Path(reference): Path<String>,
 ) -> Result<Json<GrantsOf>, Problem> {
-    Ok(Json(grants_of(&api, &reference).await?))
+    Ok(Json(grants_of(&api, &find(&api, &reference).await?).await?))
 }
 
-async fn grants_of(api: &Api, reference: &str) -> Result<GrantsOf, Problem> {
-    let row = find(api, reference).await?;
-    let Some((declared, used)) = row.runtime.plugin.as_ref().zip(row.plugin.as_ref()) else {
-        return Err(Problem::not_found(format!("`{reference}` needs no component")));
-    };
-    let consent = api.worker.store.consent(row.id).await?;
-    let allowed = api.worker.grants(&row);
-    Ok(GrantsOf {
-        runtime: row.runtime.reference.to_string(),
-        component: declared.component.clone(),
-        sha256: used.sha256.clone(),
-        asked: declared.grants.clone(),
-        withheld: used
-            .approved
-            .as_ref()
-            .zip(allowed)
-            .map(|(approved, allowed)| approved.withheld(&allowed))
-            .unwrap_or_default(),
-        approved: used.approved.clone(),
-        approved_by: consent.as_ref().map(|(by, _)| by.clone()),
-        approved_at: consent.map(|(_, at)| at),
-        denials: api.worker.store.denials(row.id).await?.into_iter().map(Denial::from).collect(),
-    })
+async fn grants_of(api: &Api, row: &RuntimeRow) -> Result<GrantsOf, Problem> {
+    let none = || Problem::not_found(format!("`{}` needs no component", row.runtime.reference));
+    GrantsOf::runtime(&api.worker, row).await?.ok_or_else(none)
 }
 
 /// Allow what the component of a runtime asks for, or take that back
@@ -347,6 +316,7 @@ pub(super) async fn set_grants(
     let by = caller.token.name.as_str();
     let row = find(&api, &reference).await?;
     caller.needs_in(Role::Admin, row.runtime.reference.pack())?;
+    grants_of(&api, &row).await?;
     api.worker.store.set_consent(row.id, consent.approved.then_some(by)).await?;
-    Ok(Json(grants_of(&api, &reference).await?))
+    Ok(Json(grants_of(&api, &find(&api, &reference).await?).await?))
 }

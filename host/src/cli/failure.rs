@@ -7,6 +7,7 @@ use crate::pack::problem::counted;
 use crate::printable::{printable, with_causes};
 use crate::settings::SettingsError;
 use crate::store::StoreError;
+use crate::store::change::ChangeError;
 
 /// The documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,16 @@ impl From<anyhow::Error> for Failed {
 impl From<std::io::Error> for Failed {
     fn from(error: std::io::Error) -> Self {
         Self::new(Exit::Failure, error)
+    }
+}
+
+impl From<ChangeError> for Failed {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Store(error) => error.into(),
+            ChangeError::NotFound { .. } => Self::new(Exit::NotFound, error),
+            error => Self::new(Exit::Input, error),
+        }
     }
 }
 

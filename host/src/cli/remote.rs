@@ -15,9 +15,11 @@ pub(super) use login::{Login, Logout, Profile};
 use super::Command;
 use super::env::Env;
 use super::failure::{Exit, Failed};
+use super::fleet::Place;
 use super::options::Options;
 use super::output::Output;
 use super::pack::Pack;
+use super::worker::WorkerCommand;
 use crate::api::ADMIN_TOKEN_FILE;
 use crate::client::profiles::{self, Profiles, ProfilesError};
 use crate::client::{Client, ClientError, Connection, InvalidServer, ServerUrl};
@@ -112,6 +114,7 @@ pub(super) fn is_about_files(command: &Command) -> bool {
         | Command::Resolve(_)
         | Command::Pack(_)
         | Command::Plugin(_)
+        | Command::Grant(_)
         | Command::Runtime(_)
         | Command::Env(_)
         | Command::Execution(_)
@@ -127,9 +130,10 @@ pub(super) async fn execute(command: Command, client: &Client, output: &Output) 
     match command {
         Command::Run(command) => Box::pin(watch::run(client, command, output)).await,
         Command::Execution(command) => Box::pin(execution::execute(client, command, output)).await,
-        Command::Worker(command) if !command.is_service() => {
-            installed::workers(client, command.watch(), output).await
+        Command::Worker(WorkerCommand { fleet: Some(fleet), .. }) => {
+            fleet.execute_at(&Place::There(client), output).await
         }
+        Command::Grant(command) => command.execute_there(client, output).await,
         Command::Runtime(command) => installed::runtime(client, command, output).await,
         Command::Pack(command) => Box::pin(pack::execute(client, command, output)).await,
         Command::Resolve(command) => resolve::execute(client, &command, output).await,

@@ -18,6 +18,7 @@ use super::remedy;
 use super::resolve::unknown_runtime;
 use super::shown::time;
 use crate::detection::{self, Detected, DetectionError, Freshness};
+use crate::grants::Denial;
 use crate::installation::{Check, CheckOutcome, FailureClass};
 use crate::nearest::did_you_mean;
 use crate::pack::problem::counted;
@@ -270,7 +271,7 @@ pub(super) fn withheld(worker: &Worker, runtime: &RuntimeRow) -> Vec<String> {
 }
 
 /// What was denied, how often, and when for the last time.
-pub(super) fn denial_text(DenialRow { what, count, last_at, .. }: &DenialRow) -> String {
+pub(super) fn denial_text(Denial { what, count, last_at, .. }: &Denial) -> String {
     let times = counted(usize::try_from(*count).unwrap_or(usize::MAX), "time");
     format!("{}: {times}, last at {}", printable(what), time(*last_at))
 }
@@ -298,7 +299,7 @@ fn describe(output: &Output, shown: &Shown<'_>) -> String {
         line("may not", &format!("{withheld} (`[grants]` of the settings)"));
     }
     for denial in &shown.denials {
-        line("was denied", &denial_text(denial));
+        line("was denied", &denial_text(&denial.clone().into()));
     }
     text.push('\n');
     text.push_str(&installations(output, shown.found));

@@ -14,7 +14,6 @@ use super::runtime::worker_failed;
 use super::shown::time;
 use crate::printable::printable;
 use crate::reference::PackRef;
-use crate::store::change::ChangeError;
 use crate::store::token::{NewToken, TokenRow};
 use crate::token::{Role, Token as Secret, TokenName};
 use crate::worker;
@@ -87,7 +86,7 @@ impl Token {
                     .and_then(|expires| TimeDelta::from_std(expires).ok())
                     .map(|expires| Utc::now() + expires);
                 let new = NewToken { name: name.as_str(), role, pack: pack.as_ref(), expires_at };
-                let row = store.create_token(&secret, &new).await.map_err(change_failed)?;
+                let row = store.create_token(&secret, &new).await?;
                 let made = Shown { token: Some(secret.reveal().to_owned()), ..row.into() };
                 print_created(&made, output)?;
             }
@@ -105,13 +104,6 @@ impl Token {
         }
         store.close().await;
         Ok(Exit::Success)
-    }
-}
-
-fn change_failed(error: ChangeError) -> Failed {
-    match error {
-        ChangeError::Store(error) => error.into(),
-        error => Failed::new(Exit::Input, error),
     }
 }
 

@@ -4,17 +4,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::timeout;
 
 use super::failure::{Exit, Failed};
-use super::fleet;
+use super::fleet::Fleet;
 use super::interruption;
 use super::options::Options;
 use super::output::Output;
-use super::redraw::Watch;
 use super::runtime::open_worker;
 use crate::service::{self, Event, ServiceError};
 use crate::worker::Worker;
@@ -31,20 +30,10 @@ for the setting `drain_timeout`; a second signal does not wait. With --json, it 
 )]
 pub(super) struct WorkerCommand {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    pub(super) fleet: Option<Fleet>,
     /// Run so many executions at a time; the setting `worker_slots` unless given
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
     slots: Option<u16>,
-}
-
-/// What else there is to do.
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// List the workers: where each is, what it has to do, what is installed there
-    List {
-        #[command(flatten)]
-        watch: Watch,
-    },
 }
 
 /// An event, as `--json` shows it.
@@ -107,23 +96,18 @@ impl Shown {
 impl WorkerCommand {
     /// Whether it runs until it is told to stop.
     pub(super) fn is_service(&self) -> bool {
-        self.verb.is_none()
-    }
-
-    /// Whether what it shows is to be shown again and again.
-    pub(super) fn watch(&self) -> Watch {
-        match self.verb {
-            Some(Verb::List { watch }) => watch,
-            None => Watch { watch: false },
-        }
+        self.fleet.is_none()
     }
 
     pub(super) async fn execute(self, options: &Options, output: &Output) -> Result<Exit, Failed> {
-        if let Some(Verb::List { watch }) = self.verb {
+        if let Some(fleet) = &self.fleet {
             if self.slots.is_some() {
-                return Err(Failed::message(Exit::Input, "a list has no slots: leave `--slots` out"));
+                return Err(Failed::message(
+                    Exit::Input,
+                    "only a worker that is started has slots: leave `--slots` out",
+                ));
             }
-            return fleet::list(watch, options, output).await;
+            return fleet.execute(options, output).await;
         }
         let mut worker = open_worker(options, output).await?;
         if let Some(slots) = self.slots {

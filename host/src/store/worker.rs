@@ -1,7 +1,7 @@
 //! Workers: who has which installations, and who runs what.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::bell::Bell;
@@ -35,7 +35,7 @@ impl WorkerStatus {
 }
 
 /// What somebody wants of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Wanted {
     /// It is to take nothing more, also after it was started again.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{install_failed, invalid, read_to_check, short, vouch};
 use crate::cli::failure::Failed;
+use crate::cli::grant::operator;
 use crate::cli::grants::asked_text;
 use crate::cli::looking::{detect_all, left_out};
 use crate::cli::options::DryRun;
@@ -61,7 +62,7 @@ pub(super) async fn install_from(
 ) -> Result<(), Failed> {
     let bundle = read_to_check(path, output)?;
     let source = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    let by = std::env::var("USER").unwrap_or_else(|_| "the operator".to_owned());
+    let by = operator();
     let verified = vouch::verified(worker, path, &bundle, output)?;
     let origin = (source.as_str(), verified.as_deref().ok());
     let progress = Progress::begin(output);

@@ -49,7 +49,7 @@ fn describe(subject: &Subject, output: &Output) -> String {
         text.push_str(&grants(&subject.runtimes, output));
         for used in &subject.runtimes {
             for denial in &used.denials {
-                let _ = writeln!(text, "{} was denied {}", used.runtime, denial_text(denial));
+                let _ = writeln!(text, "{} was denied {}", used.runtime, denial_text(&denial.clone().into()));
             }
         }
     }

@@ -9,26 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::not_there;
 use crate::cli::env::{NONE, size_text, state_text};
 use crate::cli::failure::{Exit, Failed};
-use crate::cli::fleet;
 use crate::cli::output::{Output, table};
-use crate::cli::redraw::Watch;
 use crate::cli::runtime::{Known, Runtime};
 use crate::client::Client;
 use crate::printable::printable;
-
-pub(super) async fn workers(client: &Client, watch: Watch, output: &Output) -> Result<Exit, Failed> {
-    #[derive(Deserialize)]
-    struct Worker {
-        #[serde(flatten)]
-        shown: fleet::Shown,
-        live: bool,
-    }
-    let look = async || {
-        let workers = client.all::<Worker>(&["workers"]).await?.into_iter();
-        Ok(workers.map(|Worker { shown, live }| shown.heard_of(live)).collect())
-    };
-    fleet::print(watch, output, look).await
-}
 
 pub(super) async fn runtime(client: &Client, command: Runtime, output: &Output) -> Result<Exit, Failed> {
     match command {
