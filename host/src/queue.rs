@@ -1,5 +1,6 @@
 //! Asking for an execution that some worker runs later: checked like one that runs at once, and put into the queue.
 
+pub mod outlook;
 pub mod waiting;
 
 use std::time::Duration;

@@ -14,9 +14,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::access::Caller;
 use super::body::Body;
-use super::page::{Listed, Page, Query, SortKey, Wanted};
+use super::page::{DryRun, Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use crate::execution::{ExecutionId, Given, IdPrefix, Request, Status};
+use crate::queue::outlook::{Outlook, outlook};
 use crate::queue::waiting::{Waiting, waiting};
 use crate::queue::{Terms, enqueue as put};
 use crate::reference::ActionRef;
@@ -240,6 +241,14 @@ pub(super) struct Queued {
     known: bool,
 }
 
+/// What was put into the queue, or would be.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum QueuedOrOutlook {
+    Queued(Queued),
+    Outlook(Box<Outlook>),
+}
+
 /// What became of an execution that somebody changed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Changed {
@@ -340,16 +349,18 @@ pub(super) async fn result(
 
 /// Have a worker run an action
 #[utoipa::path(post, path = "/executions", tag = "executions", operation_id = "enqueue",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Asking twice under one key is asking once")),
+    params(DryRun, ("Idempotency-Key" = Option<String>, Header, description = "Asking twice under one key is asking once")),
     request_body = NewExecution,
-    responses((status = 201, body = Queued), (status = 200, body = Queued, description = "It was asked for before"),
+    responses((status = 201, body = Queued),
+        (status = 200, body = QueuedOrOutlook, description = "It was asked for before; or, in a dry run, what would be queued"),
         problem::Every, problem::Changes))]
 pub(super) async fn enqueue(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    Query(DryRun { dry_run }): Query<DryRun>,
     headers: HeaderMap,
     Body(new): Body<NewExecution>,
-) -> Result<(StatusCode, Json<Queued>), Problem> {
+) -> Result<(StatusCode, Json<QueuedOrOutlook>), Problem> {
     let action = new.action.parse::<ActionRef>();
     let action = action.map_err(|error| Problem::invalid("/action", error.to_string()))?;
     caller.needs_in(Role::Operator, action.pack())?;
@@ -373,9 +384,14 @@ pub(super) async fn enqueue(
             Problem::invalid("header/Idempotency-Key", "it is to be of visible ASCII characters")
         })?,
     };
+    if dry_run {
+        let outlook = outlook(&api.asker, &request, &terms).await?;
+        return Ok((StatusCode::OK, Json(QueuedOrOutlook::Outlook(Box::new(outlook)))));
+    }
     let queued = put(&api.asker, &request, &terms).await?;
     let status = if queued.known { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(Queued { id: queued.id.to_string(), known: queued.known })))
+    let queued = Queued { id: queued.id.to_string(), known: queued.known };
+    Ok((status, Json(QueuedOrOutlook::Queued(queued))))
 }
 
 /// End an execution: at once if it waits, in good order if a worker runs it

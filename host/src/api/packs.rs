@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -15,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::access::Caller;
 use super::body::{Bytes, Tagged, expected};
-use super::page::{Listed, Page, Query, SortKey, Wanted};
+use super::page::{DryRun, Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Mistake, Problem};
 use crate::pack::Grants;
 use crate::pack::bundle::Bundle;
@@ -338,18 +339,24 @@ pub(super) fn mistakes(problems: &Problems) -> Vec<Mistake> {
 
 /// Remove a pack, and what is in it; its executions stay
 #[utoipa::path(delete, path = "/packs/{ref}", tag = "packs", operation_id = "remove_pack",
-    params(("ref" = String, Path, description = "Its reference"),
+    params(("ref" = String, Path, description = "Its reference"), DryRun,
         ("If-Match" = Option<String>, Header, description = "Only in this state")),
-    responses((status = 204), problem::Every, problem::Changes, problem::NotFound))]
+    responses((status = 204), (status = 200, body = remove::Plan, description = "It would be removed"), problem::Every, problem::Changes, problem::NotFound))]
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
+    Query(DryRun { dry_run }): Query<DryRun>,
     headers: HeaderMap,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let none = || Problem::not_found(format!("there is no pack `{reference}`"));
     let pack = reference.parse::<PackRef>().map_err(|_| none())?;
     caller.needs_in(Role::Author, &pack)?;
-    remove::plan(&api.worker, &pack).await?.carry_out(&api.worker, expected(&headers)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let plan = remove::plan(&api.worker, &pack).await?;
+    if dry_run {
+        plan.refusal()?;
+        return Ok(Json(plan).into_response());
+    }
+    plan.carry_out(&api.worker, expected(&headers)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

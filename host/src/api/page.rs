@@ -228,6 +228,16 @@ pub(super) fn name_items(name: &str, schema: &mut RefOr<Schema>) {
     }
 }
 
+/// Whether anything is to be done at all.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DryRun {
+    /// Show what would be done, and do none of it.
+    #[serde(default)]
+    #[param(default = false)]
+    pub(super) dry_run: bool,
+}
+
 /// What a request says in its query; what is wrong with it is a [`Problem`].
 #[derive(Debug)]
 pub(super) struct Query<T>(pub(super) T);

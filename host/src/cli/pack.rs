@@ -1,7 +1,7 @@
 //! `attune pack`: installing, inspecting, checking and writing packs.
 
 pub(super) mod install;
-mod remove;
+pub(super) mod remove;
 pub(super) mod show;
 mod vouch;
 

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
@@ -19,13 +18,12 @@ use super::shown::NAME;
 use super::watch::watch;
 use crate::execution::{ExecutionId, Request, Status};
 use crate::printable::printable;
+use crate::queue::outlook::{Outlook, Prospect, Requirement, outlook};
 use crate::queue::waiting::{Waiting, WaitingWorker};
-use crate::queue::{QueueError, Queued, Terms, enqueue, plan};
-use crate::reference::{ActionRef, RuntimeRef};
+use crate::queue::{QueueError, Queued, Terms, enqueue};
 use crate::store::Store;
 use crate::store::bell::Bell;
-use crate::store::fleet::{WorkerRow, silence_max};
-use crate::store::requirement::JudgedRequirement;
+use crate::store::fleet::silence_max;
 use crate::worker::Worker;
 
 /// Time between two tries to ask for the end of something.
@@ -172,39 +170,6 @@ pub(super) async fn attend(
     outcome
 }
 
-/// What would be put into the queue, as `--json` shows it.
-#[derive(Serialize)]
-struct ShownPlan<'a> {
-    action: &'a ActionRef,
-    requirement: ShownRequirement<'a>,
-    parameters: &'a serde_json::Value,
-    priority: i64,
-    /// How often it is tried again if it fails.
-    retries: u32,
-    run_at: DateTime<Utc>,
-    deadline_at: Option<DateTime<Utc>>,
-    /// What was asked before under the same key: nothing more would be.
-    known: Option<ExecutionId>,
-    /// The live ones.
-    workers: Vec<PlannedWorker>,
-}
-
-#[derive(Serialize)]
-struct ShownRequirement<'a> {
-    runtime: &'a RuntimeRef,
-    constraint: Option<&'a str>,
-    variant: Option<&'a str>,
-    fallback: bool,
-}
-
-#[derive(Serialize)]
-struct PlannedWorker {
-    worker: String,
-    /// None if it has not judged that yet.
-    satisfied: Option<bool>,
-    reason: String,
-}
-
 /// Shows what would be put into the queue, and which workers could run it as far as they have judged that.
 async fn show_plan(
     worker: &Worker,
@@ -212,57 +177,29 @@ async fn show_plan(
     terms: &Terms,
     output: &Output,
 ) -> Result<Exit, Failed> {
-    let plan = match plan(worker, request, terms).await {
-        Ok(plan) => plan,
-        Err(error) => return Err(queue_failed(worker, error).await),
-    };
-    let known = match plan.known(worker).await {
-        Ok(known) => known,
-        Err(error) => return Err(queue_failed(worker, error).await),
-    };
-    let requirement = plan.requirement();
-    let silence_max = silence_max(worker.settings.lease);
-    let mut judged = worker.store.judgements_of(requirement, plan.created_at - silence_max).await?;
-    let live = worker.store.workers(silence_max).await?;
-    let workers = live.into_iter().filter(WorkerRow::takes_executions).map(|live| {
-        let found = judged.iter().position(|judged| judged.worker == live.name);
-        match found.map(|found| judged.swap_remove(found)) {
-            Some(JudgedRequirement { worker, satisfied, reason, .. }) => {
-                PlannedWorker { worker, satisfied: Some(satisfied), reason }
-            }
-            None => PlannedWorker { worker: live.name, satisfied: None, reason: String::new() },
-        }
-    });
-    let shown = ShownPlan {
-        action: &plan.action.reference,
-        requirement: ShownRequirement {
-            runtime: requirement.runtime,
-            constraint: Some(requirement.constraint).filter(|text| !text.is_empty()),
-            variant: Some(requirement.variant).filter(|text| !text.is_empty()),
-            fallback: requirement.fallback,
-        },
-        parameters: &plan.parameters,
-        priority: plan.priority,
-        retries: plan.action.retries,
-        run_at: plan.run_at,
-        deadline_at: plan.deadline,
-        known,
-        workers: workers.collect(),
-    };
-    output.plan(&shown, || plan_text(output, &shown, plan.run_at > plan.created_at))?;
+    match outlook(worker, request, terms).await {
+        Ok(outlook) => print_outlook(&outlook, terms, output),
+        Err(error) => Err(queue_failed(worker, error).await),
+    }
+}
+
+/// Shows what would be put into the queue, here or on a server.
+pub(super) fn print_outlook(outlook: &Outlook, terms: &Terms, output: &Output) -> Result<Exit, Failed> {
+    output.plan(outlook, || plan_text(output, outlook, !terms.delay.is_zero()))?;
     Ok(Exit::Success)
 }
 
-fn plan_text(output: &Output, plan: &ShownPlan<'_>, waits: bool) -> String {
+fn plan_text(output: &Output, plan: &Outlook, waits: bool) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         // Writing to a string can't fail.
         let _ = writeln!(text, "{name:<NAME$}{value}");
     };
-    line("action", &plan.action.to_string());
-    let ShownRequirement { runtime, constraint, variant, .. } = &plan.requirement;
-    let asked = [Some(constraint.unwrap_or("any version")), *variant].into_iter().flatten();
-    line("asks for", &format!("{runtime} {}", asked.collect::<Vec<_>>().join(" ")));
+    line("action", &printable(&plan.action));
+    let Requirement { runtime, constraint, variant, .. } = &plan.requirement;
+    let asked = [Some(constraint.as_deref().unwrap_or("any version")), variant.as_deref()];
+    let asked = asked.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    line("asks for", &printable(&format!("{runtime} {asked}")));
     line("parameters", &printable(&plan.parameters.to_string()));
     line("priority", &plan.priority.to_string());
     if waits {
@@ -271,13 +208,13 @@ fn plan_text(output: &Output, plan: &ShownPlan<'_>, waits: bool) -> String {
     if let Some(deadline) = plan.deadline_at {
         line("deadline", &deadline.to_rfc3339());
     }
-    if let Some(id) = plan.known {
-        line("asked before", &format!("{id}, under the same key: nothing more would be queued"));
+    if let Some(id) = &plan.known {
+        line("asked before", &format!("{}, under the same key: nothing more would be queued", printable(id)));
     }
     if plan.workers.is_empty() {
         line("workers", "none is there: it would wait for one, `attune worker` starts it");
     }
-    for PlannedWorker { worker, satisfied, reason } in &plan.workers {
+    for Prospect { worker, satisfied, reason } in &plan.workers {
         let (tone, state) = match satisfied {
             Some(true) => (Tone::Good, "can run it"),
             Some(false) => (Tone::Bad, reason.as_str()),

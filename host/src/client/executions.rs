@@ -13,6 +13,7 @@ use super::events::{Event, Events};
 use super::{Client, ClientError, Result};
 use crate::execution::{ExecutionId, IdPrefix, Request, Status};
 use crate::queue::Terms;
+use crate::queue::outlook::Outlook;
 use crate::queue::waiting::Waiting;
 use crate::reference::ActionRef;
 use crate::store::execution::{ExecutionRow, LogStream};
@@ -154,6 +155,9 @@ impl From<Document> for ExecutionRow {
     }
 }
 
+/// Under which asking twice is asking once.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// What is to be run, as the API takes it.
 #[derive(Debug, Serialize)]
 struct NewExecution<'a> {
@@ -167,6 +171,20 @@ struct NewExecution<'a> {
     delay: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<f64>,
+}
+
+impl<'a> NewExecution<'a> {
+    fn new(request: &'a Request, parameters: &'a Map<String, Json>, terms: &Terms) -> Self {
+        Self {
+            action: &request.action,
+            parameters,
+            runtime_version_constraint: request.constraint.as_ref().map(ToString::to_string),
+            timeout: request.timeout.map(|timeout| timeout.as_secs_f64()),
+            priority: terms.priority,
+            delay: terms.delay.as_secs_f64(),
+            deadline: terms.deadline.map(|deadline| deadline.as_secs_f64()),
+        }
+    }
 }
 
 /// What was put into the queue.
@@ -227,20 +245,12 @@ impl Client {
         parameters: &Map<String, Json>,
         terms: &Terms,
     ) -> Result<Queued> {
-        let new = NewExecution {
-            action: &request.action,
-            parameters,
-            runtime_version_constraint: request.constraint.as_ref().map(ToString::to_string),
-            timeout: request.timeout.map(|timeout| timeout.as_secs_f64()),
-            priority: terms.priority,
-            delay: terms.delay.as_secs_f64(),
-            deadline: terms.deadline.map(|deadline| deadline.as_secs_f64()),
-        };
+        let new = NewExecution::new(request, parameters, terms);
         let mut tries = TRIES;
         loop {
             let mut asked = self.with_json(self.request(Method::POST, &["executions"], &[]), &new)?;
             if let Some(key) = &terms.idempotency_key {
-                asked = asked.header(HeaderName::from_static("idempotency-key"), key);
+                asked = asked.header(IDEMPOTENCY_KEY, key);
             }
             tries -= 1;
             match self.document(asked).await {
@@ -252,6 +262,22 @@ impl Client {
                 answer => return answer,
             }
         }
+    }
+
+    /// What asking for an execution would put into the queue.
+    pub(crate) async fn outlook(
+        &self,
+        request: &Request,
+        parameters: &Map<String, Json>,
+        terms: &Terms,
+    ) -> Result<Outlook> {
+        let new = NewExecution::new(request, parameters, terms);
+        let dry = [("dry_run", true.to_string())];
+        let mut asked = self.with_json(self.request(Method::POST, &["executions"], &dry), &new)?;
+        if let Some(key) = &terms.idempotency_key {
+            asked = asked.header(IDEMPOTENCY_KEY, key);
+        }
+        self.document(asked).await
     }
 
     /// Asks for the end of an execution.

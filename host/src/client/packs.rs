@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Client, Result};
 use crate::pack::Grants;
 use crate::pack::install::Asked;
+use crate::pack::remove;
 use crate::reference::{PackRef, RuntimeRef};
 
 /// Sending an archive over a slow line, and compiling components, may take this long.
@@ -105,6 +106,12 @@ impl Client {
     pub(crate) async fn remove_pack(&self, pack: &PackRef) -> Result<()> {
         self.answer(self.request(Method::DELETE, &["packs", pack.as_str()], &[])).await?;
         Ok(())
+    }
+
+    /// What removing a pack would take away.
+    pub(crate) async fn removal_of(&self, pack: &PackRef) -> Result<remove::Plan> {
+        let dry = [("dry_run", true.to_string())];
+        self.document(self.request(Method::DELETE, &["packs", pack.as_str()], &dry)).await
     }
 
     async fn send_archive<T: DeserializeOwned>(

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::embedded;
 use crate::environment::collect;
@@ -13,15 +14,18 @@ use crate::store::change::{ChangeError, Kind, Revision};
 use crate::worker::Worker;
 
 /// What removing a pack takes away. Nothing was done yet.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
+    #[schema(value_type = String)]
     pub pack: PackRef,
     pub version: String,
+    #[schema(value_type = Vec<String>)]
     pub runtimes: Vec<RuntimeRef>,
     pub actions: Vec<String>,
     pub sensors: Vec<String>,
     pub components: Vec<String>,
     /// Where its files are on this machine.
+    #[schema(value_type = String)]
     pub folder: PathBuf,
     pub bytes: u64,
     /// What of other packs needs it, so that it is not removed.

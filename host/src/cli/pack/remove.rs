@@ -18,12 +18,17 @@ pub(super) async fn remove(
 ) -> Result<(), Failed> {
     let plan = plan(worker, pack).await.map_err(|error| failed(pack, error))?;
     if dry.dry_run {
-        output.plan(&plan, || text(&plan))?;
+        print_plan(&plan, output)?;
         return plan.refusal().map_err(|error| failed(pack, error));
     }
     plan.carry_out(worker, None).await.map_err(|error| failed(pack, error))?;
     output.say(&format!("removed {pack}; its environments go when `attune env prune` needs their room"));
     Ok(())
+}
+
+/// Shows what would go, here or on a server.
+pub(in crate::cli) fn print_plan(plan: &Plan, output: &Output) -> std::io::Result<()> {
+    output.plan(plan, || text(plan))
 }
 
 fn text(plan: &Plan) -> String {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::watch::{parameters, refuse_plan, watch};
+use super::watch::{parameters, show_plan, watch};
 use crate::cli::ending::headline;
 use crate::cli::execution::{
     Changed, Execution, LISTED_MAX, NONE, Which, ambiguous, list, no_execution, print_log,
@@ -51,8 +51,10 @@ pub(super) async fn execute(client: &Client, command: Execution, output: &Output
                 id: ExecutionId,
                 known: bool,
             }
-            refuse_plan(dry)?;
             let (request, terms) = (ask.request()?, place.terms()?);
+            if dry.dry_run {
+                return show_plan(client, &request, &terms, output).await;
+            }
             let parameters = parameters(client, &request).await?;
             let queued = client.enqueue(&request, &parameters, &terms).await?;
             let (id, known) = (queued.id, queued.known);

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::not_there;
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::grants::asked_text;
 use crate::cli::output::Output;
 use crate::cli::pack::install::{PlanView, confirmed, installed_line, plan_text, vouched};
+use crate::cli::pack::remove::print_plan;
 use crate::cli::pack::show::{given, head, programs};
 use crate::cli::pack::{Pack, invalid, print_list, read_to_check};
 use crate::cli::progress::Progress;
@@ -44,9 +44,8 @@ pub(super) async fn execute(client: &Client, command: Pack, output: &Output) -> 
         Pack::Validate { path } => validate(client, &path, output).await?,
         Pack::Remove { pack, dry } => {
             if dry.dry_run {
-                return Err(not_there(
-                    "what would go with a pack can't be asked of a server: leave `--dry-run` out",
-                ));
+                print_plan(&client.removal_of(&pack).await?, output)?;
+                return Ok(Exit::Success);
             }
             client.remove_pack(&pack).await?;
             output.say(&format!("removed {pack}"));

@@ -9,16 +9,16 @@ use uuid::Uuid;
 use super::not_there;
 use crate::cli::ending::headline;
 use crate::cli::failure::{Exit, Failed};
-use crate::cli::options::DryRun;
 use crate::cli::output::Output;
 use crate::cli::printer::Printer;
-use crate::cli::queued::{AGAIN, attend, waiting_line};
+use crate::cli::queued::{AGAIN, attend, print_outlook, waiting_line};
 use crate::cli::run::Run;
 use crate::cli::watch::{PATIENCE, Told, finish, stream};
 use crate::client::executions::{Following, News};
 use crate::client::{Client, ClientError};
 use crate::execution::asked::given;
 use crate::execution::{ExecutionId, Request, Status};
+use crate::queue::Terms;
 use crate::store::execution::ExecutionRow;
 
 /// What is asked again and again is asked as seldom as this at last.
@@ -31,9 +31,11 @@ pub(super) async fn run(client: &Client, run: Run, output: &Output) -> Result<Ex
             "secrets are read where the action runs: `--secrets` can't be asked of a server",
         ));
     }
-    refuse_plan(run.dry)?;
     let request = run.ask.request()?;
     let mut terms = run.place.terms()?;
+    if run.dry.dry_run {
+        return show_plan(client, &request, &terms, output).await;
+    }
     // So that it can be asked for again when the answer is lost.
     terms.idempotency_key.get_or_insert_with(|| Uuid::now_v7().to_string());
     let parameters = parameters(client, &request).await?;
@@ -43,11 +45,15 @@ pub(super) async fn run(client: &Client, run: Run, output: &Output) -> Result<Ex
     attend(queued.id, watch(client, queued.id, output), ("server", ask), output).await
 }
 
-pub(super) fn refuse_plan(dry: DryRun) -> Result<(), Failed> {
-    if dry.dry_run {
-        return Err(not_there("what would be run there can't be asked of a server: leave `--dry-run` out"));
-    }
-    Ok(())
+/// Shows what would be put into the queue there.
+pub(super) async fn show_plan(
+    client: &Client,
+    request: &Request,
+    terms: &Terms,
+    output: &Output,
+) -> Result<Exit, Failed> {
+    let parameters = parameters(client, request).await?;
+    print_outlook(&client.outlook(request, &parameters, terms).await?, terms, output)
 }
 
 /// The parameters of what is asked, read as the action there takes them.
