@@ -70,8 +70,9 @@ const ARCHIVE_MAX: usize = 128 << 20;
 /// Where archives are sent to.
 const UPLOADS: &str = "/api/v1/packs";
 
-/// It takes no longer until one is read and installed, with the components in it compiled.
-const UPLOAD_MAX: Duration = Duration::from_mins(10);
+/// It takes no longer until one is read and installed, with the components in it compiled; or until every installation of a
+/// runtime has proved that it works.
+const WORK_MAX: Duration = Duration::from_mins(10);
 
 /// No other answer takes longer than this.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -342,8 +343,9 @@ fn cors(origins: &[String]) -> CorsLayer {
 
 /// Cuts off what takes too long; what is left of it is not done, but for packs, which are installed as a whole or not at all.
 async fn in_time(request: Request, next: Next) -> Response {
-    let is_upload = request.method() == Method::POST && request.uri().path().starts_with(UPLOADS);
-    let limit = if is_upload { UPLOAD_MAX } else { ANSWER_MAX };
+    let path = request.uri().path();
+    let is_work = path.starts_with(UPLOADS) || path.ends_with("/verify");
+    let limit = if is_work && request.method() == Method::POST { WORK_MAX } else { ANSWER_MAX };
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::late(limit).into_response(),

@@ -31,6 +31,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// A server cuts its own answers off before this.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
 
+/// The same, where a pack is sent or installations are verified.
+const WORK_MAX: Duration = Duration::from_mins(10);
+
 /// Why a server did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
@@ -194,6 +197,11 @@ impl Client {
     /// Asks for a change, and reads what came of it.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T> {
         self.document(self.with_json(self.request(Method::POST, path, &[]), body)?).await
+    }
+
+    /// Asks for what takes its time.
+    pub(crate) async fn work<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
+        self.document(self.stream(Method::POST, path, &[]).timeout(WORK_MAX)).await
     }
 
     /// The same, with another method.

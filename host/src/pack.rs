@@ -6,6 +6,7 @@
 pub mod bundle;
 pub mod bundles;
 pub mod ceiling;
+pub mod components;
 pub mod embedded;
 pub mod install;
 pub mod lock;

@@ -18,6 +18,7 @@ use super::versions::{self, Version};
 use crate::detection::{self, Freshness};
 use crate::execution::AskError;
 use crate::execution::choice::{Asked, ChoiceError, choose};
+use crate::installation::Check;
 use crate::reference::ActionRef;
 use crate::selection::{CandidateView, SelectedView, SelectionView};
 use crate::store::bell::Bell;
@@ -53,6 +54,11 @@ pub(super) struct Installation {
     status: &'static str,
     /// Why it can't be used.
     failure: Option<Failure>,
+    /// Other paths that lead to it.
+    aliases: Vec<String>,
+    /// What was checked, and what came of it.
+    #[schema(value_type = Vec<Object>)]
+    checks: Vec<Check>,
     verified_at: DateTime<Utc>,
 }
 
@@ -94,6 +100,8 @@ impl Installation {
             variant: found.version.as_ref().and_then(|version| version.variant.clone()),
             version: found.version.map(|version| version.semver.to_string()),
             runtime_version: found.runtime_version,
+            aliases: found.aliases.iter().map(|alias| alias.display().to_string()).collect(),
+            checks: found.checks,
             source: found.source,
             verified_at: found.verified_at,
         }

@@ -4,6 +4,7 @@ mod call;
 mod diff;
 mod inspect;
 mod library;
+pub(super) mod list;
 mod new;
 mod record;
 mod subject;
@@ -29,6 +30,8 @@ pub(super) enum Plugin {
     TestRunner(test_runner::TestRunner),
     /// Write a scenario down from this machine: what a component asks, what it is told, what it answers
     Record(record::Record),
+    /// List the components of the installed packs
+    List,
     /// Show what a component exports, imports and needs, and what it may do
     Inspect {
         /// A .wasm file, a pack's folder or archive, an installed component `pack.component`, or a runtime
@@ -57,6 +60,7 @@ impl Plugin {
         match &self {
             Self::New(new) => new.execute(&worker, output).await?,
             Self::Record(record) => record.execute(&worker, output).await?,
+            Self::List => list::list(&worker, output).await?,
             Self::Inspect { component } => inspect::inspect(&worker, component, output).await?,
             Self::Diff { old, new } => diff::diff(&worker, (old, new), output).await?,
             Self::Call(call) => call.execute(&worker, output).await?,

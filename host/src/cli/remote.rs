@@ -1,6 +1,7 @@
 //! Commands for a server: `--server`, `--profile`. The same commands, looked up and shown in the same way.
 
 mod execution;
+mod installations;
 mod installed;
 mod login;
 mod pack;
@@ -19,6 +20,7 @@ use super::fleet::Place;
 use super::options::Options;
 use super::output::Output;
 use super::pack::Pack;
+use super::plugin::{self, Plugin};
 use super::worker::WorkerCommand;
 use crate::api::ADMIN_TOKEN_FILE;
 use crate::client::profiles::{self, Profiles, ProfilesError};
@@ -132,6 +134,10 @@ pub(super) async fn execute(command: Command, client: &Client, output: &Output) 
         Command::Execution(command) => Box::pin(execution::execute(client, command, output)).await,
         Command::Worker(WorkerCommand { fleet: Some(fleet), .. }) => {
             fleet.execute_at(&Place::There(client), output).await
+        }
+        Command::Plugin(Plugin::List) => plugin::list::list_there(client, output).await,
+        Command::Plugin(Plugin::Inspect { component }) => {
+            plugin::list::inspect_there(client, &component, output).await
         }
         Command::Grant(command) => command.execute_there(client, output).await,
         Command::Runtime(command) => installed::runtime(client, command, output).await,

@@ -1,20 +1,15 @@
 //! Packs, sent to a server.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Client, Result};
+use super::{Client, Result, WORK_MAX};
 use crate::pack::Grants;
 use crate::pack::install::Asked;
 use crate::pack::remove;
 use crate::reference::{PackRef, RuntimeRef};
-
-/// Sending an archive over a slow line, and compiling components, may take this long.
-const UPLOAD_MAX: Duration = Duration::from_mins(10);
 
 /// A pack that was installed, or would be.
 #[derive(Debug, Serialize, Deserialize)]
@@ -122,7 +117,7 @@ impl Client {
     ) -> Result<T> {
         let mut request = self
             .stream(Method::POST, path, query)
-            .timeout(UPLOAD_MAX)
+            .timeout(WORK_MAX)
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(archive.to_vec());
         if let Some(signature) = signature {

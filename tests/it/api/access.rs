@@ -133,6 +133,7 @@ while [ ! -e GO ]; do sleep 0.05; done"#;
     let api = Api::start(&machine);
     let asked = api.post("/executions", &json!({ "action": "asks.tell" })).is(201).json();
     let id = asked["id"].as_str().expect("an id");
+    api.becomes(id, "running");
     let told = wait_for("what it is told", || fs::read_to_string(&told).ok());
     let (url, token) = told.trim().split_once(' ').expect("a URL and a token");
     assert_eq!(url, api.url);

@@ -21,7 +21,7 @@ fn desk() -> Machine {
     machine.and("XDG_CONFIG_HOME", config)
 }
 
-fn url(api: &Api) -> String {
+pub(super) fn url(api: &Api) -> String {
     format!("http://{}", api.address)
 }
 
@@ -77,7 +77,9 @@ fn whoever_logs_in_is_known_until_he_logs_out() {
     desk.runs(4, &["pack", "list", "--profile", "home"]).says(&["no profile `home`", "attune profile list"]);
 
     // What can't be asked of a server is not done here instead.
-    for arguments in [&["doctor"][..], &["worker"], &["env", "prune"], &["runtime", "detect"], &["serve"]] {
+    for arguments in
+        [&["doctor"][..], &["worker"], &["env", "prune"], &["plugin", "diff", "a", "b"], &["serve"]]
+    {
         desk.runs(2, &[arguments, &["--profile", "work"]].concat()).says(&["`--server`"]);
     }
     assert!(!desk.at("data").exists(), "nothing is made here");
@@ -251,7 +253,6 @@ fn what_runs_there_looks_as_if_it_ran_here() {
     machine.runs(124, &["execution", "watch", &id, "--server", &server]);
     runs(4, &["ends.missing"]);
     runs(2, &["ends.well", "--secrets", "x"]).says(&["--secrets"]);
-    runs(2, &["ends.well", "--dry-run"]).says(&["--dry-run"]);
 
     // Why it waits is said; an interruption ends it there, and so does one while it runs.
     for (action, status) in [("ends.picky", "queued"), ("served.slow", "running")] {

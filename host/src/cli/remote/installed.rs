@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::not_there;
+use super::installations;
 use crate::cli::env::{NONE, size_text, state_text};
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::output::{Output, table};
@@ -46,10 +46,11 @@ pub(super) async fn runtime(client: &Client, command: Runtime, output: &Output) 
                 text
             })?;
         }
-        Runtime::Detect { .. } | Runtime::Verify { .. } => {
-            return Err(not_there(
-                "what is installed is looked for on this machine, and can't be on that of a server",
-            ));
+        Runtime::Detect { runtime, again } => {
+            return installations::show(client, runtime.as_deref(), again, output).await;
+        }
+        Runtime::Verify { runtime } => {
+            return installations::show(client, runtime.as_deref(), true, output).await;
         }
     }
     Ok(Exit::Success)

@@ -56,10 +56,12 @@ pub(super) async fn execute(client: &Client, command: &Resolve, output: &Output)
         runtime_version_constraint: asked.clone(),
         runtime_variant: command.variant.as_deref(),
     };
-    if let Some(action) = action {
-        // That there is none is another error than that something is wrong with the question.
-        client.get::<IgnoredAny>(&["actions", action], &[]).await?;
-    }
+    // That there is none is another error than that something is wrong with the question.
+    match (action, command.runtime.as_deref()) {
+        (Some(action), _) => client.get::<IgnoredAny>(&["actions", action], &[]).await?,
+        (None, Some(runtime)) => client.get::<IgnoredAny>(&["runtimes", runtime], &[]).await?,
+        (None, None) => IgnoredAny,
+    };
     let document = client.post::<Json>(&["resolve"], &question).await?;
     let resolution = client.read::<Resolution>(&document)?;
     if !output.json {
