@@ -314,10 +314,10 @@ impl Store {
                 .await?,
             ),
             Database::Postgres(pool) => Transaction::Postgres(match durability {
-                Durability::Disk => Box::pin(refusal::reached(pool, pool.begin())).await?,
+                Durability::Disk => Box::pin(refusal::answered(refusal::reached(pool, pool.begin()))).await?,
                 Durability::Process => {
                     let statement = "begin; set local synchronous_commit = off";
-                    Box::pin(refusal::reached(pool, pool.begin_with(statement))).await?
+                    Box::pin(refusal::answered(refusal::reached(pool, pool.begin_with(statement)))).await?
                 }
             }),
         })

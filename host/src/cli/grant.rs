@@ -168,13 +168,10 @@ fn text(grants: &GrantsOf) -> String {
         approved: is_allowed,
         withheld: grants.withheld.clone(),
     };
-    let mut text = asked_text(&asked);
-    text.push_str(&match (&grants.approved_by, grants.approved_at) {
+    let allowed = match (&grants.approved_by, grants.approved_at) {
         (Some(by), Some(at)) if is_allowed => format!("allowed by {}, {}\n", printable(by), time(at)),
         _ => format!("not allowed: attune grant approve {}\n", grants.runtime),
-    });
-    for denial in &grants.denials {
-        text.push_str(&format!("denied {}\n", denial_text(denial)));
-    }
-    text
+    };
+    let denials = grants.denials.iter().map(|denial| format!("denied {}\n", denial_text(denial)));
+    [asked_text(&asked), allowed].into_iter().chain(denials).collect()
 }

@@ -75,9 +75,9 @@ macro_rules! each {
             Query::PostgresPool(pool, $statement) => {
                 let mut connection = refusal::acquire(pool).await?;
                 let $executor = &mut *connection;
-                $run
+                refusal::answered(async { Ok($run) }).await?
             }
-            Query::Postgres($executor, $statement) => $run,
+            Query::Postgres($executor, $statement) => refusal::answered(async { Ok($run) }).await?,
         }
     };
 }
@@ -133,7 +133,9 @@ impl Transaction {
     pub(super) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(transaction) => transaction.commit().await?,
-            Self::Postgres(transaction) => transaction.commit().await?,
+            Self::Postgres(transaction) => {
+                refusal::answered(async { Ok(transaction.commit().await?) }).await?;
+            }
         }
         Ok(())
     }

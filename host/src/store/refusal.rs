@@ -21,6 +21,10 @@ const PATIENCE: Duration = BUSY_TIMEOUT.saturating_sub(Duration::from_secs(1));
 /// A server that says nothing on a connection for this long does not answer on it any more.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// A statement that there is no answer to for this long has nobody at the other end any more: the connection has died, and
+/// nobody was told. What takes longer is done in parts.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
 /// Why a server can't be used, and where it was looked for.
 #[derive(Debug, thiserror::Error)]
 #[error("can't open the database `{location}` at {place}")]
@@ -92,6 +96,11 @@ pub(super) async fn reached<T>(pool: &PgPool, wanted: impl Future<Output = sqlx:
             source,
         }))
     })
+}
+
+/// The answer to a statement, which is not waited for without end. The connection is not used any more if there is none.
+pub(super) async fn answered<T>(asked: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(ANSWER_MAX, asked).await.unwrap_or_else(|silence| Err(sqlx::Error::Io(silence.into()).into()))
 }
 
 /// Whether there is anybody at the other end of a `connection`; one that there is nobody for is to be dropped as it is.

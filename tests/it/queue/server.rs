@@ -217,3 +217,21 @@ fn workers_that_come_and_go_at_the_same_moment_do_not_stop_each_other() {
         }
     });
 }
+
+#[test]
+fn an_answer_that_never_comes_is_not_waited_for_without_end() {
+    let machine = Machine::new();
+    let Some(line) = machine.database_url().and_then(|url| Line::to(&url)) else {
+        return skip("the database is not on a server of the tests' own (ATTUNE_TEST_DATABASE=postgres)");
+    };
+    Runtime::new().expect("a runtime").block_on(async {
+        let store = Store::open(&Location::Server(line.url.clone())).await.expect("a store");
+        // A connection that was of use just now is not asked whether it still is.
+        store.time().await.expect("an answer");
+        line.mute();
+        let asked = tokio::time::timeout(PATIENCE, store.time()).await.expect("an end of the waiting");
+        assert!(asked.is_err_and(|error| error.is_outage()), "it is as if nobody was there");
+        store.time().await.expect("an answer on another connection");
+        store.close().await;
+    });
+}

@@ -14,7 +14,7 @@ use crate::cli::runtime::installations as written;
 use crate::client::{Client, ClientError};
 use crate::installation::{Check, Failure};
 use crate::pack::problem::counted;
-use crate::printable::printable;
+use crate::printable::{one_line, printable};
 use crate::store::installation::{FoundInstallation, InstallationStatus};
 use crate::version::Version;
 
@@ -113,19 +113,31 @@ async fn verified(client: &Client, runtime: &str) -> Result<Vec<Json>, ClientErr
 fn text(client: &Client, looked: &Looked, output: &Output) -> Result<String, Failed> {
     let mut workers = BTreeMap::<String, Vec<FoundInstallation>>::new();
     for document in &looked.installations {
-        let installation = client.read::<Installation>(document)?;
+        let installation = client.read::<Installation>(&plain(document))?;
         workers.entry(installation.worker.clone()).or_default().push(installation.into());
     }
-    let mut text = format!("{}\n", output.data_tone(Tone::Strong, &printable(&looked.runtime)));
-    if let Some(error) = &looked.error {
-        text += &format!("  {} {}\n", output.data_tone(Tone::Bad, "failed:"), printable(error));
-    } else if workers.is_empty() {
-        text += &written(output, &[]);
+    let heading = format!("{}\n", output.data_tone(Tone::Strong, &printable(&looked.runtime)));
+    let found = match &looked.error {
+        Some(error) => format!("  {} {}\n", output.data_tone(Tone::Bad, "failed:"), printable(error)),
+        None if workers.is_empty() => written(output, &[]),
+        None => {
+            let found = workers
+                .iter()
+                .map(|(worker, found)| format!("  on {}\n{}", printable(worker), written(output, found)));
+            found.collect::<Vec<_>>().concat()
+        }
+    };
+    Ok(heading + &found)
+}
+
+/// The same, of which no text steers a terminal.
+fn plain(document: &Json) -> Json {
+    match document {
+        Json::String(text) => one_line(text).into(),
+        Json::Array(items) => items.iter().map(plain).collect(),
+        Json::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
+        other => other.clone(),
     }
-    for (worker, found) in &workers {
-        text += &format!("  on {}\n{}", printable(worker), printable(&written(output, found)));
-    }
-    Ok(text)
 }
 
 impl From<Installation> for FoundInstallation {
