@@ -28,7 +28,7 @@ use crate::support::fixture::Pack;
 const ANSWERED_IN: Duration = Duration::from_secs(30);
 
 /// How long an execution may take to come to where it is expected.
-const BECOMES_IN: Duration = Duration::from_secs(60);
+const BECOMES_IN: Duration = Duration::from_mins(1);
 
 /// A server of the API, and a token for it.
 struct Api {

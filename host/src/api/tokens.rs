@@ -15,6 +15,7 @@ use super::body::Body;
 use super::page::{Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use crate::reference::PackRef;
+use crate::store::now;
 use crate::store::token::{AuditRow, NewToken as New, TokenRow};
 use crate::token::{Role, Token as Secret, TokenName};
 
@@ -137,6 +138,9 @@ pub(super) async fn create(
     caller.needs(Role::Admin)?;
     let name = new.name.parse::<TokenName>();
     let name = name.map_err(|error| Problem::invalid("/name", error.to_string()))?;
+    if new.expires_at.is_some_and(|expires_at| expires_at <= now()) {
+        return Err(Problem::invalid("/expires_at", "that has passed: nobody would get in with it"));
+    }
     let pack = new.pack.as_deref().map(str::parse::<PackRef>).transpose();
     let pack = pack.map_err(|error| Problem::invalid("/pack", error.to_string()))?;
     let secret = Secret::random().map_err(|error| {

@@ -70,7 +70,7 @@ impl Grant {
             }
             Self::Approve { runtime } => {
                 let grants = place.set(runtime, true).await?;
-                output.data(&grants, || format!("{}\nit may", text(&grants).trim_end()))?;
+                output.data(&grants, || text(&grants))?;
             }
             Self::Revoke { runtime } => {
                 let grants = place.set(runtime, false).await?;

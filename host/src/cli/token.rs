@@ -14,6 +14,7 @@ use super::runtime::worker_failed;
 use super::shown::time;
 use crate::printable::printable;
 use crate::reference::PackRef;
+use crate::store::change::ChangeError;
 use crate::store::token::{NewToken, TokenRow};
 use crate::token::{Role, Token as Secret, TokenName};
 use crate::worker;
@@ -86,7 +87,7 @@ impl Token {
                     .and_then(|expires| TimeDelta::from_std(expires).ok())
                     .map(|expires| Utc::now() + expires);
                 let new = NewToken { name: name.as_str(), role, pack: pack.as_ref(), expires_at };
-                let row = store.create_token(&secret, &new).await?;
+                let row = store.create_token(&secret, &new).await.map_err(not_created)?;
                 let made = Shown { token: Some(secret.reveal().to_owned()), ..row.into() };
                 print_created(&made, output)?;
             }
@@ -105,6 +106,16 @@ impl Token {
         store.close().await;
         Ok(Exit::Success)
     }
+}
+
+/// Why there is no new token.
+fn not_created(error: ChangeError) -> Failed {
+    let is_taken = matches!(error, ChangeError::Duplicate { .. });
+    let failed = Failed::from(error);
+    if !is_taken {
+        return failed;
+    }
+    failed.hint("take another name: one that was revoked stays taken, so that it is clear whose the audit is")
 }
 
 /// Shows a token that was just made.

@@ -48,6 +48,14 @@ fn who_may_do_what_is_up_to_the_token() {
     let over = created["token"].as_str().expect("a token").to_owned();
     api.ask(&over, "GET", "/packs", &[], &Json::Null).is(200);
     api.post("/tokens", &json!({ "name": "over", "role": "author" })).problem(409, "duplicate");
+    machine.runs(2, &["token", "create", "runs"]).says(&["is there already", "stays taken"]);
+    for name in ["", " x", "a\nb", "\u{202e}x", &"x".repeat(101)] {
+        machine.runs(2, &["token", "create", name]).says(&["1 to 100 characters"]);
+        let refused = api.post("/tokens", &json!({ "name": name, "role": "viewer" }));
+        assert_eq!(refused.problem(422, "invalid")["field"], "/name");
+    }
+    let past = json!({ "name": "past", "role": "viewer", "expires_at": "2020-01-01T00:00:00Z" });
+    assert_eq!(api.post("/tokens", &past).problem(422, "invalid")["field"], "/expires_at");
     let listed = machine.runs(0, &["token", "list"]).stdout;
     assert!(listed.contains("over") && listed.contains("revoked") && !listed.contains(&over), "{listed}");
 

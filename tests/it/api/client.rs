@@ -1,6 +1,7 @@
 //! The command line, over the network.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
@@ -162,6 +163,34 @@ fn a_certificate_of_an_authority_of_ones_own_is_trusted_when_it_is_named() {
     assert_eq!(entered.code, 0, "{entered}");
     desk.runs(0, &["pack", "list", "--profile", "default"]).prints(&["core"]);
     desk.runs(0, &["profile", "list"]).prints(&["certificate.pem"]);
+}
+
+#[test]
+fn a_token_that_is_typed_is_not_shown() {
+    let machine = Machine::new();
+    let api = Api::start(&machine);
+    let desk = desk();
+    // On a terminal of its own, where `script` copies what is typed and shown.
+    let login = desk.command(&["login", &url(&api)]);
+    let line = format!("{} login {}", login.get_program().to_string_lossy(), url(&api));
+    let mut terminal = Command::new("script");
+    terminal.args(["-q", "-e", "-c", &line, "/dev/null"]).env_clear();
+    terminal.envs(login.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut child) = terminal.spawn() else { return skip("there is no `script`") };
+    let (mut typed, mut shown) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(b"(it is not shown): ") {
+        assert_eq!(shown.read(&mut byte).expect("text"), 1, "{}", String::from_utf8_lossy(&text));
+        text.push(byte[0]);
+    }
+    typed.write_all(format!("{}\n", api.token).as_bytes()).expect("typed");
+    shown.read_to_end(&mut text).expect("the rest");
+    let text = String::from_utf8_lossy(&text);
+    assert!(child.wait().expect("its end").success(), "{text}");
+    assert!(text.contains("logged in to") && !text.contains(&api.token), "{text}");
+    desk.runs(0, &["pack", "list", "--profile", "default"]).prints(&["core"]);
 }
 
 #[test]

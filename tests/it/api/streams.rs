@@ -272,3 +272,22 @@ fn five_hundred_who_follow_cost_little() {
     let after = resident();
     assert!(after < 150, "{before} MiB before, {after} MiB with all of them");
 }
+
+#[test]
+fn whoever_waits_for_long_hears_that_somebody_is_there() {
+    let machine = Machine::new();
+    pack(&machine);
+    let api = Api::start(&machine);
+    let asked = api.post("/executions", &json!({ "action": "served.slow" })).is(201).json();
+    let id = asked["id"].as_str().expect("an id");
+    api.becomes(id, "running");
+    let mut events = Events::open(&api, &format!("/executions/{id}/stream"), None);
+    let began = Instant::now();
+    let mut line = String::new();
+    while !line.starts_with(':') {
+        line.clear();
+        assert!(events.lines.read_line(&mut line).expect("a line") > 0, "it ended");
+        assert!(began.elapsed() < ANSWERED_IN, "nothing was heard");
+    }
+    assert!(began.elapsed() > Duration::from_secs(10), "not more often than needed: {line}");
+}

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use super::{absolute, no_profile};
 use crate::cli::failure::{Exit, Failed};
+use crate::cli::interruption;
 use crate::cli::options::Options;
 use crate::cli::output::{Output, table};
 use crate::client::executions::Wanted;
@@ -93,7 +95,7 @@ impl Login {
         let connection = |token: Token| Connection { server: &server, token, ca: ca.as_deref(), plain_http };
         // Before the token is asked for: what is wrong with the rest is known.
         Client::new(connection(Token::random()?))?;
-        let token = if self.token_stdin { read_token()? } else { ask_for_token(&server)? };
+        let token = if self.token_stdin { read_token()? } else { ask_for_token(&server).await? };
         let client = Client::new(connection(token.clone()))?;
         client.executions(Wanted { limit: 1, ..Wanted::default() }).await?;
         let profile = profiles::Profile { server: server.clone(), token, ca, plain_http };
@@ -118,25 +120,37 @@ fn read_token() -> Result<Token, Failed> {
 }
 
 /// Reads a token from the terminal, which does not show it.
-fn ask_for_token(server: &ServerUrl) -> Result<Token, Failed> {
+async fn ask_for_token(server: &ServerUrl) -> Result<Token, Failed> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         return Err(Failed::message(Exit::Input, "there is no terminal to ask for the token")
             .hint("give it on standard input: --token-stdin"));
     }
-    let mut stderr = io::stderr();
-    write!(stderr, "token for {server} (it is not shown): ")?;
-    stderr.flush()?;
     let before = tcgetattr(&stdin).map_err(io::Error::from)?;
     let mut silent = before.clone();
     silent.local_modes -= LocalModes::ECHO;
     silent.local_modes |= LocalModes::ECHONL;
+    // Whoever interrupts it wants to see what he types again.
+    let (interruptions, mut cancel) = interruption::listen_quietly();
     tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(io::Error::from)?;
-    let mut line = String::new();
-    let read = stdin.lock().read_line(&mut line);
+    let mut stderr = io::stderr();
+    let asked = write!(stderr, "token for {server} (it is not shown): ").and_then(|()| stderr.flush());
+    let read = spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().lock().read_line(&mut line).map(|_| line)
+    });
+    let line = tokio::select! {
+        line = read => Some(line),
+        () = cancel.asked() => None,
+    };
     tcsetattr(&stdin, OptionalActions::Now, &before).map_err(io::Error::from)?;
-    read?;
-    parse(&line)
+    interruptions.abort();
+    asked?;
+    let Some(line) = line else {
+        writeln!(stderr)?;
+        return Err(Failed::message(Exit::Cancelled, "no token was given"));
+    };
+    parse(&line.map_err(io::Error::other)??)
 }
 
 impl Logout {
