@@ -290,4 +290,5 @@ fn whoever_waits_for_long_hears_that_somebody_is_there() {
         assert!(began.elapsed() < ANSWERED_IN, "nothing was heard");
     }
     assert!(began.elapsed() > Duration::from_secs(10), "not more often than needed: {line}");
+    api.post(&format!("/executions/{id}/cancel"), &Json::Null).is(200);
 }
