@@ -8,6 +8,7 @@ mod access;
 mod actions;
 mod body;
 mod change;
+mod declaration;
 mod events;
 mod executions;
 mod fleet;

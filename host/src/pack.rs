@@ -41,7 +41,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use grants::component_name;
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, unfit};
 pub use names::{Known, KnownRuntime, Lookup, find_runtime};
 pub use voucher::Voucher;
 

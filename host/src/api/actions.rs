@@ -13,6 +13,7 @@ use super::Api;
 use super::access::Caller;
 use super::body::{Body, Tagged};
 use super::change::{Change, Changeable};
+use super::declaration;
 use super::page::{Page, Query, Wanted};
 use super::problem::{self, Problem};
 use super::programs::{self, Filter, ProgramSummary, Served};
@@ -108,9 +109,9 @@ impl From<pack::Action> for NewAction {
             r#ref: action.reference.to_string(),
             label: Some(action.label),
             description: action.description,
-            runtime_version_constraint: programs::constraint(&program),
-            env_vars: programs::variables(&program),
-            secrets: programs::secrets(&program),
+            runtime_version_constraint: declaration::constraint(&program),
+            env_vars: declaration::variables(&program.env_vars),
+            secrets: declaration::secrets(&program),
             runtime: program.runtime,
             runtime_variant: program.variant,
             version_policy: program.version_policy,

@@ -25,6 +25,7 @@ use crate::pack::problem::Problems;
 use crate::pack::remove;
 use crate::pack::signature::{self, Policy};
 use crate::reference::PackRef;
+use crate::store::change::{ChangeError, Kind};
 use crate::store::pack::PackRow;
 use crate::token::Role;
 use crate::worker::Worker;
@@ -354,6 +355,11 @@ pub(super) async fn remove(
     caller.needs_in(Role::Author, &pack)?;
     let plan = remove::plan(&api.worker, &pack).await?;
     if dry_run {
+        let row = api.worker.store.pack(&pack).await?.ok_or_else(none)?;
+        if expected(&headers)?.is_some_and(|expected| expected != row.revision) {
+            let name = pack.to_string();
+            return Err(ChangeError::Changed { kind: Kind::Pack, name }.into());
+        }
         plan.refusal()?;
         return Ok(Json(plan).into_response());
     }

@@ -6,17 +6,18 @@ use std::str::FromStr;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
 use super::body::{expected, typed};
 use super::change::{merged, written};
+use super::declaration;
 use super::page::{Listed, Page, SortKey, Wanted};
 use super::problem::Problem;
+use crate::pack::Program;
 use crate::pack::part::{Fault, Surroundings};
-use crate::pack::{Program, SecretDeclaration, VariableChange};
 use crate::reference::PackRef;
 use crate::store::program::{Declared, ProgramFilter, ProgramRow};
 use crate::store::{self, Store};
@@ -60,7 +61,7 @@ pub(super) struct ProgramSummary {
 
 impl ProgramSummary {
     pub(super) fn new(reference: String, label: String, enabled: bool, program: Program) -> Self {
-        let runtime_version_constraint = constraint(&program);
+        let runtime_version_constraint = declaration::constraint(&program);
         Self { r#ref: reference, label, runtime: program.runtime, runtime_version_constraint, enabled }
     }
 }
@@ -148,36 +149,6 @@ pub(super) async fn delete<P: Served>(
     caller.needs_in(Role::Author, P::pack_of(known.reference()))?;
     api.worker.store.delete_program::<P>(known.reference(), expected(headers)?).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The constraint of a program, as it is written.
-pub(super) fn constraint(program: &Program) -> Option<String> {
-    program.constraint.as_ref().map(ToString::to_string)
-}
-
-/// Changes of variables, as packs write them.
-pub(super) fn variables(program: &Program) -> Map<String, Json> {
-    let change = |change: &VariableChange| match change {
-        VariableChange::Set(value) => json!(value),
-        VariableChange::Prepend(value) => json!({ "prepend": value }),
-        VariableChange::Append(value) => json!({ "append": value }),
-        VariableChange::Unset => json!({ "unset": true }),
-    };
-    program.env_vars.iter().map(|(name, changed)| (name.clone(), change(changed))).collect()
-}
-
-/// Secrets, as packs write them.
-pub(super) fn secrets(program: &Program) -> Vec<Json> {
-    let secret = |SecretDeclaration { name, description, required, env }: &SecretDeclaration| {
-        let mut document = json!({ "name": name, "required": required });
-        for (key, value) in [("description", description), ("env", env)] {
-            if let Some(value) = value {
-                document[key] = json!(value);
-            }
-        }
-        document
-    };
-    program.secrets.iter().map(secret).collect()
 }
 
 /// The installed pack that something is to be added to, with what that may refer to.

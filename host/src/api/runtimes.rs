@@ -15,6 +15,7 @@ use super::Api;
 use super::access::Caller;
 use super::body::{Body, Tagged, expected, typed};
 use super::change::{Change, Changeable, merged, written};
+use super::declaration;
 use super::page::{Key, Listed, Page, Query, SortKey, Wanted};
 use super::problem::{self, Problem};
 use super::programs::{self, surroundings};
@@ -85,6 +86,12 @@ pub(super) struct Runtime {
     approved: bool,
     /// Made by somebody, not by the pack.
     ad_hoc: bool,
+    /// How installations are verified.
+    #[schema(value_type = Object)]
+    distributions: Value,
+    /// How things are run, and environments built.
+    #[schema(value_type = Object)]
+    execution_config: Value,
     versions: Vec<Version>,
 }
 
@@ -100,6 +107,8 @@ impl Listed for Runtime {
 impl From<RuntimeRow> for Runtime {
     fn from(row: RuntimeRow) -> Self {
         Self {
+            distributions: declaration::distributions(&row.runtime.distributions),
+            execution_config: declaration::execution_config(&row.runtime.execution_config),
             r#ref: row.runtime.reference.to_string(),
             label: row.runtime.label,
             description: row.runtime.description,
@@ -225,26 +234,17 @@ pub(super) async fn change(
         return Err(Problem::invalid(format!("/{field}"), format!("`{field}` is not changed like this"))
             .hint("versions have an address of their own; what serves a runtime comes with its pack"));
     }
-    let configured = ["distributions", "execution_config"].map(|field| change.contains_key(field));
     let current = NewRuntime {
         r#ref: before.reference.to_string(),
         label: Some(before.label.clone()),
         description: before.description.clone(),
         aliases: before.aliases.clone(),
         plugin: None,
-        distributions: None,
-        execution_config: None,
+        distributions: Some(declaration::distributions(&before.distributions)),
+        execution_config: Some(declaration::execution_config(&before.execution_config)),
         versions: None,
     };
     let mut runtime = read(&api, &before.reference, merged(&current, change)?).await?;
-    // What is left out stays.
-    let [distributions, execution_config] = configured;
-    if !distributions {
-        runtime.distributions = before.distributions;
-    }
-    if !execution_config {
-        runtime.execution_config = before.execution_config;
-    }
     (runtime.plugin, runtime.versions) = (before.plugin, before.versions);
     let expected = expected(&headers)?.unwrap_or(revision);
     api.worker.store.update_runtime(&runtime, None, Some(expected)).await?;

@@ -13,6 +13,7 @@ use super::Api;
 use super::access::Caller;
 use super::body::{Body, Tagged};
 use super::change::{Change, Changeable};
+use super::declaration;
 use super::page::{Page, Query, Wanted};
 use super::problem::{self, Problem};
 use super::programs::{self, Filter, ProgramSummary, Served};
@@ -87,9 +88,9 @@ impl From<pack::Sensor> for NewSensor {
             r#ref: sensor.reference.to_string(),
             label: Some(sensor.label),
             description: sensor.description,
-            runtime_version_constraint: programs::constraint(&program),
-            env_vars: programs::variables(&program),
-            secrets: programs::secrets(&program),
+            runtime_version_constraint: declaration::constraint(&program),
+            env_vars: declaration::variables(&program.env_vars),
+            secrets: declaration::secrets(&program),
             runtime: program.runtime,
             runtime_variant: program.variant,
             version_policy: program.version_policy,

@@ -1,7 +1,10 @@
 //! Packs, sent to a server.
 
-use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderName};
+use std::convert::Infallible;
+
+use futures_util::{StreamExt, stream};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use reqwest::{Body, Method};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -84,17 +87,28 @@ pub(crate) struct Upload<'a> {
     pub(crate) dry_run: bool,
 }
 
+/// Bytes of an archive that are sent at a time.
+const PART: usize = 64 << 10;
+
 impl Client {
-    /// Installs a pack, or says what would be done.
-    pub(crate) async fn install(&self, upload: Upload<'_>) -> Result<Installed> {
+    /// Installs a pack, or says what would be done. `sent` is told how many bytes are on their way.
+    pub(crate) async fn install(
+        &self,
+        upload: Upload<'_>,
+        sent: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Installed> {
         let Upload { archive, signature, approve, dry_run } = upload;
         let query = [("approve", approve.to_string()), ("dry_run", dry_run.to_string())];
-        self.send_archive(&["packs"], &query, (archive, signature)).await
+        self.send_archive(&["packs"], &query, (archive, signature), sent).await
     }
 
     /// Checks a pack, and installs nothing.
-    pub(crate) async fn validate(&self, archive: &[u8]) -> Result<Validity> {
-        self.send_archive(&["packs", "validate"], &[], (archive, None)).await
+    pub(crate) async fn validate(
+        &self,
+        archive: &[u8],
+        sent: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Validity> {
+        self.send_archive(&["packs", "validate"], &[], (archive, None), sent).await
     }
 
     /// Removes a pack.
@@ -114,12 +128,22 @@ impl Client {
         path: &[&str],
         query: &[(&str, String)],
         (archive, signature): (&[u8], Option<&str>),
+        sent: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<T> {
+        let parts = archive.chunks(PART).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let mut on_its_way = 0;
+        let body = stream::iter(parts).map(move |part| {
+            on_its_way += part.len();
+            sent(on_its_way);
+            Ok::<_, Infallible>(part)
+        });
         let mut request = self
             .stream(Method::POST, path, query)
             .timeout(WORK_MAX)
             .header(CONTENT_TYPE, "application/octet-stream")
-            .body(archive.to_vec());
+            // So that one that is too large is refused before it is sent.
+            .header(CONTENT_LENGTH, archive.len())
+            .body(Body::wrap_stream(body));
         if let Some(signature) = signature {
             request = request.header(HeaderName::from_static("attune-signature"), signature.trim());
         }

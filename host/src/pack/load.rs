@@ -83,8 +83,7 @@ impl Loaded<'_> {
 /// an older version of the same pack has is ignored.
 #[must_use]
 pub fn load<'b>(bundle: &'b Bundle, known: &Known) -> Loaded<'b> {
-    let mut problems = Problems::default();
-    unfit(bundle, &mut problems);
+    let mut problems = unfit(bundle);
     let (reference, manifest) = read_manifest(bundle, &mut problems);
     let others: Vec<_> = known
         .runtimes
@@ -140,7 +139,9 @@ pub fn load<'b>(bundle: &'b Bundle, known: &Known) -> Loaded<'b> {
 }
 
 /// What of the folder or archive can't be in a pack.
-fn unfit(bundle: &Bundle, problems: &mut Problems) {
+#[must_use]
+pub fn unfit(bundle: &Bundle) -> Problems {
+    let mut problems = Problems::default();
     for Unfit { path, line, message, help } in bundle.unfit() {
         let text = bundle.get(path).and_then(|entry| std::str::from_utf8(&entry.bytes).ok());
         match line.zip(text) {
@@ -153,6 +154,7 @@ fn unfit(bundle: &Bundle, problems: &mut Problems) {
             None => problems.add_file(path, message, *help),
         }
     }
+    problems
 }
 
 /// A folder whose name is nearly one of those that are read.

@@ -163,17 +163,35 @@ fn read<T>(
 /// A problem with the field that it is in, in place of its line.
 fn fault(problem: &Problem, document: Option<&Element>, source: &Source) -> Fault {
     let Problem { position, message, help, .. } = problem;
-    let place = position.and_then(|position| {
-        let Some(Element { value: Value::Mapping(entries), .. }) = document else { return None };
-        let entry = entries.iter().rev().find(|entry| entry.key_span.start <= position.start)?;
-        let pointer = format!("/{}", entry.key.replace('~', "~0").replace('/', "~1"));
-        let text = matches!(entry.value.value, Value::Scalar(_)).then_some(entry.value.span.start);
-        // After the quote. Without it, the field as a whole is meant.
-        let before = text.and_then(|start| source.text.get(start + 1..position.start));
-        Some((pointer, before.map(|before| before.chars().count() + 1)))
-    });
+    let place = position.zip(document).map(|(position, document)| place(document, position.start, source));
     let (pointer, position) = place.unwrap_or_default();
     Fault { pointer, position, message: message.clone(), help: help.clone() }
+}
+
+/// The innermost field that holds a place, as a JSON pointer from `element` on, and where in its text that is.
+fn place(element: &Element, start: usize, source: &Source) -> (String, Option<usize>) {
+    let within = |name: &str, value: &Element| {
+        // A place before it is in the name.
+        let (rest, position) =
+            if value.span.start <= start { place(value, start, source) } else { (String::new(), None) };
+        (format!("/{name}{rest}"), position)
+    };
+    let found = match &element.value {
+        Value::Mapping(entries) => {
+            let entry = entries.iter().rev().find(|entry| entry.key_span.start <= start);
+            entry.map(|entry| within(&entry.key.replace('~', "~0").replace('/', "~1"), &entry.value))
+        }
+        Value::Sequence(items) => {
+            let item = items.iter().enumerate().rev().find(|(_, item)| item.span.start <= start);
+            item.map(|(index, item)| within(&index.to_string(), item))
+        }
+        Value::Scalar(_) => {
+            // After the quote. Without it, the field as a whole is meant.
+            let before = source.text.get(element.span.start + 1..start);
+            return (String::new(), before.map(|before| before.chars().count() + 1));
+        }
+    };
+    found.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -232,6 +250,10 @@ mod tests {
         let runtime = surroundings.runtime(&document("core.declarative")).expect("a runtime");
         assert_eq!(runtime.reference.to_string(), "tools.own");
         let faults = surroundings.runtime(&document("core.none")).expect_err("a fault");
-        assert_eq!(faults.first().map(|fault| fault.pointer.as_str()), Some("/plugin"), "{faults:?}");
+        assert_eq!(
+            faults.first().map(|fault| fault.pointer.as_str()),
+            Some("/plugin/component"),
+            "{faults:?}"
+        );
     }
 }

@@ -182,5 +182,37 @@ fn a_runtime_is_added_changed_and_deleted() {
     api.get("/runtimes/served.tool").problem(404, "not-found");
     let mut other = runtime.clone();
     other["plugin"]["component"] = json!("core.none");
-    assert_eq!(api.post("/runtimes?approve=true", &other).problem(422, "invalid")["field"], "/plugin");
+    assert_eq!(
+        api.post("/runtimes?approve=true", &other).problem(422, "invalid")["field"],
+        "/plugin/component"
+    );
+}
+
+#[test]
+fn what_a_runtime_declares_is_shown_as_it_can_be_written() {
+    let machine = Machine::new();
+    let api = Api::start(&machine);
+    let runtimes = api.get("/runtimes").is(200).json();
+    let runtimes = runtimes["items"].as_array().expect("items");
+    assert!(runtimes.len() >= 4, "those of the core pack: {runtimes:?}");
+    for runtime in runtimes {
+        let path = format!("/runtimes/{}", runtime["ref"].as_str().expect("a reference"));
+        let declared = |runtime: &Json| {
+            let field = |name: &str| runtime[name].clone();
+            ["label", "description", "aliases", "distributions", "execution_config"].map(field)
+        };
+        let [label, description, aliases, distributions, execution_config] = declared(runtime);
+        assert!(distributions.is_object() && execution_config.is_object(), "{runtime}");
+        let same = json!({ "label": label, "description": description, "aliases": aliases,
+            "distributions": distributions, "execution_config": execution_config });
+        let changed = api.ask(&api.token, "PATCH", &path, &[], &same).is(200).json();
+        assert_eq!(declared(&changed), declared(runtime));
+        // What is left out stays.
+        let other = api.ask(&api.token, "PATCH", &path, &[], &json!({ "label": "Other" })).is(200).json();
+        assert_eq!(other["execution_config"], execution_config);
+        assert_eq!((&other["distributions"], &other["label"]), (&distributions, &"Other".into()));
+    }
+    let wrong = json!({ "execution_config": { "interpreter": { "bin": "x" } } });
+    let said = api.ask(&api.token, "PATCH", "/runtimes/core.python", &[], &wrong).problem(422, "invalid");
+    assert_eq!(said["field"], "/execution_config/interpreter/bin");
 }

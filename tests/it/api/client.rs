@@ -357,6 +357,15 @@ fn packs_are_sent_checked_and_removed() {
     let folder = good.write(&desk.make("packs"));
     let folder = folder.to_str().expect("text");
 
+    // What can't be sent is not left out.
+    std::os::unix::fs::symlink("say.sh", good.write(&desk.make("linked")).join("actions/link.sh"))
+        .expect("a link");
+    let linked = desk.at("linked/tools");
+    for verb in ["validate", "install"] {
+        does(2, &["pack", verb, linked.to_str().expect("text")]).says(&["actions/link.sh", "is a link"]);
+    }
+    does(4, &["pack", "show", "tools"]);
+
     does(0, &["pack", "validate", folder]).prints(&["tools 1.0.0 is a valid pack"]);
     does(6, &["pack", "install", folder]).says(&["tools.tool asks to", "--approve"]);
     does(0, &["pack", "install", folder, "--approve", "--dry-run"])

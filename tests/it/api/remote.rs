@@ -124,9 +124,15 @@ fn what_would_be_done_there_is_shown_and_not_done() {
     let listed = api.get("/executions").is(200).json();
     assert_eq!(listed["items"], Json::Array(Vec::new()), "nothing was queued");
 
+    let key = ["execution", "enqueue", "served.say", "-p", "word=7", "--idempotency-key", "k", "--json"];
+    assert_eq!(both.there(0, &key).json()["known"], false, "the key was not used");
+
     let plan = alike(&["pack", "remove", "served", "--dry-run"]);
     assert!(plan.contains("would remove served"), "{plan}");
     alike(&["pack", "remove", "served", "--dry-run", "--json"]);
+    let stale = [("If-Match", "\"00000000000000000000000000000000\"")];
+    api.ask(&api.token, "DELETE", "/packs/served?dry_run=true", &stale, &Json::Null)
+        .problem(412, "changed-since");
     both.there(0, &["pack", "show", "served"]);
     both.there(2, &["pack", "remove", "core", "--dry-run"]).says(&["comes with Attune"]);
     both.there(0, &["pack", "remove", "served"]);

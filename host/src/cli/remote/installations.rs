@@ -82,7 +82,10 @@ pub(super) async fn show(
         let error = found.as_ref().err().map(ToString::to_string);
         match found {
             // Of the others nothing would be known either.
-            Err(error) if !matches!(error, ClientError::Refused(_)) => return Err(error.into()),
+            Err(error) if !matches!(error, ClientError::Refused(_)) => {
+                progress.end();
+                return Err(error.into());
+            }
             found => looked.push(Looked { runtime: name, installations: found.unwrap_or_default(), error }),
         }
     }

@@ -21,6 +21,7 @@ use crate::pack::bundle::Bundle;
 use crate::pack::install::Asked;
 use crate::pack::problem::{Problems, Source, counted};
 use crate::pack::signature;
+use crate::pack::unfit;
 use crate::printable::printable;
 use crate::reference::PackRef;
 use crate::store::pack::PackRow;
@@ -107,18 +108,32 @@ fn describe(shipped: &Shipped) -> String {
     text
 }
 
-fn archive(bundle: &Bundle) -> Result<Vec<u8>, Failed> {
+fn archive(bundle: &Bundle, output: &Output) -> Result<Vec<u8>, Failed> {
+    // The server would not know of what is left out.
+    let problems = unfit(bundle);
+    if !problems.is_empty() {
+        return Err(invalid(&problems, output)?);
+    }
     bundle.to_archive().map_err(|error| {
         Failed::new(Exit::Failure, anyhow::Error::new(error).context("can't make an archive of the pack"))
     })
 }
 
-/// What is said while a pack is on its way.
-fn begin(archive: &[u8], doing: &str, output: &Output) -> Progress {
-    let progress = Progress::begin(output);
-    let kibibytes = archive.len().div_ceil(1 << 10);
-    progress.say(format!("sending the pack ({kibibytes} KiB); the server {doing}"));
-    progress
+/// Says how much of a pack is on its way, and then what the server is `doing` with it.
+fn on_its_way(
+    progress: &Progress,
+    archive: &[u8],
+    doing: &'static str,
+) -> impl Fn(usize) + Send + Sync + use<> {
+    let (progress, all) = (progress.clone(), archive.len());
+    let kibibytes = |bytes: usize| bytes.div_ceil(1 << 10);
+    move |sent| {
+        progress.say(if sent < all {
+            format!("sending the pack: {} of {} KiB", kibibytes(sent), kibibytes(all))
+        } else {
+            format!("the pack is sent ({} KiB); the server {doing}", kibibytes(all))
+        });
+    }
 }
 
 async fn install(
@@ -128,13 +143,13 @@ async fn install(
     output: &Output,
 ) -> Result<(), Failed> {
     let bundle = read_to_check(path, output)?;
-    let archive = archive(&bundle)?;
+    let archive = archive(&bundle, output)?;
     // Only the server knows whom it trusts.
     let signature = std::fs::read_to_string(signature::path_of(path)).ok();
     let upload = Upload { archive: &archive, signature: signature.as_deref(), approve, dry_run };
     let doing = "checks it and compiles its components";
-    let progress = begin(&archive, doing, output);
-    let mut outcome = client.install(upload).await;
+    let progress = Progress::begin(output);
+    let mut outcome = client.install(upload, on_its_way(&progress, &archive, doing)).await;
     progress.end();
     if let Err(ClientError::Refused(refusal)) = &outcome
         && !refusal.asked.is_empty()
@@ -144,8 +159,9 @@ async fn install(
     {
         let asked = refusal.asked.iter().cloned().map(Asked::from).collect::<Vec<_>>();
         if confirmed(asked.iter())? {
-            let progress = begin(&archive, doing, output);
-            outcome = client.install(Upload { approve: true, ..upload }).await;
+            let progress = Progress::begin(output);
+            let sent = on_its_way(&progress, &archive, doing);
+            outcome = client.install(Upload { approve: true, ..upload }, sent).await;
             progress.end();
         }
     }
@@ -218,9 +234,9 @@ async fn validate(client: &Client, path: &Path, output: &Output) -> Result<(), F
         problems: &'a Problems,
     }
     let bundle = read_to_check(path, output)?;
-    let archive = archive(&bundle)?;
-    let progress = begin(&archive, "checks it", output);
-    let outcome = client.validate(&archive).await;
+    let archive = archive(&bundle, output)?;
+    let progress = Progress::begin(output);
+    let outcome = client.validate(&archive, on_its_way(&progress, &archive, "checks it")).await;
     progress.end();
     let validity = outcome.map_err(|error| failed(error, &bundle, output))?;
     if !validity.problems.is_empty() {
