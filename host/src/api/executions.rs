@@ -308,8 +308,8 @@ pub(super) async fn list(
     let status = status.map_err(|error| Problem::invalid("query/status", error.to_string()))?;
     let cut = page.read()?;
     let wanted = ExecutionsFilter { action: action.as_ref(), pack: pack.as_ref(), status, prefix };
-    let rows = api.worker.store.executions_where(&wanted, &cut.slice()?).await?;
-    Ok(Json(cut.page(rows.into_iter().map(ExecutionSummary::from).collect())))
+    let standings = api.worker.store.executions_listed(&wanted, &cut.slice()?).await?;
+    Ok(Json(cut.page(standings.iter().map(ExecutionSummary::from).collect())))
 }
 
 /// Show an execution

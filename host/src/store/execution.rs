@@ -210,6 +210,21 @@ pub struct ExecutionsFilter<'a> {
     pub prefix: Option<IdPrefix>,
 }
 
+impl ExecutionsFilter<'_> {
+    /// Binds what a statement for a slice of some executions asks for: `$1` to `$7`.
+    pub(super) fn bind<'e>(&self, statement: Query<'e>, slice: &Slice<ExecutionId>) -> Query<'e> {
+        let range = self.prefix.map(IdPrefix::range);
+        statement
+            .bind(self.action.map(ToString::to_string))
+            .bind(self.status.map(Status::name))
+            .bind(self.pack.map(|pack| pack.as_str().to_owned()))
+            .bind(range.map(|(first, _)| first.0))
+            .bind(range.map(|(_, last)| last.0))
+            .bind(slice.after.map(|id| id.0))
+            .bind(slice.limit())
+    }
+}
+
 /// The statement for executions with the constraint that each asked for, and with the names of what ran it; what follows
 /// says which.
 macro_rules! select_execution {
@@ -347,26 +362,15 @@ impl Store {
         filter: &ExecutionsFilter<'_>,
         slice: &Slice<ExecutionId>,
     ) -> Result<Vec<ExecutionRow>> {
-        let range = filter.prefix.map(IdPrefix::range);
-        let rows = self
-            .database
-            .query(slice.way(sliced!(
-                select_execution!(
-                    "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
+        let statement = self.database.query(slice.way(sliced!(
+            select_execution!(
+                "where ($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
                      and ($3 is null or execution.pack = $3)
                      and ($4 is null or execution.id between $4 and $5)"
-                ),
-                "execution.id" after "$6", limit "$7"
-            )))
-            .bind(filter.action.map(ToString::to_string))
-            .bind(filter.status.map(Status::name))
-            .bind(filter.pack.map(PackRef::as_str))
-            .bind(range.map(|(first, _)| first.0))
-            .bind(range.map(|(_, last)| last.0))
-            .bind(slice.after.map(|id| id.0))
-            .bind(slice.limit())
-            .fetch_all()
-            .await?;
+            ),
+            "execution.id" after "$6", limit "$7"
+        )));
+        let rows = filter.bind(statement, slice).fetch_all().await?;
         rows.iter().map(execution_row).collect()
     }
 

@@ -10,9 +10,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::database::{Engine, Row};
-use super::execution::{Attempt, LogChunk, LogStream};
+use super::execution::{Attempt, ExecutionsFilter, LogChunk, LogStream};
 use super::log::log_row;
 use super::row::{parsed, to_json};
+use super::slice::{Slice, sliced};
 use super::{Durability, Result, Store};
 use crate::execution::{ExecutionId, Status};
 use crate::reference::ActionRef;
@@ -79,18 +80,46 @@ pub struct LogPlace {
     pub sequence: i64,
 }
 
+/// The statement for where executions stand, with the number of the last piece of the log; what follows says which.
+macro_rules! select_standing {
+    ($printed:literal, $which:literal) => {
+        concat!(
+            "select execution.id, action, execution.status, reason, attempt, runtime, selected_version,
+                 worker.name as worker_name, created_at, execution.started_at as started_at, finished_at, ",
+            $printed,
+            " as printed from execution left join worker on worker.id = execution.worker where ",
+            $which
+        )
+    };
+}
+
 impl Store {
+    /// Where executions stand, for a list of them: whatever each printed is left out.
+    pub async fn executions_listed(
+        &self,
+        filter: &ExecutionsFilter<'_>,
+        slice: &Slice<ExecutionId>,
+    ) -> Result<Vec<Standing>> {
+        let statement = self.database.query(slice.way(sliced!(
+            select_standing!(
+                "cast(null as bigint)",
+                "($1 is null or execution.action = $1) and ($2 is null or execution.status = $2)
+                     and ($3 is null or execution.pack = $3)
+                     and ($4 is null or execution.id between $4 and $5)"
+            ),
+            "execution.id" after "$6", limit "$7"
+        )));
+        let rows = filter.bind(statement, slice).fetch_all().await?;
+        rows.iter().map(standing_row).collect()
+    }
+
     /// Where executions stand; those that are gone are left out.
     pub async fn standings(&self, ids: &[ExecutionId]) -> Result<Vec<Standing>> {
         macro_rules! standing {
             ($ids:literal) => {
-                concat!(
-                    "select execution.id, action, execution.status, reason, attempt, runtime, selected_version,
-                         worker.name as worker_name, created_at, execution.started_at as started_at, finished_at,
-                         (select max(sequence) from execution_log
-                          where execution = execution.id and attempt = execution.attempt) as printed
-                     from execution left join worker on worker.id = execution.worker
-                     where execution.id ",
+                select_standing!(
+                    "(select max(sequence) from execution_log
+                      where execution = execution.id and attempt = execution.attempt)",
                     $ids
                 )
             };
@@ -99,10 +128,10 @@ impl Store {
         let rows = self
             .database
             .query(match self.engine() {
-                Engine::Sqlite => standing!("in (select unhex(value) from json_each($1))"),
+                Engine::Sqlite => standing!("execution.id in (select unhex(value) from json_each($1))"),
                 Engine::Postgres => {
                     standing!(
-                        "= any(array(select cast(value as uuid) from json_array_elements_text(cast($1 as json))))"
+                        "execution.id = any(array(select cast(value as uuid) from json_array_elements_text(cast($1 as json))))"
                     )
                 }
             })
