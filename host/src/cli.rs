@@ -32,6 +32,7 @@ mod run;
 mod runtime;
 mod serve;
 mod shown;
+mod table;
 mod talk;
 mod token;
 mod watch;
@@ -64,14 +65,15 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Exit codes:
   0    it worked; for `run`, the action succeeded
-  1    the action failed, or something went wrong
+  1    something went wrong
   2    the input is wrong: arguments, settings, parameters, a constraint, a pack
   3    nothing matches: no installation satisfies what was asked
   4    there is nothing by that name
   5    an environment can't be built
   6    not approved: a component asks for more than the operator allowed, or nobody trusted signed a pack
   124  the action ran longer than it may
-  130  cancelled";
+  130  cancelled
+  `run` and `execution watch` end with the exit code of the action if it failed with one; `--json` says which it was";
 
 #[derive(Debug, Subcommand)]
 enum Command {

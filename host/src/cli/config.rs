@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::failure::{Exit, Failed};
 use super::options::Options;
-use super::output::{Output, table};
+use super::output::Output;
+use super::table::table;
 use crate::printable::printable;
 
 #[derive(Debug, Subcommand)]

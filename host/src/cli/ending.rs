@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use super::output::{Output, Tone, table};
+use super::output::{Output, Tone};
+use super::table::table;
 use crate::execution::choice::Choice;
 use crate::execution::{ExecutionId, Status};
 use crate::printable::printable;

@@ -9,12 +9,13 @@ use serde::Serialize;
 use super::ending::headline;
 use super::failure::{Exit, Failed};
 use super::options::{DryRun, Options};
-use super::output::{Output, table};
+use super::output::Output;
 use super::queued::{self, Place};
 use super::redraw::{View, Watch, redraw};
 use super::run::{Ask, nearest_action};
 use super::runtime::{open_worker, worker_failed};
 use super::shown::{Shown, begun, show, status_text, time, took};
+use super::table::narrowed;
 use super::watch::watch;
 use crate::client::executions::{Piece, Summary};
 use crate::execution::{ExecutionId, IdPrefix, Status};
@@ -337,7 +338,8 @@ pub(super) fn list(output: &Output, executions: &[Summary], none: &str) -> Strin
     if executions.is_empty() {
         return none.to_owned();
     }
-    table(
+    narrowed(
+        3,
         ["EXECUTION", "ACTION", "STATUS", "VERSION", "ENQUEUED (UTC)", "STARTED", "TOOK"],
         executions.iter().map(|execution| {
             let absent = || "-".to_owned();

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{Exit, Failed};
 use super::options::Options;
-use super::output::{Output, Tone, table};
+use super::output::{Output, Tone};
 use super::redraw::{View, Watch, redraw};
 use super::runtime::worker_failed;
 use super::shown::time;
+use super::table::table;
 use crate::client::Client;
 use crate::printable::printable;
 use crate::store::Store;

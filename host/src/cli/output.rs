@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
 
 use super::failure::Failed;
@@ -171,33 +170,4 @@ fn paint(colour: bool, tone: Tone, text: &str) -> String {
 fn talk(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "{text}");
-}
-
-/// A table without borders that fits the terminal, for `headings` and rows of cells.
-pub(super) fn table<const N: usize>(
-    headings: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(comfy_table::presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(headings);
-    let mut names = 0;
-    for row in rows {
-        names = row[0].chars().count().max(names);
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    if !io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Disabled);
-    } else if table.width().is_some_and(|width| names * 2 <= usize::from(width))
-        && let Some(column) = table.column_mut(0)
-    {
-        // What is copied to the next command stays in one piece.
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }

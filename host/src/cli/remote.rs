@@ -221,6 +221,10 @@ fn remedy(error: &ClientError) -> Option<String> {
             "if its certificate is from an authority of your own, trust that one: attune login {server} --ca FILE"
         ),
         ClientError::Elsewhere { .. } => "if that is the one that is meant, give its address".to_owned(),
+        ClientError::Unreadable { server, .. } if !server.is_encrypted() => {
+            "is it the address of an `attune serve`? One with a certificate has one with `https://`"
+                .to_owned()
+        }
         ClientError::Unreadable { .. } => "is it the address of an `attune serve`?".to_owned(),
         ClientError::Refused(refusal) => match refusal.status {
             401 => "`attune token create` makes a token there, and `attune login` keeps it here".to_owned(),

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::options::DryRun;
-use crate::cli::output::{Output, Tone, table};
+use crate::cli::output::{Output, Tone};
 use crate::cli::preview::step_lines;
 use crate::cli::progress::Progress;
 use crate::cli::run::environment_failed;
 use crate::cli::runtime::detection_failed;
+use crate::cli::table::table;
 use crate::environment::prepare::{self, Need, Repaired};
 use crate::execution::choice::{Asked, ChoiceError, choose};
 use crate::printable::one_line;

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::cli::failure::{Exit, Failed};
-use crate::cli::output::{Output, table};
+use crate::cli::output::Output;
 use crate::cli::plugin::inspect::size;
+use crate::cli::table::table;
 use crate::client::Client;
 use crate::pack::components::InstalledComponent;
 use crate::printable::printable;

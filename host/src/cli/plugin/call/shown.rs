@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::cli::failure::{Exit, Failed};
-use crate::cli::output::{Output, Tone, table};
+use crate::cli::output::{Output, Tone};
 use crate::cli::plugin::inspect::size;
 use crate::cli::plugin::milliseconds;
 use crate::cli::preview::{program_text, step_lines, written};
+use crate::cli::table::table;
 use crate::environment::{LaunchCommand, Plan};
 use crate::installation::{Candidate, CheckOutcome, Failure, Installation, Verdict};
 use crate::pack::problem::counted;
