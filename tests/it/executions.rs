@@ -43,7 +43,7 @@ fn output_that_gets_nowhere_is_no_success() {
         .shell("fail", "", "echo much; exit 3")
         .shell("none", "", "true")
         .install(&machine);
-    for (action, code, said) in [("much", 1, true), ("fail", 1, true), ("none", 0, false)] {
+    for (action, code, said) in [("much", 1, true), ("fail", 3, true), ("none", 0, false)] {
         let full = fs::File::options().write(true).open("/dev/full").expect("a device");
         let ended = machine.command(&["run", &format!("talk.{action}")]).stdout(full).output();
         let ended = Output::new(&ended.expect("it runs"));
@@ -64,7 +64,7 @@ fn what_ran_is_listed_shown_and_its_output_kept() {
         .shell("fail", "", "exit 3")
         .install(&machine);
     machine.runs(0, &["run", "talk.both"]);
-    machine.runs(1, &["run", "talk.fail"]);
+    machine.runs(3, &["run", "talk.fail"]);
     machine.runs(0, &["run", "core.echo"]);
     let list = |arguments: &[&str]| {
         let listed = machine.json(&[&["execution", "list"], arguments].concat());

@@ -90,7 +90,7 @@ fn what_is_queued_is_run_and_says_the_same_as_what_is_run_at_once() {
     let output = machine.runs(0, &["run", "--queue", "queued.say", "-p", "name=now"]);
     assert_eq!(output.stdout, "{\"name\":\"now\"}\n");
     output.says(&["oops", "queued.say succeeded", "ran by  Shell "]);
-    machine.runs(1, &["run", "--queue", "queued.fail"]).says(&["nonzero_exit", "exit code 3"]);
+    machine.runs(3, &["run", "--queue", "queued.fail"]).says(&["nonzero_exit", "exit code 3"]);
     assert_eq!(machine.runs(0, &["execution", "watch", &early]).stdout, "{\"name\":\"early\"}\n");
     assert_eq!(machine.json(&["execution", "watch", &early])["status"], "succeeded");
     assert_eq!(service.stop(), 0);

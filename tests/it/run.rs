@@ -81,7 +81,7 @@ fn exit_codes_of_what_went_wrong() {
         .shell("off", "enabled: false", "exit 0")
         .install(&machine);
     for (code, arguments, words) in [
-        (1, &["run", "codes.seven"][..], "nonzero_exit: the action ended with exit code 7"),
+        (7, &["run", "codes.seven"][..], "nonzero_exit: the action ended with exit code 7"),
         (1, &["run", "codes.killed"], "killed_by_signal: the action was ended by signal 9 (SIGKILL)"),
         (2, &["run", "codes.off"], "the action `codes.off` is disabled"),
         (2, &["run", "greet"], "greet"),
@@ -123,7 +123,7 @@ fn what_was_not_started_was_not_timed() {
 fn a_failure_as_json_has_the_exit_code_and_the_class() {
     let machine = Machine::new();
     Pack::new("codes").shell("seven", "", "echo out; echo complaint >&2; exit 7").install(&machine);
-    let output = machine.runs(1, &["run", "codes.seven", "--json"]);
+    let output = machine.runs(7, &["run", "codes.seven", "--json"]);
     let run = output.json();
     assert_eq!(run["status"], "failed");
     assert_eq!(run["exit_code"], 7);

@@ -1,5 +1,6 @@
 //! How commands fail: what is said, and the exit code.
 
+use std::num::NonZeroU8;
 use std::process::ExitCode;
 
 use crate::client::ClientError;
@@ -14,8 +15,10 @@ use crate::store::change::ChangeError;
 pub enum Exit {
     /// It worked.
     Success,
-    /// The action failed, or something went wrong.
+    /// Something went wrong, or the action failed without an exit code.
     Failure,
+    /// The action failed with this exit code.
+    Action(NonZeroU8),
     /// The input is wrong.
     Input,
     /// No installation satisfies what was asked.
@@ -33,12 +36,19 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// That of an action that failed, with the exit code that it has.
+    pub(super) fn of_action(code: Option<i64>) -> Self {
+        let code = code.and_then(|code| u8::try_from(code).ok()).and_then(NonZeroU8::new);
+        code.map_or(Self::Failure, Self::Action)
+    }
+
     /// The number.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,
             Self::Failure => 1,
+            Self::Action(code) => code.get(),
             Self::Input => 2,
             Self::NoMatch => 3,
             Self::NotFound => 4,

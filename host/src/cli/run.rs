@@ -182,7 +182,7 @@ async fn run(worker: &Worker, request: &Request, output: &Output) -> Result<Exit
         (Status::Succeeded, None) => passed_on.exit(Exit::Success, outcome.id),
         (Status::TimedOut, None) => passed_on.exit(Exit::TimedOut, outcome.id),
         (Status::Cancelled, None) => passed_on.exit(Exit::Cancelled, outcome.id),
-        (_, None) => passed_on.exit(Exit::Failure, outcome.id),
+        (_, None) => passed_on.exit(Exit::of_action(outcome.exit_code.map(i64::from)), outcome.id),
     }
 }
 

@@ -295,6 +295,6 @@ fn exit_of(row: &ExecutionRow) -> Exit {
         (_, Some("no_match")) => Exit::NoMatch,
         (_, Some("environment_failed")) => Exit::Environment,
         (_, Some("invalid_request")) => Exit::Input,
-        _ => Exit::Failure,
+        _ => Exit::of_action(row.exit_code),
     }
 }

@@ -71,13 +71,13 @@ fn any_other_file_is_mended_once_its_lack_has_made_something_fail() {
     let machine = Machine::new();
     say("hello").install(&machine);
     let words = installed(&machine, "actions/words");
-    for damage in [None, Some(&b"WORDS=\nexit 3\n"[..])] {
+    for (code, damage) in [(1, None), (3, Some(&b"WORDS=\nexit 3\n"[..]))] {
         match damage {
             None => fs::remove_file(&words).expect("removed"),
             Some(contents) => overwrite(&words, contents),
         }
         machine
-            .runs(1, &["run", "frail.say"])
+            .runs(code, &["run", "frail.say"])
             .says(&["gone while it ran, and are mended now: actions/words"]);
         assert!(machine.last()["warnings"].to_string().contains("actions/words"), "{}", machine.last());
         assert_eq!(machine.runs(0, &["run", "frail.say"]).stdout, "I say hello\n");

@@ -166,7 +166,7 @@ fn who_watches_is_told_that_a_worker_was_lost_and_a_rescue_is_no_retry() {
 fn a_failure_is_that_of_its_attempt() {
     let machine = machine();
     let service = Service::start(&machine);
-    let output = machine.runs(1, &["run", "--queue", "tools.fail"]);
+    let output = machine.runs(3, &["run", "--queue", "tools.fail"]);
     output.says(&["again   after attempt 1: nonzero_exit: ", "worker  one, attempt 2\n"]);
     assert_eq!(service.stop(), 0);
     let row = machine.last();
@@ -194,7 +194,7 @@ fn a_failure_is_that_of_its_attempt() {
     assert_eq!(cancelled.stdout, format!("{id}: it was waiting, and is cancelled\n"));
     machine.runs(2, &["execution", "cancel", id]).says(&[id, "it has ended before, as cancelled"]);
 
-    let direct = machine.runs(1, &["run", "tools.fail"]);
+    let direct = machine.runs(3, &["run", "tools.fail"]);
     direct.says(&["it is not tried again: `retries: 1` of the action counts for what is queued"]);
     assert!(machine.last()["warnings"].to_string().contains("not tried again"));
 }

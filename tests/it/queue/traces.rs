@@ -212,9 +212,9 @@ fn nothing_is_told_that_is_secret_or_given_or_printed() {
     Pack::new("queued").shell("tell", yaml, script).install(&machine);
     let service = Service::start(&machine);
     machine.runs(0, &["run", "examples.secret"]);
-    machine.runs(1, &["run", "queued.tell", "-p", "name=parameter-value"]);
+    machine.runs(3, &["run", "queued.tell", "-p", "name=parameter-value"]);
     machine.runs(0, &["run", "--queue", "examples.secret"]);
-    machine.runs(1, &["run", "--queue", "queued.tell", "-p", "name=parameter-value"]);
+    machine.runs(3, &["run", "--queue", "queued.tell", "-p", "name=parameter-value"]);
     assert_eq!(service.stop(), 0);
     let executions =
         collector.spans().into_iter().filter(|span| span.name == "execution").collect::<Vec<_>>();
