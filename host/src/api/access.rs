@@ -4,21 +4,22 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::problem::Problem;
 use super::{Api, ApiError};
 use crate::reference::PackRef;
 use crate::store::execution::Attempt;
-use crate::store::now;
 use crate::store::token::{NewAudit, NewToken, TokenRow};
+use crate::store::{StoreError, now};
 use crate::token::{Role, Token};
 use crate::worker::Worker;
 
@@ -28,6 +29,9 @@ pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 /// What that token is called.
 const ADMIN: &str = "admin";
 
+/// Who was let in once may go on for this long before his token is looked at again.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+
 /// What every answer is known by, and what is on record of the request.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -35,6 +39,8 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) token: Arc<TokenRow>,
+    /// What he proved it with.
+    proof: Token,
 }
 
 impl Caller {
@@ -145,22 +151,14 @@ async fn recognise(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
         return Err(Problem::forbidden(format!("pages of `{origin}` may not ask here"))
             .hint("the setting `api_origins` of the server says whose may"));
     }
-    let Some(bearer) = text(headers, header::AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer "))
-    else {
+    let authorization = text(headers, header::AUTHORIZATION).and_then(|text| text.split_once(' '));
+    let Some((_, bearer)) = authorization.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
         return Err(Problem::unauthorized("there is no token: send `Authorization: Bearer attune_…`")
             .hint("`attune token create` makes one"));
     };
     let unknown = || Problem::unauthorized("the token is not known, has expired or was revoked");
-    let token = bearer.parse::<Token>().map_err(|_| unknown())?;
-    let row = match token.attempt() {
-        Some(attempt) => {
-            let pack = api.worker.store.attempt_asks(attempt, &token).await?;
-            // What has changed since somebody asked by another token is not known.
-            api.asker.store.has_changed();
-            of_attempt(attempt, pack.ok_or_else(unknown)?)
-        }
-        None => api.asker.store.token_used(&token).await?.ok_or_else(unknown)?,
-    };
+    let token = bearer.trim().parse::<Token>().map_err(|_| unknown())?;
+    let row = holder(api, &token).await?.ok_or_else(unknown)?;
     // Whoever may read the data folder can keep it busy anyhow.
     if let Some(rate) = &api.rate
         && row.name != admin_name(&api.worker)
@@ -168,7 +166,28 @@ async fn recognise(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
     {
         return Err(Problem::too_often(&row.name));
     }
-    Ok(Caller { token: Arc::new(row) })
+    Ok(Caller { token: Arc::new(row), proof: token })
+}
+
+/// Whose token it is, if it is good now.
+async fn holder(api: &Api, token: &Token) -> Result<Option<TokenRow>, StoreError> {
+    let Some(attempt) = token.attempt() else { return api.asker.store.token_used(token).await };
+    let pack = api.worker.store.attempt_asks(attempt, token).await?;
+    // What has changed since somebody asked by another token is not known.
+    api.asker.store.has_changed();
+    Ok(pack.map(|pack| of_attempt(attempt, pack)))
+}
+
+/// Waits until somebody who was let in would not be any more.
+pub(super) async fn shut_out(api: Arc<Api>, caller: Caller) {
+    loop {
+        sleep(GOOD_FOR).await;
+        match holder(&api, &caller.proof).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return,
+            Err(error) => tracing::debug!("whether {} may go on is not known: {error}", caller.token.name),
+        }
+    }
 }
 
 /// What an action may do while it runs: run what is of its own pack.

@@ -14,7 +14,7 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use futures_util::stream::unfold;
+use futures_util::stream::{Stream, StreamExt, unfold};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
@@ -22,10 +22,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::access::Caller;
+use super::access::{Caller, shut_out};
 use super::executions::{ExecutionSummary, find};
-use super::page::Query;
 use super::problem::{self, Problem};
+use super::query::Query;
 use super::watch::Seen;
 use crate::digest;
 use crate::execution::{ExecutionId, Status};
@@ -38,7 +38,7 @@ use crate::store::follow::{Change, Kept, LogPiece, LogPlace, Standing};
 /// Something is sent at least this often, so that nobody on the way takes the connection for dead.
 const ALIVE: Duration = Duration::from_secs(15);
 
-/// A stream is not longer than this. Whoever wants to go on asks again, and has to have a token that is good then.
+/// A stream is not longer than this; whoever wants to go on asks again.
 const LONGEST: Duration = Duration::from_mins(15);
 
 /// Time between two tries to read what was out of reach.
@@ -136,16 +136,15 @@ pub(super) async fn follow(
         id,
         seen: api.watch.follow(id),
         limit: Limit::new(&api),
-        api,
+        api: Arc::clone(&api),
         place,
         shown,
         tails,
         ready: VecDeque::new(),
         is_over: false,
     };
-    Ok(events(unfold(following, |mut following| async {
-        Some((Ok::<_, Infallible>(following.next().await?), following))
-    })))
+    let stream = unfold(following, |mut following| async { Some((following.next().await?, following)) });
+    Ok(events(stream, shut_out(api, caller)))
 }
 
 /// Follow what becomes of all executions
@@ -172,7 +171,7 @@ pub(super) async fn follow_all(
     let mut following = FollowingAll {
         kept,
         limit: Limit::new(&api),
-        api,
+        api: Arc::clone(&api),
         action,
         pack,
         number: last.unwrap_or(newest),
@@ -185,12 +184,16 @@ pub(super) async fn follow_all(
     } else {
         following.ready.push_back(Event::default().id(following.number.to_string()));
     }
-    Ok(events(unfold(following, |mut following| async {
-        Some((Ok::<_, Infallible>(following.next().await?), following))
-    })))
+    let stream = unfold(following, |mut following| async { Some((following.next().await?, following)) });
+    Ok(events(stream, shut_out(api, caller)))
 }
 
-fn events(stream: impl futures_util::Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+/// What is sent, until there is nothing more or whoever asked is shut out.
+fn events(
+    stream: impl Stream<Item = Event> + Send + 'static,
+    shut_out: impl Future<Output = ()> + Send + 'static,
+) -> Response {
+    let stream = stream.take_until(Box::pin(shut_out)).map(Ok::<_, Infallible>);
     let alive = KeepAlive::new().interval(ALIVE).text("alive");
     // A proxy is not to hold them back.
     ([("x-accel-buffering", "no")], Sse::new(stream).keep_alive(alive)).into_response()

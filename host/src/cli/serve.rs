@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::rc::Rc;
 
 use clap::Args;
@@ -15,7 +14,8 @@ use super::output::Output;
 use super::runtime::open_worker;
 use super::worker::{self, served};
 use crate::api::{ADMIN_TOKEN_FILE, ApiError, Bound, Reach, TlsFiles};
-use crate::service::{self, ServiceError};
+use crate::process::Cancel;
+use crate::service;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -65,11 +65,22 @@ impl Serve {
                 data_dir.join(ADMIN_TOKEN_FILE).display()
             ));
         }
-        let (interruptions, stop) = interruption::listen_quietly();
+        let (interruptions, mut stop) = interruption::listen_quietly();
         let outcome = if self.worker {
             let observe = Rc::new(worker::observer(output, worker.settings.worker_name.clone()));
             let serving = service::serve(worker.clone(), stop.clone(), observe);
-            self::served(Box::pin(beside(serving, bound.serve(stop))).await)
+            let (canceller, end) = Cancel::new();
+            // What runs until then may still ask for something, and who follows it sees how it ends. Without a service that
+            // failed, the API does not go on; it does without one that was drained.
+            let serving = async {
+                serving.await?;
+                stop.asked().await;
+                canceller.ask();
+                Ok(())
+            };
+            let answering = async { Ok(bound.serve(end).await) };
+            let served = Box::pin(async { tokio::try_join!(serving, answering) }).await;
+            self::served(served.map(|_| ()))
         } else {
             bound.serve(stop).await;
             Ok(Exit::Success)
@@ -77,22 +88,6 @@ impl Serve {
         worker::close(worker).await;
         interruptions.abort();
         outcome
-    }
-}
-
-/// Both until they end; the API does not go on without a service that failed, but does without one that was drained.
-async fn beside(
-    serving: impl Future<Output = Result<(), ServiceError>>,
-    answering: impl Future<Output = ()>,
-) -> Result<(), ServiceError> {
-    let (mut serving, mut answering) = (pin!(serving), pin!(answering));
-    tokio::select! {
-        served = &mut serving => {
-            served?;
-            answering.await;
-            Ok(())
-        }
-        () = &mut answering => serving.await,
     }
 }
 

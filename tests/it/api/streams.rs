@@ -31,10 +31,14 @@ struct Events {
 
 impl Events {
     fn open(api: &Api, path: &str, last: Option<&str>) -> Self {
+        Self::open_with(api, &api.token, path, last)
+    }
+
+    fn open_with(api: &Api, token: &str, path: &str, last: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(&api.address).expect("it listens");
         stream.set_read_timeout(Some(ANSWERED_IN)).expect("a limit");
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-        let Api { address, token, .. } = api;
+        let address = &api.address;
         write!(
             stream,
             "GET /api/v1{path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
@@ -291,4 +295,55 @@ fn whoever_waits_for_long_hears_that_somebody_is_there() {
     }
     assert!(began.elapsed() > Duration::from_secs(10), "not more often than needed: {line}");
     api.post(&format!("/executions/{id}/cancel"), &Json::Null).is(200);
+}
+
+#[test]
+fn whoever_is_shut_out_sees_nothing_more() {
+    let machine = Machine::new();
+    pack(&machine);
+    let api = Api::start_with(&machine, "127.0.0.1:0", &[]);
+    let id = api.post("/executions", &json!({ "action": "served.slow" })).is(201).json();
+    let one = format!("/executions/{}/stream", id["id"].as_str().expect("an id"));
+    let token = |name: &str, more: &[&str]| {
+        let made = machine.runs(0, &[&["token", "create", name], more].concat());
+        made.stdout.trim_end().to_owned()
+    };
+    let (revoked, expires) = (token("revoked", &[]), token("expires", &["--expires", "2s"]));
+    let paths = [one.as_str(), "/executions/stream"];
+    let open = |token: &str| paths.map(|path| Events::open_with(&api, token, path, None));
+    let streams = [open(&revoked), open(&expires)];
+    let mut stays = Events::open(&api, &one, None);
+    machine.runs(0, &["token", "revoke", "revoked"]);
+    for mut stream in streams.into_iter().flatten() {
+        assert!(stream.all(|event| event.name != "end"), "it has not ended");
+        assert!(stream.is_whole, "it is the stream that ended");
+    }
+    assert_eq!(stays.next().expect("an event").name, "status");
+}
+
+#[test]
+fn what_runs_when_it_is_told_to_stop_may_ask_and_is_followed_to_its_end() {
+    let machine = Machine::new();
+    let (go, told) = (machine.at("go"), machine.at("told"));
+    let script =
+        "echo \"$ATTUNE_API_TOKEN\" > TOLD.new; mv TOLD.new TOLD; while [ ! -e GO ]; do sleep 0.05; done";
+    let script = script.replace("TOLD", &told.to_string_lossy()).replace("GO", &go.to_string_lossy());
+    Pack::new("asks").shell("wait", "", &script).install(&machine);
+    let mut api = Api::start(&machine);
+    let asked = api.post("/executions", &json!({ "action": "asks.wait" })).is(201).json();
+    let id = asked["id"].as_str().expect("an id").to_owned();
+    let token = wait_for("its token", || fs::read_to_string(&told).ok());
+    let mut stream = Events::open(&api, &format!("/executions/{id}/stream"), None);
+    let pid = i32::try_from(api.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
+    rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
+    wait_for("a service that drains", || {
+        let worker = &machine.json(&["worker", "list"])[0];
+        (worker["status"] == "draining").then_some(())
+    });
+    let next = api.ask(token.trim(), "POST", "/executions", &[], &json!({ "action": "asks.wait" }));
+    next.is(201);
+    fs::write(&go, "").expect("written");
+    assert!(stream.any(|event| event.name == "end"), "it is told to the end");
+    assert_eq!(api.child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(machine.runs(0, &["execution", "show", &id, "--json"]).json()["status"], "succeeded");
 }
