@@ -19,9 +19,11 @@ mod packs;
 mod plugins;
 mod problem;
 mod programs;
+mod query;
 mod rate;
 mod runtimes;
 mod sensors;
+mod state;
 mod stream;
 mod tls;
 mod tokens;
@@ -305,22 +307,24 @@ impl Bound {
 }
 
 fn router(api: &Arc<Api>) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let (router, description) = routes().split_for_parts();
+    let known = Arc::new(query::Known::new(&description));
     let router = router
         .fallback(nothing_there)
         .method_not_allowed_fallback(not_done)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn_with_state(known, query::check))
+        .layer(from_fn(in_time))
         .layer(from_fn_with_state(Arc::clone(api), access::admit));
     let origins = &api.worker.settings.api.origins;
     let router = if origins.is_empty() { router } else { router.layer(cors(origins)) };
     router
-        .layer(from_fn(in_time))
-        .layer(CompressionLayer::new())
         // Whoever may not look at anything may still read what there would be.
         .route(&format!("{PREFIX}/openapi.json"), get(|| async { document() }))
         .route("/health/live", get(|| async { "ok\n" }))
         .route("/health/ready", get(ready))
         .merge(page())
+        .layer(CompressionLayer::new())
         .with_state(Arc::clone(api))
 }
 

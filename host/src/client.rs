@@ -267,6 +267,13 @@ impl Client {
         if let Some(problem) = distrust(error) {
             return ClientError::Untrusted { server, problem };
         }
+        // To whoever expects a handshake, a request is rubbish; what he says to that is rubbish here.
+        let is_handshake = |cause: &(dyn Error + 'static)| {
+            cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+        };
+        if causes(error).any(is_handshake) {
+            return self.unreadable("what comes from there is no HTTP".to_owned());
+        }
         let problem =
             if error.is_timeout() { "there was no answer in time".to_owned() } else { root_cause(error) };
         ClientError::Unreachable { server, problem, unasked: error.is_connect() }
@@ -298,5 +305,11 @@ fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<rustls::Error>())
         .find(|error| matches!(error, rustls::Error::InvalidCertificate(_)))
-        .map(ToString::to_string)
+        .map(|error| match error.to_string() {
+            // What checks certificates has no name of its own for it that can be told from here.
+            text if text.contains("CaUsedAsEndEntity") => {
+                "its certificate is that of an authority (`CA:TRUE`), which a server can't have".to_owned()
+            }
+            text => text,
+        })
 }

@@ -146,6 +146,9 @@ const OUTAGES: [&str; 4] = ["08", "53", "57", "58"];
 /// long, and a database that is gone.
 const FAULTS: [&str; 4] = ["08P01", "53400", "57014", "57P04"];
 
+/// What a text that is not of the database's encoding is refused with; U+0000 is of none.
+const UNKEEPABLE_TEXT: &str = "22021";
+
 /// What passes, of SQLite's result codes: busy, locked, out of memory, reading or writing failed, full, can't be opened.
 const FILE_OUTAGES: [i32; 6] = [5, 6, 7, 10, 13, 14];
 
@@ -167,6 +170,13 @@ impl StoreError {
             | Self::Newer { .. }
             | Self::Migrate { .. } => false,
         }
+    }
+
+    /// Whether a text was to be kept that a server can't keep: one with U+0000.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        let Self::Query(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| code == UNKEEPABLE_TEXT)
     }
 }
 

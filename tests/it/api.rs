@@ -10,6 +10,7 @@ mod fleet;
 mod lists;
 mod packs;
 mod remote;
+mod requests;
 mod streams;
 
 use std::fs;
@@ -142,6 +143,11 @@ impl Api {
 
     fn post(&self, path: &str, body: &Json) -> Answer {
         self.ask(&self.token, "POST", path, &[], body)
+    }
+
+    /// Changes something, whatever state it is in.
+    fn patch(&self, path: &str, body: &Json) -> Answer {
+        self.ask(&self.token, "PATCH", path, &[("If-Match", "*")], body)
     }
 
     /// Sends an archive.

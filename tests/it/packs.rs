@@ -492,7 +492,7 @@ fn showing_one_says_what_its_actions_run_under_now() {
     assert_eq!(shown["concurrency"], 7);
     let runs_under = |name: &str| {
         let actions = shown["actions"].as_array().expect("a list");
-        let action = actions.iter().find(|action| action["reference"] == format!("tools.{name}"));
+        let action = actions.iter().find(|action| action["ref"] == format!("tools.{name}"));
         action.expect("the action")["runs_under"].clone()
     };
     assert_eq!(runs_under("say"), json!({"version": "3.12.1", "path": new, "problem": null}));

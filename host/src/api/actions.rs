@@ -4,19 +4,23 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{ObjectBuilder, Type};
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged};
+use super::body::Body;
 use super::change::{Change, Changeable};
 use super::declaration;
-use super::page::{Page, Query, Wanted};
+use super::page::{Page, Wanted};
 use super::problem::{self, Problem};
 use super::programs::{self, Filter, ProgramSummary, Served};
+use super::query::Query;
+use super::state::{Created, IfMatch, MayMatch, Tagged};
 use crate::pack::part::{Fault, Surroundings};
 use crate::pack::{self, OutputFormat, ParameterDelivery, ParameterFormat, VersionPolicy};
 use crate::reference::ActionRef;
@@ -57,8 +61,9 @@ pub(super) struct NewAction {
     /// JSON Schema.
     #[schema(value_type = Option<Object>)]
     output_schema: Option<Value>,
-    /// Seconds; none for no limit but the operator's.
-    timeout: Option<f64>,
+    /// Seconds, or a number with a unit; none for no limit but the operator's.
+    #[schema(schema_with = amount_of_time)]
+    timeout: Option<Value>,
     #[serde(default)]
     retries: u32,
     /// How many executions may run at a time.
@@ -76,6 +81,15 @@ pub(super) struct NewAction {
     #[serde(default)]
     #[schema(value_type = Vec<Object>)]
     secrets: Vec<Value>,
+}
+
+fn amount_of_time() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Number, Type::String, Type::Null]))
+        .description(Some("Seconds, or a number with a unit; none for no limit but the operator's."))
+        .pattern(Some("^[1-9][0-9]{0,5}(ms|s|m|h|d)$"))
+        .minimum(Some(0))
+        .examples([json!(90), json!("90s")])
 }
 
 fn yes() -> bool {
@@ -121,7 +135,7 @@ impl From<pack::Action> for NewAction {
             parameter_format: action.parameters.format,
             output_format: action.output.format,
             output_schema: action.output.schema,
-            timeout: action.timeout.map(|timeout| timeout.as_secs_f64()),
+            timeout: action.timeout.map(|timeout| timeout.as_secs_f64().into()),
             retries: action.retries,
             concurrency: action.concurrency,
             idempotent: action.idempotent,
@@ -178,32 +192,32 @@ pub(super) async fn show(
 ///
 /// It stays when the pack is installed again, unless that has one of its name.
 #[utoipa::path(post, path = "/actions", tag = "actions", operation_id = "create_action", request_body = NewAction,
-    responses((status = 201, body = Action, headers(("ETag" = String))), problem::Every, problem::Changes))]
+    responses((status = 201, body = Action, headers(("ETag" = String), ("Location" = String))), problem::Every, problem::Changes))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Body(document): Body<Map<String, Value>>,
-) -> Result<(StatusCode, Tagged<Action>), Problem> {
+) -> Result<Created<Tagged<Action>>, Problem> {
     let row = programs::create::<pack::Action>(&api, &caller, document).await?;
-    Ok((StatusCode::CREATED, Tagged(row.revision, row.into())))
+    let reference = row.declared.reference.to_string();
+    Ok(Created::new(["actions", &reference], Tagged(row.revision, row.into())))
 }
 
 /// Change an action
 ///
 /// What the pack ships comes back when that is installed again.
 #[utoipa::path(patch, path = "/actions/{ref}", tag = "actions", operation_id = "change_action",
-    params(("ref" = String, Path, description = "Its reference"),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "Its reference"), IfMatch),
     request_body = ActionChange,
-    responses((status = 200, body = Action, headers(("ETag" = String))), problem::Every, problem::Changes, problem::NotFound))]
+    responses((status = 200, body = Action, headers(("ETag" = String))), problem::Every, problem::Changes, problem::Updates, problem::NotFound))]
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
-    headers: HeaderMap,
+    state: IfMatch,
     Body(change): Body<Map<String, Value>>,
 ) -> Result<Tagged<Action>, Problem> {
-    let row = programs::change::<pack::Action>(&api, &caller, (&reference, &headers), change).await?;
+    let row = programs::change::<pack::Action>(&api, &caller, (&reference, &state), change).await?;
     Ok(Tagged(row.revision, row.into()))
 }
 
@@ -211,14 +225,13 @@ pub(super) async fn change(
 ///
 /// What the pack ships comes back when that is installed again.
 #[utoipa::path(delete, path = "/actions/{ref}", tag = "actions", operation_id = "delete_action",
-    params(("ref" = String, Path, description = "Its reference"),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "Its reference"), MayMatch),
     responses((status = 204), problem::Every, problem::Changes, problem::NotFound))]
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
-    headers: HeaderMap,
+    state: MayMatch,
 ) -> Result<StatusCode, Problem> {
-    programs::delete::<pack::Action>(&api, &caller, (&reference, &headers)).await
+    programs::delete::<pack::Action>(&api, &caller, (&reference, &state)).await
 }

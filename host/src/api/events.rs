@@ -11,8 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::page::{Listed, Page, Query, SortKey, Wanted};
+use super::page::{Listed, Page, SortKey, Wanted};
 use super::problem::{self, Problem};
+use super::query::Query;
 use crate::reference::SensorRef;
 use crate::store::event::EventRow;
 

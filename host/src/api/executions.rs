@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,12 +15,16 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::access::Caller;
 use super::body::Body;
-use super::page::{DryRun, Listed, Page, Query, SortKey, Wanted};
+use super::page::{Listed, Page, SortKey, Wanted};
 use super::problem::{self, Problem};
-use crate::execution::{ExecutionId, Given, IdPrefix, Request, Status};
+use super::programs;
+use super::query::{DryRun, Query};
+use super::state::Created;
+use crate::execution::{AskError, ExecutionId, Given, IdPrefix, Request, Status};
+use crate::pack;
 use crate::queue::outlook::{Outlook, outlook};
 use crate::queue::waiting::{Waiting, waiting};
-use crate::queue::{Terms, enqueue as put};
+use crate::queue::{QueueError, Terms, enqueue as put};
 use crate::reference::ActionRef;
 use crate::shape::object;
 use crate::store::bell::Bell;
@@ -32,6 +37,9 @@ use crate::version::constraint::Constraint;
 
 /// More seconds than this are no time anybody means.
 const SECONDS_MAX: f64 = 1e9;
+
+/// More characters than this has no idempotency key.
+const KEY_MAX: usize = 255;
 
 /// Which executions are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -349,9 +357,9 @@ pub(super) async fn result(
 
 /// Have a worker run an action
 #[utoipa::path(post, path = "/executions", tag = "executions", operation_id = "enqueue",
-    params(DryRun, ("Idempotency-Key" = Option<String>, Header, description = "Asking twice under one key is asking once")),
+    params(DryRun, ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Asking twice under one key is asking once")),
     request_body = NewExecution,
-    responses((status = 201, body = Queued),
+    responses((status = 201, body = Queued, headers(("Location" = String))),
         (status = 200, body = QueuedOrOutlook, description = "It was asked for before; or, in a dry run, what would be queued"),
         problem::Every, problem::Changes))]
 pub(super) async fn enqueue(
@@ -360,7 +368,7 @@ pub(super) async fn enqueue(
     Query(DryRun { dry_run }): Query<DryRun>,
     headers: HeaderMap,
     Body(new): Body<NewExecution>,
-) -> Result<(StatusCode, Json<QueuedOrOutlook>), Problem> {
+) -> Result<Response, Problem> {
     let action = new.action.parse::<ActionRef>();
     let action = action.map_err(|error| Problem::invalid("/action", error.to_string()))?;
     caller.needs_in(Role::Operator, action.pack())?;
@@ -375,23 +383,37 @@ pub(super) async fn enqueue(
         secrets_file: None,
         since: Instant::now(),
     };
-    let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned)).transpose();
     let terms = Terms {
         priority: new.priority,
         delay: seconds("/delay", new.delay)?,
         deadline: new.deadline.map(|deadline| seconds("/deadline", deadline)).transpose()?,
-        idempotency_key: key.map_err(|_| {
-            Problem::invalid("header/Idempotency-Key", "it is to be of visible ASCII characters")
-        })?,
+        idempotency_key: idempotency_key(&headers)?,
     };
     if dry_run {
         let outlook = outlook(&api.asker, &request, &terms).await?;
-        return Ok((StatusCode::OK, Json(QueuedOrOutlook::Outlook(Box::new(outlook)))));
+        return Ok(Json(QueuedOrOutlook::Outlook(Box::new(outlook))).into_response());
     }
-    let queued = put(&api.asker, &request, &terms).await?;
-    let status = if queued.known { StatusCode::OK } else { StatusCode::CREATED };
-    let queued = Queued { id: queued.id.to_string(), known: queued.known };
-    Ok((status, Json(QueuedOrOutlook::Queued(queued))))
+    let queued = match put(&api.asker, &request, &terms).await {
+        Err(QueueError::Ask(error @ AskError::NoAction { .. })) => {
+            let hint = programs::nearest::<pack::Action>(&api, &caller, &new.action).await;
+            return Err(Problem::from(error).hinted(hint));
+        }
+        queued => queued?,
+    };
+    let (id, known) = (queued.id.to_string(), queued.known);
+    let body = Json(QueuedOrOutlook::Queued(Queued { id: id.clone(), known }));
+    Ok(if known { body.into_response() } else { Created::new(["executions", &id], body).into_response() })
+}
+
+/// The key under which asking twice is asking once.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let wrong = || {
+        let detail = format!("a key has 1 to {KEY_MAX} visible ASCII characters");
+        Problem::invalid("header/Idempotency-Key", detail).hint("a random UUID is one that nobody else has")
+    };
+    let key = key.to_str().map_err(|_| wrong())?;
+    if key.is_empty() || key.len() > KEY_MAX { Err(wrong()) } else { Ok(Some(key.to_owned())) }
 }
 
 /// End an execution: at once if it waits, in good order if a worker runs it
@@ -466,6 +488,10 @@ pub(super) async fn log(
     Query(page): Query<Wanted<Piece>>,
 ) -> Result<Json<Page<Piece>>, Problem> {
     let row = find(&api, &caller, &id).await?;
+    if let Some(attempt) = filter.attempt.filter(|attempt| !(1..=row.attempt).contains(attempt)) {
+        let hint = format!("attempts are counted from 1; there are {} so far", row.attempt);
+        return Err(Problem::not_found(format!("there is no attempt {attempt} of it")).hint(hint));
+    }
     let attempt = Attempt { id: row.id, number: filter.attempt.unwrap_or(row.attempt) };
     let cut = page.read()?;
     let pieces = api.worker.store.execution_log(attempt, &cut.slice()?).await?;

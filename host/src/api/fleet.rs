@@ -10,8 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::page::{Listed, Page, Query, SortKey, Wanted};
+use super::page::{Listed, Page, SortKey, Wanted};
 use super::problem::{self, Problem};
+use super::query::Query;
 use crate::store::environment::EnvironmentRow;
 use crate::store::fleet::{WorkerRow, silence_max};
 use crate::store::worker;

@@ -10,10 +10,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged};
-use super::page::{Key, Listed, Page, Query, SortKey, Wanted};
+use super::body::Body;
+use super::page::{Key, Listed, Page, SortKey, Wanted};
 use super::problem::{self, Problem};
+use super::query::Query;
 use super::runtimes::find;
+use super::state::Tagged;
 use super::versions::{self, Version};
 use crate::detection::{self, Freshness};
 use crate::execution::AskError;
@@ -26,6 +28,7 @@ use crate::store::installation::FoundInstallation;
 use crate::store::runtime::RuntimeRow;
 use crate::token::Role;
 use crate::version::constraint::Constraint;
+use crate::worker::RuntimeError;
 
 /// Which installations are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -43,7 +46,7 @@ pub(super) struct Installation {
     /// Semantic version; none where it could not be told.
     version: Option<String>,
     /// As it says itself.
-    native_version: Option<String>,
+    native: Option<String>,
     /// Build variant.
     variant: Option<String>,
     /// The declared version that covers it.
@@ -96,7 +99,7 @@ impl Installation {
                 message: failure.message.clone(),
             }),
             status: found.status.name(),
-            native_version: found.version.as_ref().map(|version| version.native.clone()),
+            native: found.version.as_ref().map(|version| version.native.clone()),
             variant: found.version.as_ref().and_then(|version| version.variant.clone()),
             version: found.version.map(|version| version.semver.to_string()),
             runtime_version: found.runtime_version,
@@ -209,7 +212,16 @@ struct Selected {
     variant: Option<String>,
     path: Option<String>,
     /// The declared version that covers it.
-    runtime_version: Option<String>,
+    declared: Option<Declared>,
+}
+
+/// A version that is declared.
+#[derive(Debug, Serialize, ToSchema)]
+struct Declared {
+    #[schema(example = "3.12")]
+    version: String,
+    /// Whether it is what runs when nothing is asked for.
+    is_default: bool,
 }
 
 /// A candidate and what became of it.
@@ -233,7 +245,10 @@ impl From<SelectedView<'_>> for Selected {
             native: view.native.to_owned(),
             variant: view.variant.map(str::to_owned),
             path: view.path.map(|path| path.display().to_string()),
-            runtime_version: view.declared.map(|declared| declared.version.clone()),
+            declared: view.declared.map(|declared| Declared {
+                version: declared.version.clone(),
+                is_default: declared.is_default,
+            }),
         }
     }
 }
@@ -298,7 +313,12 @@ pub(super) async fn resolve(
             return Err(Problem::invalid("/action", "name an action or a runtime, and one of them"));
         }
     };
-    let runtime = worker.runtime(name, pack).await.map_err(AskError::from)?;
+    let runtime = worker.runtime(name, pack).await.map_err(|error| match error {
+        RuntimeError::Unknown { .. } | RuntimeError::Ambiguous { .. } if program.is_none() => {
+            Problem::invalid("/runtime", error.to_string())
+        }
+        error => AskError::from(error).into(),
+    })?;
     let program = program.map(|(_, program)| program);
     let declared = program.as_ref();
     let asked = Asked {

@@ -15,9 +15,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Bytes, Tagged, expected};
-use super::page::{DryRun, Listed, Page, Query, SortKey, Wanted};
+use super::body::Bytes;
+use super::page::{Listed, Page, SortKey, Wanted};
 use super::problem::{self, Mistake, Problem};
+use super::query::{DryRun, Query};
+use super::state::{Created, MayMatch, Tagged};
 use crate::pack::Grants;
 use crate::pack::bundle::Bundle;
 use crate::pack::install::{self, Approve, Asked, InstallError, Plan};
@@ -25,7 +27,6 @@ use crate::pack::problem::Problems;
 use crate::pack::remove;
 use crate::pack::signature::{self, Policy};
 use crate::reference::PackRef;
-use crate::store::change::{ChangeError, Kind};
 use crate::store::pack::PackRow;
 use crate::token::Role;
 use crate::worker::Worker;
@@ -221,7 +222,7 @@ pub(super) async fn show(
 #[utoipa::path(post, path = "/packs", tag = "packs", operation_id = "install_pack",
     params(Options, ("Attune-Signature" = Option<String>, Header, description = "Of the bundle, as `attune pack sign` writes it")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "A `.tar` or `.tar.gz`"),
-    responses((status = 201, body = Installed), (status = 200, body = Installed, description = "It would be installed"),
+    responses((status = 201, body = Installed, headers(("Location" = String))), (status = 200, body = Installed, description = "It would be installed"),
         problem::Every, problem::Changes))]
 pub(super) async fn install(
     State(api): State<Arc<Api>>,
@@ -229,7 +230,7 @@ pub(super) async fn install(
     Query(options): Query<Options>,
     headers: HeaderMap,
     Bytes(body): Bytes,
-) -> Result<(StatusCode, Json<Installed>), Problem> {
+) -> Result<Response, Problem> {
     // Which pack it is, the archive says.
     caller.has(if options.approve { Role::Admin } else { Role::Author })?;
     let signature =
@@ -238,8 +239,11 @@ pub(super) async fn install(
     let installed =
         apart(async move { install_bytes(&worker, &caller, &options, signature.as_deref(), &body).await });
     let installed = installed.await?;
-    let status = if installed.dry_run { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(installed)))
+    if installed.dry_run {
+        return Ok(Json(installed).into_response());
+    }
+    let reference = installed.r#ref.clone();
+    Ok(Created::new(["packs", &reference], Json(installed)).into_response())
 }
 
 /// Away from what answers others: reading an archive and compiling components takes long. It goes on when nobody waits for it
@@ -340,29 +344,24 @@ pub(super) fn mistakes(problems: &Problems) -> Vec<Mistake> {
 
 /// Remove a pack, and what is in it; its executions stay
 #[utoipa::path(delete, path = "/packs/{ref}", tag = "packs", operation_id = "remove_pack",
-    params(("ref" = String, Path, description = "Its reference"), DryRun,
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "Its reference"), DryRun, MayMatch),
     responses((status = 204), (status = 200, body = remove::Plan, description = "It would be removed"), problem::Every, problem::Changes, problem::NotFound))]
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
     Query(DryRun { dry_run }): Query<DryRun>,
-    headers: HeaderMap,
+    state: MayMatch,
 ) -> Result<Response, Problem> {
     let none = || Problem::not_found(format!("there is no pack `{reference}`"));
     let pack = reference.parse::<PackRef>().map_err(|_| none())?;
     caller.needs_in(Role::Author, &pack)?;
+    let expected = state.of(api.worker.store.pack(&pack).await?.ok_or_else(none)?.revision)?;
     let plan = remove::plan(&api.worker, &pack).await?;
     if dry_run {
-        let row = api.worker.store.pack(&pack).await?.ok_or_else(none)?;
-        if expected(&headers)?.is_some_and(|expected| expected != row.revision) {
-            let name = pack.to_string();
-            return Err(ChangeError::Changed { kind: Kind::Pack, name }.into());
-        }
         plan.refusal()?;
         return Ok(Json(plan).into_response());
     }
-    plan.carry_out(&api.worker, expected(&headers)?).await?;
+    plan.carry_out(&api.worker, expected).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -4,8 +4,6 @@ use std::cmp::Reverse;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -225,29 +223,6 @@ pub(super) fn name_items(name: &str, schema: &mut RefOr<Schema>) {
         && let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items")
     {
         items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
-    }
-}
-
-/// Whether anything is to be done at all.
-#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct DryRun {
-    /// Show what would be done, and do none of it.
-    #[serde(default)]
-    #[param(default = false)]
-    pub(super) dry_run: bool,
-}
-
-/// What a request says in its query; what is wrong with it is a [`Problem`].
-#[derive(Debug)]
-pub(super) struct Query<T>(pub(super) T);
-
-impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let axum::extract::Query(value) = axum::extract::Query::from_request_parts(parts, state).await?;
-        Ok(Self(value))
     }
 }
 

@@ -7,8 +7,9 @@ use axum::extract::{Path, State};
 
 use super::Api;
 use super::access::Caller;
-use super::page::{Listed, Page, Query, SortKey, Wanted};
+use super::page::{Listed, Page, SortKey, Wanted};
 use super::problem::{self, Problem};
+use super::query::Query;
 use crate::pack::components::InstalledComponent;
 
 impl Listed for InstalledComponent {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -12,6 +12,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
 use super::packs::{AskedGrants, mistakes};
+use super::{ARCHIVE_MAX, BODY_MAX};
 use crate::detection::DetectionError;
 use crate::execution::AskError;
 use crate::pack;
@@ -19,6 +20,7 @@ use crate::pack::bundle::BundleError;
 use crate::pack::install::InstallError;
 use crate::pack::part::Fault;
 use crate::pack::remove::RemoveError;
+use crate::parameters::{ParametersError, Violation};
 use crate::printable::with_causes;
 use crate::queue::QueueError;
 use crate::store::StoreError;
@@ -130,6 +132,11 @@ impl Problem {
         }
     }
 
+    /// What was sent is no request.
+    pub(super) fn unreadable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unreadable", detail)
+    }
+
     pub(super) fn conflict(kind: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, kind, detail)
     }
@@ -184,17 +191,60 @@ impl Problem {
         }
     }
 
+    /// What is wrong with the parameters of an execution.
+    fn parameters(detail: String, violations: Vec<Violation>) -> Self {
+        let pointer = |violation: &Violation| format!("/parameters{}", violation.path);
+        let field = match &violations[..] {
+            [only] => pointer(only),
+            _ => "/parameters".to_owned(),
+        };
+        let mistake = |violation: Violation| Mistake {
+            path: pointer(&violation),
+            line: None,
+            column: None,
+            message: violation.message,
+            hint: String::new(),
+        };
+        Self { problems: violations.into_iter().map(mistake).collect(), ..Self::invalid(field, detail) }
+    }
+
+    /// What was sent is more than is read.
+    fn large() -> Self {
+        let detail = "the body is larger than what is read";
+        let hint =
+            format!("{} MiB is the most, and {} MiB for an archive", BODY_MAX >> 20, ARCHIVE_MAX >> 20);
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).hint(hint)
+    }
+
     /// What was sent is no archive of a pack.
     pub(super) fn archive(error: &BundleError) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-archive", with_causes(error))
     }
 
+    /// Something is in another state than whoever changes it knows.
     pub(super) fn precondition(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, "changed-since", detail)
+            .hint("read it again, and send its `ETag` as `If-Match`")
+    }
+
+    /// Whoever changes something does not say what he knows of it.
+    pub(super) fn unconditional() -> Self {
+        let detail = "a change says which state it is of, so that nobody else's is lost";
+        Self::new(StatusCode::PRECONDITION_REQUIRED, "unconditional", detail)
+            .field("header/If-Match")
+            .hint("read it, and send its `ETag` as `If-Match`; or `If-Match: *`, whatever state it is in")
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into().into()), ..self }
+    }
+
+    /// With what is probably meant.
+    pub(super) fn hinted(self, nearest: Option<String>) -> Self {
+        match nearest {
+            Some(name) => self.hint(format!("did you mean `{name}`?")),
+            None => self,
+        }
     }
 
     pub(super) fn field(self, field: impl Into<String>) -> Self {
@@ -214,6 +264,9 @@ pub(super) enum NotFound {}
 
 /// What may come of a request besides, if it changes something.
 pub(super) enum Changes {}
+
+/// What may come of a request besides, if it changes what others may have changed.
+pub(super) enum Updates {}
 
 impl IntoResponses for Every {
     fn responses() -> Described {
@@ -243,6 +296,12 @@ impl IntoResponses for Changes {
             (413, "The body is too large"),
             (415, "The body is no JSON"),
         ])
+    }
+}
+
+impl IntoResponses for Updates {
+    fn responses() -> Described {
+        described([(428, "It does not say which state it is of")])
     }
 }
 
@@ -280,6 +339,13 @@ impl From<StoreError> for Problem {
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, "database-unreachable", error.to_string())
                 .hint("ask again in a moment");
         }
+        if error.is_text() {
+            return Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "the character U+0000 can't be kept",
+            );
+        }
         // What it says may show how the data is kept: that is for the log.
         tracing::error!("the API can't use the database: {}", with_causes(&error));
         Self::internal()
@@ -293,9 +359,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Duplicate { .. } => Self::conflict("duplicate", detail),
             ChangeError::NotFound { .. } => Self::not_found(detail),
             ChangeError::Unknown { .. } | ChangeError::Ambiguous { .. } => Self::invalid("", detail),
-            ChangeError::Changed { .. } => {
-                Self::precondition(detail).hint("read it again, and send its `ETag` as `If-Match`")
-            }
+            ChangeError::Changed { .. } => Self::precondition(detail),
             ChangeError::InUse { .. } => Self::conflict("in-use", detail),
             ChangeError::InvalidVersion { .. } => Self::invalid("/version", detail),
             ChangeError::Store(error) => error.into(),
@@ -362,7 +426,11 @@ impl From<QueueError> for Problem {
         match error {
             QueueError::Ask(error) => error.into(),
             QueueError::TooLarge { .. } => Self::invalid("/parameters", detail),
-            QueueError::Conflict { .. } => Self::conflict("idempotency-key-used", detail),
+            // Whose that is may not be for whoever asks to know.
+            QueueError::Conflict { key, .. } => {
+                let detail = format!("the key `{key}` was used for something else");
+                Self::conflict("idempotency-key-used", detail).field("header/Idempotency-Key")
+            }
             QueueError::TooFar => Self::invalid("", detail),
             QueueError::Store(error) => error.into(),
         }
@@ -379,6 +447,9 @@ impl From<AskError> for Problem {
             AskError::Alias(_) | AskError::NoVersions { .. } => {
                 Self::invalid("/runtime_version_constraint", detail)
             }
+            AskError::Parameters(ParametersError::Invalid { violations }) => {
+                Self::parameters(detail, violations)
+            }
             AskError::Parameters(_)
             | AskError::Encode(_)
             | AskError::Document { .. }
@@ -392,7 +463,7 @@ impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
         let kind = match rejection.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "not-json",
-            StatusCode::PAYLOAD_TOO_LARGE => "too-large",
+            StatusCode::PAYLOAD_TOO_LARGE => return Self::large(),
             StatusCode::UNPROCESSABLE_ENTITY => "invalid",
             _ => "unreadable",
         };
@@ -402,20 +473,9 @@ impl From<JsonRejection> for Problem {
 
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
-        let is_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        let kind = if is_large { "too-large" } else { "unreadable" };
-        Self::new(rejection.status(), kind, rejection.body_text())
-    }
-}
-
-impl From<QueryRejection> for Problem {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", rejection.body_text()).field("query")
-    }
-}
-
-impl From<PathRejection> for Problem {
-    fn from(rejection: PathRejection) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", rejection.body_text()).field("path")
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::large(),
+            status => Self::new(status, "unreadable", rejection.body_text()),
+        }
     }
 }

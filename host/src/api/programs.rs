@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -11,15 +11,18 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::body::{expected, typed};
+use super::body::typed;
 use super::change::{merged, written};
 use super::declaration;
 use super::page::{Listed, Page, SortKey, Wanted};
 use super::problem::Problem;
+use super::state::{IfMatch, MayMatch};
+use crate::nearest::nearest_name;
 use crate::pack::Program;
 use crate::pack::part::{Fault, Surroundings};
 use crate::reference::PackRef;
 use crate::store::program::{Declared, ProgramFilter, ProgramRow};
+use crate::store::slice::Slice;
 use crate::store::{self, Store};
 use crate::token::Role;
 use crate::version::constraint::Constraint;
@@ -93,15 +96,30 @@ pub(super) async fn show<P: Served>(
     caller: &Caller,
     text: &str,
 ) -> Result<ProgramRow<P>, Problem> {
-    let row = find::<P>(api, text).await?;
+    let row = find::<P>(api, caller, text).await?;
     caller.sees(P::pack_of(row.declared.reference()))?;
     Ok(row)
 }
 
-async fn find<P: Served>(api: &Api, text: &str) -> Result<ProgramRow<P>, Problem> {
-    let none = || Problem::not_found(format!("there is no {} `{text}`", P::KIND));
-    let reference = text.parse::<P::Reference>().map_err(|_| none())?;
-    P::find(&api.worker.store, &reference).await?.ok_or_else(none)
+async fn find<P: Served>(api: &Api, caller: &Caller, text: &str) -> Result<ProgramRow<P>, Problem> {
+    let row = match text.parse::<P::Reference>() {
+        Ok(reference) => P::find(&api.worker.store, &reference).await?,
+        Err(_) => None,
+    };
+    match row {
+        Some(row) => Ok(row),
+        None => {
+            let problem = Problem::not_found(format!("there is no {} `{text}`", P::KIND));
+            Err(problem.hinted(nearest::<P>(api, caller, text).await))
+        }
+    }
+}
+
+/// What is probably meant by the name of one that is not there, of those that a caller sees.
+pub(super) async fn nearest<P: Served>(api: &Api, caller: &Caller, text: &str) -> Option<String> {
+    let filter = ProgramFilter { pack: caller.token.pack.as_ref(), ..ProgramFilter::default() };
+    let rows = api.worker.store.programs::<P>(&filter, &Slice::default()).await.ok()?;
+    nearest_name(rows.iter().map(|row| row.declared.reference().to_string()), text)
 }
 
 /// What is declared, read as a file of the pack would be.
@@ -121,33 +139,32 @@ pub(super) async fn create<P: Served>(
     let pack = P::pack_of(&reference);
     caller.needs_in(Role::Author, pack)?;
     api.worker.store.create_program(&read::<P>(api, pack, document).await?).await?;
-    find(api, &reference.to_string()).await
+    find(api, caller, &reference.to_string()).await
 }
 
 pub(super) async fn change<P: Served>(
     api: &Api,
     caller: &Caller,
-    (text, headers): (&str, &HeaderMap),
+    (text, state): (&str, &IfMatch),
     change: Map<String, Json>,
 ) -> Result<ProgramRow<P>, Problem> {
-    let ProgramRow { declared, revision, .. } = find::<P>(api, text).await?;
+    let ProgramRow { declared, revision, .. } = find::<P>(api, caller, text).await?;
     let pack = P::pack_of(declared.reference()).clone();
     caller.needs_in(Role::Author, &pack)?;
     let changed = read::<P>(api, &pack, merged(&P::Document::from(declared), change)?).await?;
     // What is left out stays as it was read just now: nobody else's change is lost.
-    let expected = expected(headers)?.unwrap_or(revision);
-    api.worker.store.update_program(&changed, Some(expected)).await?;
-    find(api, text).await
+    api.worker.store.update_program(&changed, Some(state.of(revision)?)).await?;
+    find(api, caller, text).await
 }
 
 pub(super) async fn delete<P: Served>(
     api: &Api,
     caller: &Caller,
-    (text, headers): (&str, &HeaderMap),
+    (text, state): (&str, &MayMatch),
 ) -> Result<StatusCode, Problem> {
-    let known = find::<P>(api, text).await?.declared;
-    caller.needs_in(Role::Author, P::pack_of(known.reference()))?;
-    api.worker.store.delete_program::<P>(known.reference(), expected(headers)?).await?;
+    let ProgramRow { declared, revision, .. } = find::<P>(api, caller, text).await?;
+    caller.needs_in(Role::Author, P::pack_of(declared.reference()))?;
+    api.worker.store.delete_program::<P>(declared.reference(), state.of(revision)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

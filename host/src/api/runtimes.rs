@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,12 +13,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged, expected, typed};
+use super::body::{Body, typed};
 use super::change::{Change, Changeable, merged, written};
 use super::declaration;
-use super::page::{Key, Listed, Page, Query, SortKey, Wanted};
+use super::page::{Key, Listed, Page, SortKey, Wanted};
 use super::problem::{self, Problem};
 use super::programs::{self, surroundings};
+use super::query::Query;
+use super::state::{Created, IfMatch, MayMatch, Tagged};
 use super::versions::Version;
 use crate::grants::GrantsOf;
 use crate::pack;
@@ -192,13 +194,13 @@ async fn read(
 /// It stays when the pack is installed again, unless that has one of its name.
 #[utoipa::path(post, path = "/runtimes", tag = "runtimes", operation_id = "create_runtime", params(Options),
     request_body = NewRuntime,
-    responses((status = 201, body = Runtime, headers(("ETag" = String))), problem::Every, problem::Changes))]
+    responses((status = 201, body = Runtime, headers(("ETag" = String), ("Location" = String))), problem::Every, problem::Changes))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Query(options): Query<Options>,
     Body(document): Body<Map<String, Value>>,
-) -> Result<(StatusCode, Tagged<Runtime>), Problem> {
+) -> Result<Created<Tagged<Runtime>>, Problem> {
     let reference = programs::reference::<RuntimeRef>(&document)?;
     caller.needs_in(if options.approve { Role::Admin } else { Role::Author }, reference.pack())?;
     let runtime = read(&api, &reference, document).await?;
@@ -209,23 +211,23 @@ pub(super) async fn create(
     let approve = if options.approve { Approve::All { by: &caller.token.name } } else { Approve::Known };
     let served = install::serve(&api.worker, &runtime, &approve).await?;
     api.worker.store.create_runtime(&runtime, &served).await?;
-    let row = find(&api, &reference.to_string()).await?;
-    Ok((StatusCode::CREATED, Tagged(row.revision, row.into())))
+    let reference = reference.to_string();
+    let row = find(&api, &reference).await?;
+    Ok(Created::new(["runtimes", &reference], Tagged(row.revision, row.into())))
 }
 
 /// Change a runtime
 ///
 /// Its versions are changed by themselves. What the pack ships comes back when that is installed again.
 #[utoipa::path(patch, path = "/runtimes/{ref}", tag = "runtimes", operation_id = "change_runtime",
-    params(("ref" = String, Path, description = "Its reference"),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "Its reference"), IfMatch),
     request_body = RuntimeChange,
-    responses((status = 200, body = Runtime, headers(("ETag" = String))), problem::Every, problem::Changes, problem::NotFound))]
+    responses((status = 200, body = Runtime, headers(("ETag" = String))), problem::Every, problem::Changes, problem::Updates, problem::NotFound))]
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
-    headers: HeaderMap,
+    state: IfMatch,
     Body(change): Body<Map<String, Value>>,
 ) -> Result<Tagged<Runtime>, Problem> {
     let RuntimeRow { runtime: before, revision, .. } = find(&api, &reference).await?;
@@ -246,8 +248,7 @@ pub(super) async fn change(
     };
     let mut runtime = read(&api, &before.reference, merged(&current, change)?).await?;
     (runtime.plugin, runtime.versions) = (before.plugin, before.versions);
-    let expected = expected(&headers)?.unwrap_or(revision);
-    api.worker.store.update_runtime(&runtime, None, Some(expected)).await?;
+    api.worker.store.update_runtime(&runtime, None, Some(state.of(revision)?)).await?;
     let row = find(&api, &reference).await?;
     Ok(Tagged(row.revision, row.into()))
 }
@@ -256,18 +257,17 @@ pub(super) async fn change(
 ///
 /// Refused while actions or sensors are started with it.
 #[utoipa::path(delete, path = "/runtimes/{ref}", tag = "runtimes", operation_id = "delete_runtime",
-    params(("ref" = String, Path, description = "Its reference"),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "Its reference"), MayMatch),
     responses((status = 204), problem::Every, problem::Changes, problem::NotFound))]
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
-    headers: HeaderMap,
+    state: MayMatch,
 ) -> Result<StatusCode, Problem> {
-    let known = find(&api, &reference).await?.runtime.reference;
-    caller.needs_in(Role::Author, known.pack())?;
-    api.worker.store.delete_runtime(&known, expected(&headers)?).await?;
+    let RuntimeRow { runtime, revision, .. } = find(&api, &reference).await?;
+    caller.needs_in(Role::Author, runtime.reference.pack())?;
+    api.worker.store.delete_runtime(&runtime.reference, state.of(revision)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged};
+use super::body::Body;
 use super::change::{Change, Changeable};
 use super::declaration;
-use super::page::{Page, Query, Wanted};
+use super::page::{Page, Wanted};
 use super::problem::{self, Problem};
 use super::programs::{self, Filter, ProgramSummary, Served};
+use super::query::Query;
+use super::state::{Created, IfMatch, MayMatch, Tagged};
 use crate::pack::part::{Fault, Surroundings};
 use crate::pack::{self, VersionPolicy};
 use crate::reference::SensorRef;
@@ -149,32 +151,32 @@ pub(super) async fn show(
 ///
 /// It stays when the pack is installed again, unless that has one of its name.
 #[utoipa::path(post, path = "/sensors", tag = "sensors", operation_id = "create_sensor", request_body = NewSensor,
-    responses((status = 201, body = Sensor, headers(("ETag" = String))), problem::Every, problem::Changes))]
+    responses((status = 201, body = Sensor, headers(("ETag" = String), ("Location" = String))), problem::Every, problem::Changes))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Body(document): Body<Map<String, Value>>,
-) -> Result<(StatusCode, Tagged<Sensor>), Problem> {
+) -> Result<Created<Tagged<Sensor>>, Problem> {
     let row = programs::create::<pack::Sensor>(&api, &caller, document).await?;
-    Ok((StatusCode::CREATED, Tagged(row.revision, row.into())))
+    let reference = row.declared.reference.to_string();
+    Ok(Created::new(["sensors", &reference], Tagged(row.revision, row.into())))
 }
 
 /// Change a sensor
 ///
 /// What the pack ships comes back when that is installed again.
 #[utoipa::path(patch, path = "/sensors/{ref}", tag = "sensors", operation_id = "change_sensor",
-    params(("ref" = String, Path, description = "Its reference"),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "Its reference"), IfMatch),
     request_body = SensorChange,
-    responses((status = 200, body = Sensor, headers(("ETag" = String))), problem::Every, problem::Changes, problem::NotFound))]
+    responses((status = 200, body = Sensor, headers(("ETag" = String))), problem::Every, problem::Changes, problem::Updates, problem::NotFound))]
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
-    headers: HeaderMap,
+    state: IfMatch,
     Body(change): Body<Map<String, Value>>,
 ) -> Result<Tagged<Sensor>, Problem> {
-    let row = programs::change::<pack::Sensor>(&api, &caller, (&reference, &headers), change).await?;
+    let row = programs::change::<pack::Sensor>(&api, &caller, (&reference, &state), change).await?;
     Ok(Tagged(row.revision, row.into()))
 }
 
@@ -182,14 +184,13 @@ pub(super) async fn change(
 ///
 /// What the pack ships comes back when that is installed again.
 #[utoipa::path(delete, path = "/sensors/{ref}", tag = "sensors", operation_id = "delete_sensor",
-    params(("ref" = String, Path, description = "Its reference"),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "Its reference"), MayMatch),
     responses((status = 204), problem::Every, problem::Changes, problem::NotFound))]
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
-    headers: HeaderMap,
+    state: MayMatch,
 ) -> Result<StatusCode, Problem> {
-    programs::delete::<pack::Sensor>(&api, &caller, (&reference, &headers)).await
+    programs::delete::<pack::Sensor>(&api, &caller, (&reference, &state)).await
 }

@@ -12,8 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::access::Caller;
 use super::body::Body;
-use super::page::{Listed, Page, Query, SortKey, Wanted};
+use super::page::{Listed, Page, SortKey, Wanted};
 use super::problem::{self, Problem};
+use super::query::Query;
 use crate::reference::PackRef;
 use crate::store::now;
 use crate::store::token::{AuditRow, NewToken as New, TokenRow};
@@ -42,7 +43,8 @@ pub(super) struct NewToken {
     role: Role,
     /// Only what is of this pack may be seen and changed with it.
     pack: Option<String>,
-    expires_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    expires_at: Option<String>,
 }
 
 /// A token that was made. It is shown this once.
@@ -138,7 +140,13 @@ pub(super) async fn create(
     caller.needs(Role::Admin)?;
     let name = new.name.parse::<TokenName>();
     let name = name.map_err(|error| Problem::invalid("/name", error.to_string()))?;
-    if new.expires_at.is_some_and(|expires_at| expires_at <= now()) {
+    let expires_at = new.expires_at.as_deref().map(DateTime::parse_from_rfc3339).transpose();
+    let expires_at = expires_at.map_err(|_| {
+        Problem::invalid("/expires_at", "this is no time")
+            .hint("write it as RFC 3339 does, with its zone: `2030-01-31T12:00:00Z`")
+    })?;
+    let expires_at = expires_at.map(|time| time.to_utc());
+    if expires_at.is_some_and(|expires_at| expires_at <= now()) {
         return Err(Problem::invalid("/expires_at", "that has passed: nobody would get in with it"));
     }
     let pack = new.pack.as_deref().map(str::parse::<PackRef>).transpose();
@@ -147,7 +155,7 @@ pub(super) async fn create(
         tracing::error!("can't make a token: {error}");
         Problem::internal()
     })?;
-    let new = New { name: name.as_str(), role: new.role, pack: pack.as_ref(), expires_at: new.expires_at };
+    let new = New { name: name.as_str(), role: new.role, pack: pack.as_ref(), expires_at };
     let kept = api.worker.store.create_token(&secret, &new).await?;
     Ok((StatusCode::CREATED, Json(CreatedToken { token: secret.reveal().to_owned(), kept: kept.into() })))
 }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
 use super::access::Caller;
-use super::body::{Body, Tagged, expected};
-use super::page::{Key, Listed, Page, Query, SortKey, Wanted};
+use super::body::Body;
+use super::page::{Key, Listed, Page, SortKey, Wanted};
 use super::problem::{self, Problem};
+use super::query::Query;
 use super::runtimes::find;
+use super::state::{Created, IfMatch, MayMatch, Tagged};
 use crate::pack::DeclaredVersion;
 use crate::reference::RuntimeRef;
 use crate::store::runtime_version::{RuntimeVersionRow, VersionFilter};
@@ -115,13 +117,13 @@ pub(super) async fn list(
 #[utoipa::path(post, path = "/runtimes/{ref}/versions", tag = "runtimes", operation_id = "register_version",
     params(("ref" = String, Path, description = "The runtime's reference")),
     request_body = NewVersion,
-    responses((status = 201, body = Version, headers(("ETag" = String))), problem::Every, problem::Changes, problem::NotFound))]
+    responses((status = 201, body = Version, headers(("ETag" = String), ("Location" = String))), problem::Every, problem::Changes, problem::NotFound))]
 pub(super) async fn register(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(reference): Path<String>,
     Body(new): Body<NewVersion>,
-) -> Result<(StatusCode, Tagged<Version>), Problem> {
+) -> Result<Created<Tagged<Version>>, Problem> {
     let row = find(&api, &reference).await?;
     let runtime = row.runtime.reference;
     caller.needs_in(Role::Author, runtime.pack())?;
@@ -133,7 +135,8 @@ pub(super) async fn register(
         meta: new.meta,
     };
     api.worker.store.create_runtime_version(&runtime, &declared).await?;
-    Ok((StatusCode::CREATED, tagged(&api, &runtime, &new.version).await?))
+    let made = tagged(&api, &runtime, &new.version).await?;
+    Ok(Created::new(["runtimes", &runtime.to_string(), "versions", &new.version], made))
 }
 
 async fn find_row(api: &Api, runtime: &RuntimeRef, version: &str) -> Result<RuntimeVersionRow, Problem> {
@@ -166,60 +169,64 @@ pub(super) async fn show(
 
 /// Change a version of a runtime
 #[utoipa::path(patch, path = "/runtimes/{ref}/versions/{version}", tag = "runtimes", operation_id = "change_version",
-    params(("ref" = String, Path, description = "The runtime's reference"), ("version" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "The runtime's reference"), ("version" = String, Path), IfMatch),
     request_body = VersionChange,
-    responses((status = 200, body = Version, headers(("ETag" = String))), problem::Every, problem::Changes, problem::NotFound))]
+    responses((status = 200, body = Version, headers(("ETag" = String))), problem::Every, problem::Changes, problem::Updates, problem::NotFound))]
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path((reference, version)): Path<(String, String)>,
-    headers: HeaderMap,
+    state: IfMatch,
     Body(change): Body<VersionChange>,
 ) -> Result<Tagged<Version>, Problem> {
     let runtime = find(&api, &reference).await?.runtime.reference;
     caller.needs_in(Role::Author, runtime.pack())?;
     let row = find_row(&api, &runtime, &version).await?;
-    let expected = expected(&headers)?.unwrap_or(row.revision);
+    let expected = Some(state.of(row.revision)?);
     let store = &api.worker.store;
-    let meta = change.meta.unwrap_or_else(|| row.declared.meta.clone());
-    store.update_runtime_version(&runtime, &DeclaredVersion { meta, ..row.declared }, Some(expected)).await?;
-    if let Some(available) = change.available {
-        store.set_availability(&runtime, &version, available, None).await?;
+    match (change.meta, change.available) {
+        (None, Some(available)) => {
+            store.set_availability(&runtime, &version, (available, None), expected).await?;
+        }
+        (meta, available) => {
+            let meta = meta.unwrap_or_else(|| row.declared.meta.clone());
+            let changed = DeclaredVersion { meta, ..row.declared };
+            store.update_runtime_version(&runtime, &changed, available, expected).await?;
+        }
     }
     tagged(&api, &runtime, &version).await
 }
 
 /// Delete a version of a runtime
 #[utoipa::path(delete, path = "/runtimes/{ref}/versions/{version}", tag = "runtimes", operation_id = "delete_version",
-    params(("ref" = String, Path, description = "The runtime's reference"), ("version" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "The runtime's reference"), ("version" = String, Path), MayMatch),
     responses((status = 204), problem::Every, problem::Changes, problem::NotFound))]
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path((reference, version)): Path<(String, String)>,
-    headers: HeaderMap,
+    state: MayMatch,
 ) -> Result<StatusCode, Problem> {
     let runtime = find(&api, &reference).await?.runtime.reference;
     caller.needs_in(Role::Author, runtime.pack())?;
-    api.worker.store.delete_runtime_version(&runtime, &version, expected(&headers)?).await?;
+    let expected = state.of(find_row(&api, &runtime, &version).await?.revision)?;
+    api.worker.store.delete_runtime_version(&runtime, &version, expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Make a version the default of its runtime
 #[utoipa::path(post, path = "/runtimes/{ref}/versions/{version}/default", tag = "runtimes", operation_id = "set_default_version",
-    params(("ref" = String, Path, description = "The runtime's reference"), ("version" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "Only in this state")),
+    params(("ref" = String, Path, description = "The runtime's reference"), ("version" = String, Path), MayMatch),
     responses((status = 200, body = Version, headers(("ETag" = String))), problem::Every, problem::Changes, problem::NotFound))]
 pub(super) async fn set_default(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path((reference, version)): Path<(String, String)>,
-    headers: HeaderMap,
+    state: MayMatch,
 ) -> Result<Tagged<Version>, Problem> {
     let runtime = find(&api, &reference).await?.runtime.reference;
     caller.needs_in(Role::Author, runtime.pack())?;
-    api.worker.store.set_default_version(&runtime, &version, expected(&headers)?).await?;
+    let expected = state.of(find_row(&api, &runtime, &version).await?.revision)?;
+    api.worker.store.set_default_version(&runtime, &version, expected).await?;
     tagged(&api, &runtime, &version).await
 }

@@ -89,10 +89,7 @@ impl Resolve {
         let Some(text) = &self.what else {
             return Err(Failed::message(Exit::Input, "name an action, or use --runtime or --candidate"));
         };
-        let reference = text.parse::<ActionRef>().map_err(|error| {
-            Failed::new(Exit::Input, error)
-                .hint("for a constraint, say of what: --runtime RUNTIME, or --candidate VERSION")
-        })?;
+        let reference = reference(text)?;
         let constraint = self.constraint.as_deref().map(parse).transpose()?;
         let Some(row) = worker.store.action(&reference).await? else {
             return Err(super::run::unknown_action(worker, &reference).await);
@@ -107,6 +104,14 @@ impl Resolve {
         };
         among_installed(worker, &runtime, asked, output).await
     }
+}
+
+/// The action that is named.
+pub(super) fn reference(text: &str) -> Result<ActionRef, Failed> {
+    text.parse::<ActionRef>().map_err(|error| {
+        Failed::new(Exit::Input, error)
+            .hint("for a constraint, say of what: --runtime RUNTIME, or --candidate VERSION")
+    })
 }
 
 async fn among_installed(

@@ -126,18 +126,23 @@ impl Store {
     }
 
     /// Puts a version in place of the one that is called so; with `expected`, only if that is its last state. One that was
-    /// only detected is declared from now on. The next installation of the pack puts back what the pack declares.
+    /// only detected is declared from now on. The next installation of the pack puts back what the pack declares. What is said
+    /// of its availability counts as for [`Store::set_availability`].
     pub async fn update_runtime_version(
         &self,
         runtime: &RuntimeRef,
         version: &DeclaredVersion,
+        available: Option<bool>,
         expected: Option<Revision>,
     ) -> Result<Revision, ChangeError> {
         version.version.parse::<Series>()?;
         let mut transaction = self.begin(Durability::Disk).await?;
         lock_versions(&mut transaction, self.engine()).await?;
-        let (_, place) = lock_version(&mut transaction, runtime, &version.version, expected).await?;
-        let revision = put_only_default(&mut transaction, place, runtime, version).await?;
+        let (id, place) = lock_version(&mut transaction, runtime, &version.version, expected).await?;
+        let mut revision = put_only_default(&mut transaction, place, runtime, version).await?;
+        if let Some(available) = available {
+            revision = say_available(&mut transaction, id, (available, None)).await?;
+        }
         self.commit_runnable(transaction).await?;
         Ok(revision)
     }
@@ -208,29 +213,41 @@ impl Store {
 
     /// Says whether a version is available, and when that was verified, for whoever knows before the workers do: what they
     /// have installed overrules it with the next change of an installation or of a worker. Without a time, that of the last
-    /// verification stays.
+    /// verification stays. With `expected`, only in that state.
     pub async fn set_availability(
         &self,
         runtime: &RuntimeRef,
         version: &str,
-        available: bool,
-        verified_at: Option<DateTime<Utc>>,
-    ) -> Result<(), ChangeError> {
+        said: (bool, Option<DateTime<Utc>>),
+        expected: Option<Revision>,
+    ) -> Result<Revision, ChangeError> {
         let mut transaction = self.begin(Durability::Disk).await?;
         lock_versions(&mut transaction, self.engine()).await?;
-        let (id, _) = lock_version(&mut transaction, runtime, version, None).await?;
-        transaction
-            .query(
-                "update runtime_version set available = $2, verified_at = coalesce($3, verified_at) where id = $1",
-            )
-            .bind(id)
-            .bind(available)
-            .bind(verified_at)
-            .execute()
-            .await?;
+        let (id, _) = lock_version(&mut transaction, runtime, version, expected).await?;
+        let revision = say_available(&mut transaction, id, said).await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(revision)
     }
+}
+
+async fn say_available(
+    transaction: &mut Transaction,
+    id: i64,
+    (available, verified_at): (bool, Option<DateTime<Utc>>),
+) -> Result<Revision> {
+    let revision = Revision::new();
+    transaction
+        .query(
+            "update runtime_version set available = $2, verified_at = coalesce($3, verified_at), revision = $4
+         where id = $1",
+        )
+        .bind(id)
+        .bind(available)
+        .bind(verified_at)
+        .bind(revision.value())
+        .execute()
+        .await?;
+    Ok(revision)
 }
 
 /// Where a version is kept, and whose it is.

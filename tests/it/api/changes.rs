@@ -106,7 +106,7 @@ fn what_is_added_by_itself_is_read_like_a_file_of_the_pack() {
     api.becomes(&id, "succeeded");
     let log = api.get(&format!("/executions/{id}/log")).is(200).json();
     assert!(log["items"].to_string().contains("said"), "{log}");
-    let change = |body: Json| api.ask(&api.token, "PATCH", "/actions/served.again", &[], &body);
+    let change = |body: Json| api.patch("/actions/served.again", &body);
     let changed = change(json!({ "timeout": null, "retries": 2, "label": "Once more" })).is(200).json();
     assert_eq!((&changed["timeout"], &changed["retries"]), (&Json::Null, &json!(2)));
     assert_eq!(changed["env_vars"], action["env_vars"], "what is left out stays");
@@ -120,12 +120,12 @@ fn what_is_added_by_itself_is_read_like_a_file_of_the_pack() {
         "runtime_version_constraint": ">=4" });
     assert_eq!(api.post("/sensors", &sensor).is(201).json()["runtime_version_constraint"], ">=4");
     let patched = json!({ "runtime_version_constraint": ">=5" });
-    let patched = api.ask(&api.token, "PATCH", "/sensors/served.watch", &[], &patched).is(200).json();
+    let patched = api.patch("/sensors/served.watch", &patched).is(200).json();
     assert_eq!(patched["runtime_version_constraint"], ">=5");
     let listed = api.get("/sensors").is(200).json();
     assert_eq!(listed["items"][0]["runtime_version_constraint"], ">=5");
     let wrong = json!({ "runtime_version_constraint": "=>5" });
-    api.ask(&api.token, "PATCH", "/sensors/served.watch", &[], &wrong).problem(422, "invalid-constraint");
+    api.patch("/sensors/served.watch", &wrong).problem(422, "invalid-constraint");
     delete("/sensors/served.watch").is(204);
 }
 
@@ -158,7 +158,7 @@ fn a_runtime_is_added_changed_and_deleted() {
         });
     };
     is_available();
-    let patch = |path: &str, body: Json| api.ask(&api.token, "PATCH", path, &[], &body);
+    let patch = |path: &str, body: Json| api.patch(path, &body);
     let version = format!("{versions}/3.12");
     let changed =
         patch(&version, json!({ "meta": { "eol": "2028-10-31" }, "available": false })).is(200).json();
@@ -205,14 +205,14 @@ fn what_a_runtime_declares_is_shown_as_it_can_be_written() {
         assert!(distributions.is_object() && execution_config.is_object(), "{runtime}");
         let same = json!({ "label": label, "description": description, "aliases": aliases,
             "distributions": distributions, "execution_config": execution_config });
-        let changed = api.ask(&api.token, "PATCH", &path, &[], &same).is(200).json();
+        let changed = api.patch(&path, &same).is(200).json();
         assert_eq!(declared(&changed), declared(runtime));
         // What is left out stays.
-        let other = api.ask(&api.token, "PATCH", &path, &[], &json!({ "label": "Other" })).is(200).json();
+        let other = api.patch(&path, &json!({ "label": "Other" })).is(200).json();
         assert_eq!(other["execution_config"], execution_config);
         assert_eq!((&other["distributions"], &other["label"]), (&distributions, &"Other".into()));
     }
     let wrong = json!({ "execution_config": { "interpreter": { "bin": "x" } } });
-    let said = api.ask(&api.token, "PATCH", "/runtimes/core.python", &[], &wrong).problem(422, "invalid");
+    let said = api.patch("/runtimes/core.python", &wrong).problem(422, "invalid");
     assert_eq!(said["field"], "/execution_config/interpreter/bin");
 }

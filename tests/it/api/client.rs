@@ -274,7 +274,7 @@ fn what_runs_there_looks_as_if_it_ran_here() {
     well.says(&["heard", "ends.well succeeded", "ran by", "took"]);
     let shown = runs(0, &["ends.well", "--json"]).json();
     assert_eq!((&shown["result"]["a"], &shown["status"]), (&1.into(), &"succeeded".into()), "{shown}");
-    let badly = runs(1, &["ends.badly"]);
+    let badly = runs(7, &["ends.badly"]);
     assert_eq!(badly.stdout, "out\n");
     badly.says(&["err", "ends.badly failed"]);
     runs(124, &["ends.late"]).says(&["timed_out"]);
@@ -331,7 +331,7 @@ fn a_server_that_is_killed_and_comes_back_costs_no_line() {
     end(&mut api.child, Signal::KILL);
     wait_for("the loss to be noticed", || reads(&told, "for the server to be back"));
     let _api = Api::start_with(&machine, &address, &[]);
-    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    assert_eq!(child.wait().expect("it ends").code(), Some(3));
     let expected = |mark: &str| (1..=40).map(|n| format!("{mark} {n}\n")).collect::<Vec<_>>().concat();
     assert_eq!(fs::read_to_string(&out).expect("text"), expected("é"));
     let told = fs::read_to_string(&told).expect("text");

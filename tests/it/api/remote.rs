@@ -161,3 +161,54 @@ fn installations_are_looked_for_there() {
         .says(&["there is no runtime called `nothing`"]);
     both.there(3, &["resolve", "--runtime", "tools.tool", ">=4"]);
 }
+
+#[test]
+fn what_both_know_is_called_the_same() {
+    let machine = Machine::bare().and("ATTUNE_WORKER_NAME", "one");
+    tool(&machine, "3.12.1");
+    let pack = Pack::new("tools").file("runtimes/tool.yaml", TOOL);
+    let pack = pack.action("say.sh", "runtime: tool\nruntime_version: \">=3\"", "exit 3");
+    pack.install(&machine);
+    let api = Api::start(&machine);
+    let both = Both { machine: &machine, server: url(&api) };
+    both.there(3, &["run", "tools.say"]);
+    machine.runs(3, &["run", "tools.say"]);
+    let folder = pack.write(&machine.path).to_string_lossy().into_owned();
+    for (arguments, names) in [
+        (
+            &["pack", "show", "tools"][..],
+            &[
+                "/ref",
+                "/digest",
+                "/actions/0/ref",
+                "/actions/0/runtime",
+                "/actions/0/runtime_version_constraint",
+            ][..],
+        ),
+        (
+            &["runtime", "detect", "tools.tool"],
+            &[
+                "/0/runtime",
+                "/0/installations/0/version",
+                "/0/installations/0/native",
+                "/0/installations/0/path",
+            ],
+        ),
+        (&["resolve", "tools.say"], &["/selected", "/candidates/0/reason", "/candidates/0/declared"]),
+        (&["runtime", "show", "tools.tool"], &["/ref", "/aliases", "/plugin", "/versions"]),
+        (&["execution", "list"], &["/0/id", "/0/status", "/0/selected_version", "/1/action"]),
+        (&["execution", "show", "last"], &["/id", "/exit_code", "/error/class", "/selection/selected"]),
+        (
+            &["pack", "install", &folder, "--dry-run"],
+            &["/ref", "/digest", "/dry_run", "/grants", "/replaces_version"],
+        ),
+    ] {
+        let arguments = [arguments, &["--json"]].concat();
+        let (here, there) = (machine.runs(0, &arguments).json(), both.there(0, &arguments).json());
+        for name in names {
+            let [here, there] = [&here, &there].map(|document| document.pointer(name));
+            assert!(here.is_some(), "{arguments:?}: {name} of {here:?}");
+            assert_eq!(here, there, "{arguments:?}: {name}");
+        }
+    }
+}

@@ -79,7 +79,7 @@ fn what_was_changed_by_itself_holds_for_the_worker_at_once() {
             let row = store.runtime_version(&tool, "3.12").await.expect("a row").expect("it is there");
             let mut declared = row.declared;
             declared.distributions.verification = vec![pattern];
-            store.update_runtime_version(&tool, &declared, None).await.expect("changed");
+            store.update_runtime_version(&tool, &declared, None, None).await.expect("changed");
         });
     };
     declare(pattern("^never"));

@@ -110,7 +110,7 @@ impl World<'_> {
             Step::Update { label, default } => {
                 let new = if *default { default_version(label) } else { version(label) };
                 let expected = self.versions.get(label).copied();
-                let outcome = store.update_runtime_version(lang, &new, None).await;
+                let outcome = store.update_runtime_version(lang, &new, None, None).await;
                 if made(outcome, expected.is_some()) {
                     self.write(label, *default, expected.is_some_and(|expected| expected.ad_hoc));
                 }

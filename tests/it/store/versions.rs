@@ -81,10 +81,10 @@ fn made_read_changed_and_deleted() {
         assert!(matches!(error, ChangeError::InvalidVersion { .. }), "{error}");
 
         new.meta.clear();
-        let changed = store.update_runtime_version(&lang, &new, Some(made)).await.unwrap();
+        let changed = store.update_runtime_version(&lang, &new, None, Some(made)).await.unwrap();
         let row = one(store, &lang, "1.1").await;
         assert_eq!((row.revision, row.ad_hoc, row.declared.meta.is_empty()), (changed, true, true));
-        let error = store.update_runtime_version(&lang, &new, Some(made)).await.unwrap_err();
+        let error = store.update_runtime_version(&lang, &new, None, Some(made)).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "the version `mine.lang 1.1` has been changed by somebody else: read it again"
@@ -96,9 +96,9 @@ fn made_read_changed_and_deleted() {
         store.delete_runtime_version(&lang, "1.1", Some(changed)).await.unwrap();
         let gone = store.delete_runtime_version(&lang, "1.1", None).await.unwrap_err();
         assert_eq!(gone.to_string(), "there is no version `mine.lang 1.1`");
-        let gone = store.update_runtime_version(&lang, &new, None).await.unwrap_err();
+        let gone = store.update_runtime_version(&lang, &new, None, None).await.unwrap_err();
         assert!(matches!(gone, ChangeError::NotFound { kind: Kind::Version, .. }), "{gone}");
-        let gone = store.set_availability(&lang, "1.1", true, None).await.unwrap_err();
+        let gone = store.set_availability(&lang, "1.1", (true, None), None).await.unwrap_err();
         assert!(matches!(gone, ChangeError::NotFound { kind: Kind::Version, .. }), "{gone}");
         assert_eq!(store.delete_runtime_versions(&lang).await.unwrap(), 1);
         assert_eq!(store.delete_runtime_versions(&lang).await.unwrap(), 0);
@@ -127,8 +127,8 @@ fn listed_by_runtime_by_reference_and_by_availability() {
         }
         let all = store.runtime_versions(VersionFilter::default()).await.unwrap();
         assert_eq!(labels(&all), ["2", "1.10", "1.9", "1.2", "10", "9"], "by runtime");
-        store.set_availability(&lang, "1.2", true, None).await.unwrap();
-        store.set_availability(&lang, "1.10", true, None).await.unwrap();
+        store.set_availability(&lang, "1.2", (true, None), None).await.unwrap();
+        store.set_availability(&lang, "1.10", (true, None), None).await.unwrap();
         let available = VersionFilter { available_only: true, ..by_ref };
         assert_eq!(labels(&store.runtime_versions(available).await.unwrap()), ["1.10", "1.2"]);
         let default = store.default_version(&lang).await.unwrap().unwrap();
@@ -174,13 +174,13 @@ fn what_workers_have_overrules_what_was_said() {
         let lang = prepare(store, &["1.0", "2.0"]).await;
         let worker = worker(store, "one").await;
         let (said, verified) = (now() - TimeDelta::hours(1), now());
-        store.set_availability(&lang, "2.0", true, Some(said)).await.unwrap();
+        store.set_availability(&lang, "2.0", (true, Some(said)), None).await.unwrap();
         let row = one(store, &lang, "2.0").await;
         assert_eq!((row.available, row.verified_at), (true, Some(said)));
-        store.set_availability(&lang, "2.0", false, None).await.unwrap();
+        store.set_availability(&lang, "2.0", (false, None), None).await.unwrap();
         let row = one(store, &lang, "2.0").await;
         assert_eq!((row.available, row.verified_at), (false, Some(said)), "when it was last verified stays");
-        store.set_availability(&lang, "2.0", true, Some(said)).await.unwrap();
+        store.set_availability(&lang, "2.0", (true, Some(said)), None).await.unwrap();
         detected(store, worker, &lang, &[installation("1.0", "1.0.3", true, verified)]).await;
         let row = one(store, &lang, "2.0").await;
         assert_eq!((row.available, row.verified_at), (false, Some(said)));
@@ -198,7 +198,7 @@ fn one_that_was_detected_is_declared_by_whoever_changes_it() {
         let row = one(store, &lang, "2.5").await;
         assert_eq!((row.is_declared, row.ad_hoc, row.available), (false, false, true));
         store.create_runtime_version(&lang, &version("2.5")).await.unwrap();
-        store.update_runtime_version(&lang, &default_version("3.5"), None).await.unwrap();
+        store.update_runtime_version(&lang, &default_version("3.5"), None, None).await.unwrap();
         for label in ["2.5", "3.5"] {
             let row = one(store, &lang, label).await;
             assert_eq!((row.is_declared, row.ad_hoc, row.available), (true, true, true), "{label}");
@@ -274,7 +274,7 @@ fn of_many_who_set_the_default_one_has_the_last_word() {
             let set = tokio::join!(
                 store.set_default_version(&lang, "1", None),
                 other.set_default_version(&lang, "2", None),
-                store.update_runtime_version(&lang, &third, None),
+                store.update_runtime_version(&lang, &third, None, None),
                 other.set_default_version(&lang, "4", None),
             );
             let revisions = [set.0.unwrap(), set.1.unwrap(), set.2.unwrap(), set.3.unwrap()];

@@ -251,7 +251,7 @@ impl<'a> PlanView<'a> {
 }
 
 impl<'a> AskedView<'a> {
-    fn new(asked: &'a Asked) -> Self {
+    pub(in crate::cli) fn new(asked: &'a Asked) -> Self {
         Self {
             runtime: asked.runtime.to_string(),
             asked: &asked.grants,

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::{no_pack, short};
 use crate::cli::failure::Failed;
-use crate::cli::output::{Output, table};
+use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::cli::table::table;
 use crate::execution::choice::{Asked, ChoiceError, choose};
 use crate::pack::{Action, Program, Sensor, embedded};
 use crate::printable::printable;
@@ -25,28 +27,70 @@ struct PackView {
     /// What was approved for them and the settings of this worker withhold.
     withheld: BTreeMap<RuntimeRef, Vec<String>>,
     actions: Vec<ActionView>,
-    sensors: Vec<SensorView>,
+    sensors: Vec<ProgramView>,
     components: Vec<PluginRow>,
+}
+
+/// An action or a sensor.
+#[derive(Serialize)]
+struct ProgramView {
+    #[serde(rename = "ref")]
+    reference: String,
+    label: String,
+    description: Option<String>,
+    /// As it is written.
+    runtime: String,
+    /// By its reference, for people.
+    #[serde(skip)]
+    runtime_reference: String,
+    runtime_version_constraint: Option<String>,
+    runtime_variant: Option<String>,
+    /// Relative to the pack.
+    entry_point: String,
+    enabled: bool,
 }
 
 #[derive(Serialize)]
 struct ActionView {
     #[serde(flatten)]
-    action: Action,
-    /// By its reference, for people.
-    #[serde(skip)]
-    runtime: String,
+    program: ProgramView,
+    /// JSON Schema.
+    parameters: Option<Json>,
+    /// Seconds.
+    timeout: Option<f64>,
+    retries: u32,
+    concurrency: Option<u32>,
+    idempotent: bool,
     /// None where the entry point is itself the program.
     runs_under: Option<RunsUnder>,
 }
 
-#[derive(Serialize)]
-struct SensorView {
-    #[serde(flatten)]
-    sensor: Sensor,
-    /// By its reference, for people.
-    #[serde(skip)]
-    runtime: String,
+impl ProgramView {
+    /// A program, and what else is said of what is started with it.
+    async fn new(
+        worker: &Worker,
+        pack: &PackRef,
+        program: Program,
+        of: (String, String, Option<String>, bool),
+    ) -> Self {
+        let (reference, label, description, enabled) = of;
+        Self {
+            runtime_reference: runtime_reference(worker, &program, pack).await,
+            runtime: program.runtime,
+            reference,
+            label,
+            description,
+            runtime_version_constraint: program.constraint.as_ref().map(ToString::to_string),
+            runtime_variant: program.variant,
+            entry_point: program.entry_point,
+            enabled,
+        }
+    }
+
+    fn row(&self) -> [String; 4] {
+        let constraint = given(self.runtime_version_constraint.clone());
+        [self.reference.clone(), self.runtime_reference.clone(), constraint, self.label.clone()]
+    }
 }
 
 /// What an action would be started with now.
@@ -80,14 +124,24 @@ pub(super) async fn show(worker: &Worker, reference: &PackRef, output: &Output) 
     let progress = Progress::begin(output);
     for row in store.actions(Some(reference)).await? {
         progress.say(format!("looking for what {} runs under", row.declared.reference));
-        let runtime = runtime(worker, &row.declared.program, reference).await;
         let runs_under = runs_under(worker, &row.declared).await;
-        actions.push(ActionView { action: row.declared, runtime, runs_under });
+        let Action { reference: name, label, description, enabled, program, .. } = row.declared;
+        let of = (name.to_string(), label, description, enabled);
+        actions.push(ActionView {
+            program: ProgramView::new(worker, reference, program, of).await,
+            parameters: row.declared.parameters.schema,
+            timeout: row.declared.timeout.map(|timeout| timeout.as_secs_f64()),
+            retries: row.declared.retries,
+            concurrency: row.declared.concurrency,
+            idempotent: row.declared.idempotent,
+            runs_under,
+        });
     }
     let mut sensors = Vec::new();
     for row in store.sensors(Some(reference)).await? {
-        let runtime = runtime(worker, &row.declared.program, reference).await;
-        sensors.push(SensorView { sensor: row.declared, runtime });
+        let Sensor { reference: name, label, description, enabled, program, .. } = row.declared;
+        let of = (name.to_string(), label, description, enabled);
+        sensors.push(ProgramView::new(worker, reference, program, of).await);
     }
     progress.end();
     let runtimes = store.runtimes_of(reference).await?;
@@ -111,7 +165,7 @@ pub(super) async fn show(worker: &Worker, reference: &PackRef, output: &Output) 
 }
 
 /// The reference of the runtime that a program names; as written if there is none.
-async fn runtime(worker: &Worker, program: &Program, pack: &PackRef) -> String {
+async fn runtime_reference(worker: &Worker, program: &Program, pack: &PackRef) -> String {
     let runtime = worker.runtime(&program.runtime, Some(pack)).await;
     runtime.map_or_else(|_| program.runtime.clone(), |runtime| runtime.runtime.reference.to_string())
 }
@@ -191,11 +245,7 @@ fn describe(view: &PackView) -> String {
     }
     if !view.sensors.is_empty() {
         text.push('\n');
-        let sensors = view.sensors.iter().map(|SensorView { sensor, runtime }| {
-            let constraint = sensor.program.constraint.as_ref().map(ToString::to_string);
-            [sensor.reference.to_string(), runtime.clone(), given(constraint), sensor.label.clone()]
-        });
-        text.push_str(&programs("SENSOR", sensors));
+        text.push_str(&programs("SENSOR", view.sensors.iter().map(ProgramView::row)));
     }
     text
 }
@@ -212,15 +262,11 @@ pub(in crate::cli) fn programs(heading: &str, rows: impl Iterator<Item = [String
 fn actions(actions: &[ActionView]) -> String {
     table(
         ["ACTION", "RUNTIME", "ASKS FOR", "CONCURRENCY", "LABEL", "RUNS UNDER NOW"],
-        actions.iter().map(|ActionView { action, runtime, runs_under }| {
-            [
-                action.reference.to_string(),
-                runtime.clone(),
-                given(action.program.constraint.as_ref().map(ToString::to_string)),
-                given(action.concurrency.map(|limit| limit.to_string())),
-                action.label.clone(),
-                given(runs_under.as_ref().map(RunsUnder::text)),
-            ]
+        actions.iter().map(|action| {
+            let [reference, runtime, constraint, label] = action.program.row();
+            let concurrency = given(action.concurrency.map(|limit| limit.to_string()));
+            let runs_under = given(action.runs_under.as_ref().map(RunsUnder::text));
+            [reference, runtime, constraint, concurrency, label, runs_under]
         }),
     )
 }

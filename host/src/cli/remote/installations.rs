@@ -40,7 +40,7 @@ struct Installation {
     worker: String,
     path: PathBuf,
     version: Option<semver::Version>,
-    native_version: Option<String>,
+    native: Option<String>,
     variant: Option<String>,
     runtime_version: Option<String>,
     source: String,
@@ -145,7 +145,7 @@ fn plain(document: &Json) -> Json {
 
 impl From<Installation> for FoundInstallation {
     fn from(installation: Installation) -> Self {
-        let Installation { version, native_version, variant, failure, .. } = installation;
+        let Installation { version, native, variant, failure, .. } = installation;
         let failure = || failure.unwrap_or_else(|| Failure::new(String::new().into(), String::new()));
         Self {
             status: match installation.status.as_str() {
@@ -154,7 +154,7 @@ impl From<Installation> for FoundInstallation {
                 _ => InstallationStatus::Rejected { failure: failure() },
             },
             version: version.map(|semver| Version {
-                native: native_version.unwrap_or_else(|| semver.to_string()),
+                native: native.unwrap_or_else(|| semver.to_string()),
                 semver,
                 variant,
             }),

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::installations;
 use crate::cli::env::{NONE, size_text, state_text};
 use crate::cli::failure::{Exit, Failed};
-use crate::cli::output::{Output, table};
+use crate::cli::output::Output;
 use crate::cli::runtime::{Known, Runtime};
+use crate::cli::table::table;
 use crate::client::Client;
 use crate::printable::printable;
 
@@ -64,7 +65,9 @@ struct Environment {
     runtime: String,
     runtime_version: String,
     path: String,
+    #[serde(rename(serialize = "state"))]
     status: String,
+    #[serde(rename(serialize = "bytes"))]
     size: Option<u64>,
     error: Option<String>,
     last_used_at: DateTime<Utc>,

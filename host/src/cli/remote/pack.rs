@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::grants::asked_text;
 use crate::cli::output::Output;
-use crate::cli::pack::install::{PlanView, confirmed, installed_line, plan_text, vouched};
+use crate::cli::pack::install::{AskedView, PlanView, confirmed, installed_line, plan_text, vouched};
 use crate::cli::pack::remove::print_plan;
 use crate::cli::pack::show::{given, head, programs};
 use crate::cli::pack::{Pack, invalid, print_list, read_to_check};
@@ -166,8 +166,10 @@ async fn install(
         }
     }
     let installed = outcome.map_err(|error| failed(error, &bundle, output))?;
-    output
-        .data(&installed, || if dry_run { planned_text(&installed) } else { installed_text(&installed) })?;
+    if dry_run {
+        return show_plan(&installed, output);
+    }
+    output.data(&installed, || installed_text(&installed))?;
     Ok(())
 }
 
@@ -189,7 +191,8 @@ fn installed_text(installed: &Installed) -> String {
     printable(&text).into_owned()
 }
 
-fn planned_text(planned: &Installed) -> String {
+fn show_plan(planned: &Installed, output: &Output) -> Result<(), Failed> {
+    let asked = planned.asked.iter().cloned().map(Asked::from).collect::<Vec<_>>();
     let view = PlanView {
         reference: planned.r#ref.clone(),
         version: planned.version.clone(),
@@ -202,11 +205,10 @@ fn planned_text(planned: &Installed) -> String {
         actions: planned.actions.clone(),
         sensors: planned.sensors.clone(),
         gone: &planned.gone,
-        grants: Vec::new(),
+        grants: asked.iter().map(AskedView::new).collect(),
     };
-    let asked = planned.asked.iter().cloned().map(Asked::from).collect::<Vec<_>>();
-    let text = format!("nothing was done; this is the plan\n\n{}", plan_text(&asked, &view));
-    printable(&text).into_owned()
+    output.plan(&view, || printable(&plan_text(&asked, &view)).into_owned())?;
+    Ok(())
 }
 
 /// Why a pack was not installed, as if it had been read here.

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::cli::failure::{Exit, Failed};
 use crate::cli::output::Output;
-use crate::cli::resolve::{Resolve, parse};
+use crate::cli::resolve::{Resolve, parse, reference};
 use crate::client::Client;
 use crate::selection::rows_table;
 
@@ -30,10 +30,15 @@ struct Resolution {
 struct Candidate {
     version: String,
     path: Option<String>,
-    /// The declared version that covers it.
-    runtime_version: Option<String>,
+    declared: Option<Declared>,
     chosen: bool,
     message: String,
+}
+
+/// The declared version that covers it.
+#[derive(Deserialize)]
+struct Declared {
+    version: String,
 }
 
 pub(super) async fn execute(client: &Client, command: &Resolve, output: &Output) -> Result<Exit, Failed> {
@@ -43,7 +48,10 @@ pub(super) async fn execute(client: &Client, command: &Resolve, output: &Output)
     }
     let (action, constraint) = match (&command.runtime, &command.what) {
         (Some(_), constraint) => (None, constraint),
-        (None, Some(action)) => (Some(action.as_str()), &command.constraint),
+        (None, Some(action)) => {
+            reference(action)?;
+            (Some(action.as_str()), &command.constraint)
+        }
         (None, None) => {
             return Err(Failed::message(Exit::Input, "name an action, or use --runtime or --candidate"));
         }
@@ -73,8 +81,9 @@ pub(super) async fn execute(client: &Client, command: &Resolve, output: &Output)
         }
     }
     let rows = resolution.candidates.into_iter().map(|candidate| {
-        let Candidate { version, path, runtime_version, chosen, message } = candidate;
-        let series = runtime_version.filter(|series| *series != version).unwrap_or_default();
+        let Candidate { version, path, declared, chosen, message } = candidate;
+        let series =
+            declared.map(|declared| declared.version).filter(|series| *series != version).unwrap_or_default();
         let mark = if chosen { "*" } else { "" }.to_owned();
         [mark, version, series, path.unwrap_or_default(), message]
     });
