@@ -300,7 +300,7 @@ impl Bound {
         let end = async {
             asked.asked().await;
             // Who follows something would be waited for in vain.
-            api.watch.end();
+            api.watch.end().await;
         };
         tokio::join!(listen::serve(listener, tls, router(&api), stop), api.watch.run(), end);
     }

@@ -26,6 +26,7 @@ use crate::queue::QueueError;
 use crate::store::StoreError;
 use crate::store::change::ChangeError;
 use crate::version::constraint::ConstraintError;
+use crate::worker::RuntimeError;
 
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
@@ -441,7 +442,7 @@ impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         let detail = error.to_string();
         match error {
-            AskError::Store(error) => error.into(),
+            AskError::Store(error) | AskError::Runtime(RuntimeError::Store(error)) => error.into(),
             AskError::NoAction { .. } | AskError::Disabled { .. } => Self::invalid("/action", detail),
             AskError::Constraint(error) => Self::constraint("/runtime_version_constraint", &error),
             AskError::Alias(_) | AskError::NoVersions { .. } => {

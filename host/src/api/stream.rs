@@ -230,9 +230,11 @@ impl Limit {
     /// What comes of it, unless the stream is to end before.
     async fn within<T>(&mut self, coming: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
+            // What has come when it ends is sent; nothing comes after that.
+            biased;
+            () = sleep_until(self.until) => None,
             come = coming => Some(come),
             () = self.ended.asked() => None,
-            () = sleep_until(self.until) => None,
         }
     }
 

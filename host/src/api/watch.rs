@@ -22,6 +22,9 @@ use crate::store::{Result, Store};
 const LOOK_FIRST: Duration = Duration::from_millis(20);
 const LOOK_LAST: Duration = Duration::from_millis(250);
 
+/// The last look of all takes no longer than this.
+const LAST_LOOK_MAX: Duration = Duration::from_secs(1);
+
 /// A look may keep the database busy for this part of the time.
 const REST: u32 = 10;
 
@@ -103,8 +106,10 @@ impl Watch {
         self.ended.clone()
     }
 
-    /// Ends all following.
-    pub(super) fn end(&self) {
+    /// Ends all following, after a last look: what ended a moment ago is told.
+    pub(super) async fn end(&self) {
+        // Whoever can't be told goes on where he was.
+        let _ = timeout(LAST_LOOK_MAX, self.look(&self.followed())).await;
         self.end.ask();
     }
 
