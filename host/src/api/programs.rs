@@ -106,13 +106,11 @@ async fn find<P: Served>(api: &Api, caller: &Caller, text: &str) -> Result<Progr
         Ok(reference) => P::find(&api.worker.store, &reference).await?,
         Err(_) => None,
     };
-    match row {
-        Some(row) => Ok(row),
-        None => {
-            let problem = Problem::not_found(format!("there is no {} `{text}`", P::KIND));
-            Err(problem.hinted(nearest::<P>(api, caller, text).await))
-        }
+    if let Some(row) = row {
+        return Ok(row);
     }
+    let problem = Problem::not_found(format!("there is no {} `{text}`", P::KIND));
+    Err(problem.hinted(nearest::<P>(api, caller, text).await))
 }
 
 /// What is probably meant by the name of one that is not there, of those that a caller sees.

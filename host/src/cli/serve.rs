@@ -78,7 +78,10 @@ impl Serve {
                 canceller.ask();
                 Ok(())
             };
-            let answering = async { Ok(bound.serve(end).await) };
+            let answering = async {
+                bound.serve(end).await;
+                Ok(())
+            };
             let served = Box::pin(async { tokio::try_join!(serving, answering) }).await;
             self::served(served.map(|_| ()))
         } else {

@@ -133,8 +133,8 @@ fn a_key_is_a_key() {
 #[test]
 fn a_change_says_what_it_is_a_change_of() {
     let machine = Machine::new();
-    pack(&machine);
-    let api = Api::start(&machine);
+    // A worker would say what is available.
+    let api = Api::start_with(&machine, "127.0.0.1:0", &[]);
     let made = api.post("/runtimes/core.shell/versions", &json!({ "version": "9 beta" }));
     made.problem(422, "invalid");
     let made = api.post("/runtimes/core.shell/versions", &json!({ "version": "9.9" }));
