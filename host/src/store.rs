@@ -51,6 +51,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{Connection, Executor};
+use tokio::time::timeout;
 
 use cache::Cache;
 use database::{Database, Transaction};
@@ -63,6 +64,9 @@ pub use refusal::{Cause, Refused, Unreachable};
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a database may take to be closed.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// Connections to a server that one process uses at most.
 const CONNECTIONS_MAX: u32 = 8;
@@ -287,7 +291,14 @@ impl Store {
     /// Closing a file properly merges the journal into it and waits for the disk three times, which is longer
     /// than a short action takes. A short journal is as safe where it is, and the next one to open the database
     /// finds it.
+    ///
+    /// It takes five seconds at most: a connection that died is not told that it is closed, and its place in the pool may
+    /// never be free again.
     pub async fn close(self) {
+        let _ = timeout(CLOSE_MAX, self.close_pool()).await;
+    }
+
+    async fn close_pool(self) {
         let pool = match &self.database {
             Database::Sqlite(pool) => pool,
             Database::Postgres(pool) => return pool.close().await,

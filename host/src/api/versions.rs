@@ -127,16 +127,17 @@ pub(super) async fn register(
     let row = find(&api, &reference).await?;
     let runtime = row.runtime.reference;
     caller.needs_in(Role::Author, runtime.pack())?;
+    let version = new.version.trim().to_owned();
     let declared = DeclaredVersion {
-        version: new.version.clone(),
+        version: version.clone(),
         is_default: false,
         execution_config: row.runtime.execution_config,
         distributions: row.runtime.distributions,
         meta: new.meta,
     };
     api.worker.store.create_runtime_version(&runtime, &declared).await?;
-    let made = tagged(&api, &runtime, &new.version).await?;
-    Ok(Created::new(["runtimes", &runtime.to_string(), "versions", &new.version], made))
+    let made = tagged(&api, &runtime, &version).await?;
+    Ok(Created::new(["runtimes", &runtime.to_string(), "versions", &version], made))
 }
 
 async fn find_row(api: &Api, runtime: &RuntimeRef, version: &str) -> Result<RuntimeVersionRow, Problem> {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use tokio::time::timeout;
 
 use super::amount::limit;
 use super::ending::{Ending, RanBy, because_chosen};
@@ -37,9 +36,6 @@ use crate::selection::SelectionView;
 use crate::shape::{Problem, object};
 use crate::store::{Store, StoreError};
 use crate::worker::Worker;
-
-/// How long the database may take to be closed.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -95,8 +91,7 @@ impl Run {
         } else {
             run(&worker, &request, output).await
         };
-        // A connection that died is not told that it is closed.
-        let _ = timeout(CLOSE_PATIENCE, worker.close()).await;
+        worker.close().await;
         outcome
     }
 }

@@ -88,7 +88,7 @@ impl Serve {
             bound.serve(stop).await;
             Ok(Exit::Success)
         };
-        worker::close(worker).await;
+        worker.close().await;
         interruptions.abort();
         outcome
     }

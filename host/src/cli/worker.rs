@@ -2,12 +2,10 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use clap::Args;
 use sd_notify::NotifyState;
 use serde::Serialize;
-use tokio::time::timeout;
 
 use super::failure::{Exit, Failed};
 use super::fleet::Fleet;
@@ -16,10 +14,6 @@ use super::options::Options;
 use super::output::Output;
 use super::runtime::open_worker;
 use crate::service::{self, Event, ServiceError};
-use crate::worker::Worker;
-
-/// How long a database may take to be closed.
-const CLOSED_IN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(
@@ -125,14 +119,9 @@ impl WorkerCommand {
         let (interruptions, stop) = interruption::listen_quietly();
         let served = service::serve(worker.clone(), stop, observe).await;
         interruptions.abort();
-        close(worker).await;
+        worker.close().await;
         self::served(served)
     }
-}
-
-/// Closes the worker of a service that has ended; a connection that died is not told that it is closed.
-pub(super) async fn close(worker: Worker) {
-    let _ = timeout(CLOSED_IN, worker.close()).await;
 }
 
 /// How a command ends whose service has.

@@ -137,7 +137,7 @@ fn a_change_says_what_it_is_a_change_of() {
     let api = Api::start_with(&machine, "127.0.0.1:0", &[]);
     let made = api.post("/runtimes/core.shell/versions", &json!({ "version": "9 beta" }));
     made.problem(422, "invalid");
-    let made = api.post("/runtimes/core.shell/versions", &json!({ "version": "9.9" }));
+    let made = api.post("/runtimes/core.shell/versions", &json!({ "version": " 9.9 " }));
     let place = made.is(201).header("location").expect("a place").to_owned();
     assert_eq!(place, "/api/v1/runtimes/core.shell/versions/9.9");
     let path = place.strip_prefix("/api/v1").expect("of the API");
