@@ -43,9 +43,9 @@ fn what_the_server_says_is_kept() {
     if !postgres::is_there() {
         return skip("there is no PostgreSQL here: install Debian's `postgresql`");
     }
-    let url = postgres::database();
-    let name = url.split('?').next().and_then(|url| url.rsplit('/').next()).expect("a name");
-    let location = url.replace(name, "nowhere").parse::<Location>().expect("a location");
+    let database = postgres::Database::empty();
+    let url = database.url.replace(&database.name, "nowhere");
+    let location = url.parse::<Location>().expect("a location");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let error = runtime.block_on(Store::open(&location)).expect_err("there is none");
     let error = anyhow::Error::new(error);

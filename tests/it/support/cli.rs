@@ -7,12 +7,12 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use super::postgres;
+use super::postgres::Database;
 
 const DATABASE: &str = "ATTUNE_DATABASE";
 /// What a test waits for at most, on a machine that is busy with other tests.
@@ -24,6 +24,8 @@ pub(crate) struct Machine {
     /// Canonical.
     pub(crate) path: PathBuf,
     variables: BTreeMap<String, OsString>,
+    /// If it is on a server, and not in the data folder.
+    database: Option<Arc<Database>>,
 }
 
 /// What a command came to.
@@ -39,7 +41,7 @@ impl Machine {
     pub(crate) fn new() -> Self {
         let machine = Self::with(template().variables.clone());
         copy(&template().folder.join("data"), &machine.path.join("data"));
-        machine.with_copy_of(template().databases.as_ref().map(|(data, _)| data))
+        machine.with_database(template().databases.as_ref().map(|(data, _)| data.copy()))
     }
 
     /// A machine on which nothing was looked for yet: its programs are those of the system and what a
@@ -47,7 +49,7 @@ impl Machine {
     pub(crate) fn bare() -> Self {
         let machine = Self::with(BTreeMap::new());
         copy(&template().folder.join("bare"), &machine.path.join("data"));
-        let machine = machine.with_copy_of(template().databases.as_ref().map(|(_, bare)| bare));
+        let machine = machine.with_database(template().databases.as_ref().map(|(_, bare)| bare.copy()));
         let home = machine.make("home");
         let bin = machine.make("bin");
         machine.and("HOME", home).and("PATH", format!("{}:/usr/bin:/bin", bin.display()))
@@ -57,17 +59,12 @@ impl Machine {
     pub(crate) fn fresh() -> Self {
         let machine = Self::with(BTreeMap::new());
         let home = machine.make("home");
-        let machine = machine.and("HOME", home).and("PATH", "/usr/bin:/bin");
-        match server_database() {
-            Some(url) => machine.and(DATABASE, url),
-            None => machine,
-        }
+        machine.and("HOME", home).and("PATH", "/usr/bin:/bin").with_database(server_database())
     }
 
-    /// On a server, the database is not in the data folder.
-    fn with_copy_of(self, database: Option<&String>) -> Self {
-        match database {
-            Some(url) => self.and(DATABASE, postgres::copy(url)),
+    fn with_database(self, database: Option<Database>) -> Self {
+        match database.map(Arc::new) {
+            Some(database) => Self { database: Some(database.clone()), ..self }.and(DATABASE, &database.url),
             None => self,
         }
     }
@@ -81,7 +78,7 @@ impl Machine {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().canonicalize().expect("a path");
         let data = path.join("data");
-        Self { _folder: folder, path, variables }.and("ATTUNE_DATA_DIR", data)
+        Self { _folder: folder, path, variables, database: None }.and("ATTUNE_DATA_DIR", data)
     }
 
     /// With a variable.
@@ -110,7 +107,8 @@ impl Machine {
             let _ = fs::remove_file(data.join(file));
         }
         let _ = fs::remove_dir_all(data.join("runs"));
-        Self { _folder: folder, path, variables: self.variables.clone() }
+        let (variables, shared) = (self.variables.clone(), self.database.clone());
+        Self { _folder: folder, path, variables, database: shared }
             .and("ATTUNE_DATA_DIR", data)
             .and("ATTUNE_WORKER_NAME", name)
             .and(DATABASE, database)
@@ -245,7 +243,7 @@ struct Template {
     folder: PathBuf,
     variables: BTreeMap<String, OsString>,
     /// The same two, if they are on a server.
-    databases: Option<(String, String)>,
+    databases: Option<(Database, Database)>,
     /// Another run of the tests waits for this one's end: both would use the same folder.
     _lock: File,
 }
@@ -263,19 +261,19 @@ fn template() -> &'static Template {
         let variables = variables(&folder.join("home"));
         let mut own = variables.clone();
         let database = server_database();
-        own.extend(database.clone().map(|url| (DATABASE.to_owned(), url.into())));
+        own.extend(database.iter().map(|database| (DATABASE.to_owned(), (&database.url).into())));
         prepare(&folder.join("data"), &own, &["pack", "list"]);
         copy(&folder.join("data"), &folder.join("bare"));
-        let bare = database.as_deref().map(postgres::copy);
+        let bare = database.as_ref().map(Database::copy);
         prepare(&folder.join("data"), &own, &["runtime", "detect"]);
         Template { folder, variables, databases: database.zip(bare), _lock: lock }
     })
 }
 
 /// An empty database on a server, if the tests are to use one: `ATTUNE_TEST_DATABASE=postgres`.
-fn server_database() -> Option<String> {
+fn server_database() -> Option<Database> {
     match std::env::var("ATTUNE_TEST_DATABASE").as_deref() {
-        Ok("postgres") => Some(postgres::database()),
+        Ok("postgres") => Some(Database::empty()),
         Ok(other) => panic!("ATTUNE_TEST_DATABASE={other}: write `postgres`, or leave it out"),
         Err(_) => None,
     }

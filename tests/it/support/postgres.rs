@@ -16,6 +16,16 @@ const URL: &str = "ATTUNE_TEST_POSTGRES_URL";
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// The server refuses to run as root: Debian's package makes this user.
 const USER: &str = "postgres";
+/// For many small databases that need not outlive the machine: a short log of little, and no disk waited for.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=",
+    "fsync=off",
+    "max_connections=200",
+    "shared_buffers=32MB",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "max_wal_size=64MB",
+];
 /// Runs a program until this shell is asked to end, and takes its folder away.
 const UNTIL_ASKED: &str = r#"folder=$1; shift; "$@" & server=$!; trap 'kill -INT $server' INT; wait $server; wait $server; rm -rf "$folder""#;
 
@@ -24,15 +34,39 @@ pub(crate) fn is_there() -> bool {
     std::env::var_os(URL).is_some() || installed().is_some()
 }
 
-/// The URL of an empty database.
-pub(crate) fn database() -> String {
-    create(server(), "template0")
+/// A database on the server, which is dropped with this, whoever is connected to it.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) name: String,
 }
 
-/// The URL of a copy of the database at `url`, which nobody is connected to.
-pub(crate) fn copy(url: &str) -> String {
-    let name = url.split('?').next().and_then(|url| url.rsplit('/').next()).expect("a name");
-    create(server(), name)
+impl Database {
+    /// An empty one.
+    pub(crate) fn empty() -> Self {
+        Self::create("template0")
+    }
+
+    /// A copy of this one, which nobody is connected to.
+    pub(crate) fn copy(&self) -> Self {
+        Self::create(&self.name)
+    }
+
+    fn create(template: &str) -> Self {
+        static DATABASES: AtomicU32 = AtomicU32::new(0);
+        let server = server();
+        let name = format!("attune_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
+        run(&mut psql(server, &format!("create database {name} template {template}")));
+        let (before, parameters) = server.split_once('?').unwrap_or((server, ""));
+        let host = before.rsplit_once('/').map_or(before, |(host, _)| host);
+        Self { url: format!("{host}/{name}?{parameters}"), name }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A test that fails has said why: this is no reason to fail twice.
+        let _ = psql(server(), &format!("drop database {} with (force)", self.name)).output();
+    }
 }
 
 fn server() -> &'static str {
@@ -40,14 +74,11 @@ fn server() -> &'static str {
     SERVER.get_or_init(|| std::env::var(URL).unwrap_or_else(|_| start()))
 }
 
-fn create(server: &str, template: &str) -> String {
-    static DATABASES: AtomicU32 = AtomicU32::new(0);
-    let name = format!("attune_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
-    let sql = format!("create database {name} template {template}");
-    run(Command::new("psql").args([server, "--quiet", "--command", &sql]));
-    let (before, parameters) = server.split_once('?').unwrap_or((server, ""));
-    let host = before.rsplit_once('/').map_or(before, |(host, _)| host);
-    format!("{host}/{name}?{parameters}")
+/// One that runs a statement.
+fn psql(url: &str, sql: &str) -> Command {
+    let mut command = Command::new("psql");
+    command.args([url, "--quiet", "--no-align", "--tuples-only", "--command", sql]);
+    command
 }
 
 /// The folder of the newest version's programs.
@@ -154,9 +185,7 @@ fn initialised() -> tempfile::TempDir {
 /// What a server in this folder is told.
 fn serves(server: &mut Command, folder: &Path) {
     server.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
-    for setting in ["listen_addresses=", "fsync=off", "max_connections=200", "shared_buffers=32MB"] {
-        server.args(["-c", setting]);
-    }
+    server.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
     let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
     server.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
 }
@@ -193,12 +222,12 @@ fn run(command: &mut Command) {
 
 /// What the server answers to a statement.
 pub(crate) fn ask(url: &str, sql: &str) -> String {
-    let output = Command::new("psql").args([url, "-qtA", "--command", sql]).output().expect("psql");
+    let output = psql(url, sql).output().expect("psql");
     assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 fn answers(url: &str) -> Option<()> {
-    let ready = Command::new("psql").args([url, "--quiet", "--command", "select 1"]).output();
+    let ready = psql(url, "select 1").output();
     ready.is_ok_and(|output| output.status.success()).then_some(())
 }

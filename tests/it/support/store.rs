@@ -28,7 +28,8 @@ pub(crate) fn on_each_engine(test: &impl AsyncFn(&Store, &Location)) {
     if !postgres::is_there() {
         return skip("there is no PostgreSQL here: install Debian's `postgresql`");
     }
-    run("PostgreSQL", &postgres::database().parse().expect("a location"), test);
+    let database = postgres::Database::empty();
+    run("PostgreSQL", &database.url.parse().expect("a location"), test);
 }
 
 #[allow(clippy::print_stdout, reason = "it is shown when the test fails")]
