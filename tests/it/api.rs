@@ -16,7 +16,7 @@ mod streams;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -84,12 +84,12 @@ impl Api {
 
     fn start_with(machine: &Machine, listen: &str, more: &[&str]) -> Self {
         let arguments = [&["serve", "--listen", listen, "--json"], more].concat();
-        let mut child = machine
-            .command(&arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
+        Self::started(machine, machine.command(&arguments))
+    }
+
+    /// By a command that ends in `serve`, with `--json`.
+    fn started(machine: &Machine, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         let event: Json = serde_json::from_str(&line).expect("an event");

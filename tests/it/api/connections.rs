@@ -1,7 +1,8 @@
 //! Connections: encrypted or not, and of callers who take their time or ask too much.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value as Json, json};
 
+use super::streams::Events;
 use super::{ANSWERED_IN, Api};
 use crate::support::cli::Machine;
 
@@ -111,6 +113,29 @@ fn headers_are_few_and_short() {
     let _ = stream.read_to_end(&mut text);
     assert!(text.is_empty() || text.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&text));
     api.get("/packs").is(200);
+}
+
+#[test]
+fn who_finds_no_room_waits_until_one_has_gone() {
+    let machine = Machine::new();
+    let serve = machine.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+    let mut few = Command::new("/bin/sh");
+    few.args(["-c", r#"ulimit -n 128 && exec "$@""#, "sh"]).arg(serve.get_program()).args(serve.get_args());
+    few.env_clear().envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let api = Api::started(&machine, few);
+    // Three of four files may be connections, and these stay.
+    let mut all = (0..96).map(|_| Events::open(&api, "/executions/stream", None)).collect::<Vec<_>>();
+    let mut next = TcpStream::connect(&api.address).expect("it listens");
+    let bearer = format!("Authorization: Bearer {}", api.token);
+    write!(next, "GET /api/v1/packs HTTP/1.1\r\nHost: {}\r\n{bearer}\r\n\r\n", api.address).expect("sent");
+    next.set_read_timeout(Some(Duration::from_millis(500))).expect("a limit");
+    let error = next.read(&mut [0; 1]).expect_err("there is no room");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock, "it is not refused");
+    all.pop();
+    next.set_read_timeout(Some(ANSWERED_IN)).expect("a limit");
+    let mut begin = [0; 12];
+    next.read_exact(&mut begin).expect("an answer");
+    assert_eq!(&begin, b"HTTP/1.1 200");
 }
 
 #[test]

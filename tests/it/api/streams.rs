@@ -15,14 +15,14 @@ use crate::support::fixture::Pack;
 
 /// An event as it was sent.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Event {
+pub(super) struct Event {
     id: String,
     name: String,
     data: Json,
 }
 
 /// The events of an answer that has not ended.
-struct Events {
+pub(super) struct Events {
     lines: BufReader<TcpStream>,
     head: String,
     /// Whether it ended as an answer ends.
@@ -30,7 +30,7 @@ struct Events {
 }
 
 impl Events {
-    fn open(api: &Api, path: &str, last: Option<&str>) -> Self {
+    pub(super) fn open(api: &Api, path: &str, last: Option<&str>) -> Self {
         Self::open_with(api, &api.token, path, last)
     }
 
