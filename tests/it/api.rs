@@ -111,11 +111,10 @@ impl Api {
         let headers =
             headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect::<String>();
         let length = body.len();
-        write!(
-            stream,
+        let head = format!(
             "{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
-        )
-        .expect("sent");
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
         // What is refused by its length is not read to its end.
         let _ = stream.write_all(body);
         let mut text = String::new();

@@ -22,6 +22,10 @@ use crate::process::Cancel;
 /// More connections than this wait until one has ended; fewer where this process may not have so many files.
 const CONNECTIONS_MAX: u64 = 4096;
 
+/// The database, and whatever executions there are, need a quarter of the files, and no fewer than these where
+/// that leaves half of them.
+const OTHER_FILES_MIN: u64 = 64;
+
 /// A request has so many headers at most, of so many bytes in all.
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 32 << 10;
@@ -43,7 +47,8 @@ pub(super) async fn serve(
     mut stop: Cancel,
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
-    let slots = Arc::new(Semaphore::new(connections_max()));
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let slots = Arc::new(Semaphore::new(connections_max(files)));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -65,10 +70,10 @@ pub(super) async fn serve(
     }
 }
 
-fn connections_max() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    // The database, and whatever executions there are, need some as well.
-    usize::try_from(CONNECTIONS_MAX.min(files / 4 * 3)).unwrap_or(usize::MAX)
+/// How many connections there may be in a process that may have so many files open.
+fn connections_max(files: u64) -> usize {
+    let others = (files / 4).max(OTHER_FILES_MIN).min(files / 2);
+    usize::try_from(CONNECTIONS_MAX.min(files - others)).unwrap_or(usize::MAX)
 }
 
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
@@ -119,5 +124,19 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!("a connection has broken off: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_left_for_others() {
+        for (files, connections) in
+            [(16, 8), (64, 32), (128, 64), (256, 192), (1024, 768), (65_536, 4096), (u64::MAX, 4096)]
+        {
+            assert_eq!(connections_max(files), connections, "of {files}");
+        }
     }
 }

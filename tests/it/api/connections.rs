@@ -67,7 +67,8 @@ fn with_a_certificate_it_is_encrypted_and_who_is_silent_keeps_nobody_waiting() {
     let _ = slow.read_to_end(&mut text);
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     let mut plain = TcpStream::connect(&address).expect("it listens");
-    write!(plain, "GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("sent");
+    // It need not take all of it.
+    let _ = write!(plain, "GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let mut text = Vec::new();
     let _ = plain.read_to_end(&mut text);
     assert!(!text.starts_with(b"HTTP/"), "it says nothing that is not encrypted");
@@ -123,8 +124,8 @@ fn who_finds_no_room_waits_until_one_has_gone() {
     few.args(["-c", r#"ulimit -n 128 && exec "$@""#, "sh"]).arg(serve.get_program()).args(serve.get_args());
     few.env_clear().envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let api = Api::started(&machine, few);
-    // Three of four files may be connections, and these stay.
-    let mut all = (0..96).map(|_| Events::open(&api, "/executions/stream", None)).collect::<Vec<_>>();
+    // Half of so few files may be connections, and these stay.
+    let mut all = (0..64).map(|_| Events::open(&api, "/executions/stream", None)).collect::<Vec<_>>();
     let mut next = TcpStream::connect(&api.address).expect("it listens");
     let bearer = format!("Authorization: Bearer {}", api.token);
     write!(next, "GET /api/v1/packs HTTP/1.1\r\nHost: {}\r\n{bearer}\r\n\r\n", api.address).expect("sent");

@@ -101,12 +101,15 @@ impl Machine {
             None => format!("sqlite://{}", self.at("data/attune.db").display()).into(),
         };
         let data = path.join("data");
-        copy(&self.at("data"), &data);
-        for file in ["attune.db", "attune.db-wal", "attune.db-shm", "worker.lock"] {
-            // On a server there are none.
-            let _ = fs::remove_file(data.join(file));
+        fs::create_dir(&data).expect("a folder");
+        for entry in fs::read_dir(self.at("data")).expect("a folder") {
+            let name = entry.expect("an entry").file_name();
+            // The database with what lies beside it, and what a worker keeps while it runs, come and go.
+            let is_own = ["worker.lock", "runs"].iter().any(|own| name == *own);
+            if !is_own && !name.to_string_lossy().starts_with("attune.") {
+                copy(&self.at("data").join(&name), &data.join(&name));
+            }
         }
-        let _ = fs::remove_dir_all(data.join("runs"));
         let (variables, shared) = (self.variables.clone(), self.database.clone());
         Self { _folder: folder, path, variables, database: shared }
             .and("ATTUNE_DATA_DIR", data)
