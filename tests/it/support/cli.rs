@@ -96,25 +96,25 @@ impl Machine {
     pub(crate) fn other(&self, name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().canonicalize().expect("a path");
-        let database = match self.variables.get(DATABASE) {
+        let url = match self.variables.get(DATABASE) {
             Some(url) => url.clone(),
             None => format!("sqlite://{}", self.at("data/attune.db").display()).into(),
         };
         let data = path.join("data");
         fs::create_dir(&data).expect("a folder");
+        // The database with what lies beside it, and what a worker keeps while it runs, come and go.
+        let comes_and_goes =
+            |file: &str| matches!(file, "worker.lock" | "runs") || file.starts_with("attune.");
         for entry in fs::read_dir(self.at("data")).expect("a folder") {
-            let name = entry.expect("an entry").file_name();
-            // The database with what lies beside it, and what a worker keeps while it runs, come and go.
-            let is_own = ["worker.lock", "runs"].iter().any(|own| name == *own);
-            if !is_own && !name.to_string_lossy().starts_with("attune.") {
-                copy(&self.at("data").join(&name), &data.join(&name));
+            let file = entry.expect("an entry").file_name().into_string().expect("text");
+            if !comes_and_goes(&file) {
+                copy(&self.at("data").join(&file), &data.join(&file));
             }
         }
-        let (variables, shared) = (self.variables.clone(), self.database.clone());
-        Self { _folder: folder, path, variables, database: shared }
+        Self { _folder: folder, path, variables: self.variables.clone(), database: self.database.clone() }
             .and("ATTUNE_DATA_DIR", data)
             .and("ATTUNE_WORKER_NAME", name)
-            .and(DATABASE, database)
+            .and(DATABASE, url)
     }
 
     pub(crate) fn at(&self, name: impl AsRef<Path>) -> PathBuf {

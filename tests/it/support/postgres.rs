@@ -26,8 +26,9 @@ const SETTINGS: &[&str] = &[
     "max_wal_senders=0",
     "max_wal_size=64MB",
 ];
-/// Runs a program until this shell is asked to end, and takes its folder away.
-const UNTIL_ASKED: &str = r#"folder=$1; shift; "$@" & server=$!; trap 'kill -INT $server' INT; wait $server; wait $server; rm -rf "$folder""#;
+/// Runs a program until this shell is asked to end, and takes its folder away. A shell can't catch `INT` if whoever
+/// started the tests ignores it.
+const UNTIL_ASKED: &str = r#"folder=$1; shift; "$@" & server=$!; trap 'kill -INT $server' TERM; wait $server; wait $server; rm -rf "$folder""#;
 
 /// Whether there is a server to use, or one can be started.
 pub(crate) fn is_there() -> bool {
@@ -98,7 +99,7 @@ fn installed() -> Option<PathBuf> {
 fn start() -> String {
     // Not in a folder that is dropped: statics never are. The server's end removes it.
     let folder = initialised().keep();
-    let mut server = command(Path::new("/bin/sh"));
+    let mut server = command(Path::new("/bin/sh"), "TERM");
     server.args(["-c", UNTIL_ASKED, "sh"]).arg(&folder).arg(programs().join("postgres"));
     serves(&mut server, &folder);
     keep(server);
@@ -125,7 +126,7 @@ impl Server {
     }
 
     fn process(folder: &Path) -> Child {
-        let mut server = command(&programs().join("postgres"));
+        let mut server = command(&programs().join("postgres"), "INT");
         serves(&mut server, folder);
         server.spawn().expect("it starts")
     }
@@ -166,7 +167,7 @@ fn initialised() -> tempfile::TempDir {
     if is_root() {
         run(Command::new("chown").arg(USER).arg(folder.path()));
     }
-    let mut initdb = command(&programs().join("initdb"));
+    let mut initdb = command(&programs().join("initdb"), "INT");
     initdb.args([
         "--auth",
         "trust",
@@ -200,10 +201,10 @@ fn keep(mut server: Command) {
     std::thread::spawn(move || server.spawn().expect("the server starts").wait());
 }
 
-/// A program as a user that may run a server, which is ended with this process.
-fn command(program: &Path) -> Command {
+/// A program as a user that may run a server, which is told by a signal that this process has ended.
+fn command(program: &Path, ended: &str) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "INT"]);
+    command.args(["--pdeathsig", ended]);
     if is_root() {
         command.args(["--reuid", USER, "--regid", USER, "--init-groups"]);
     }
